@@ -1,0 +1,1 @@
+"""The Ray actors, thin shells around the rules, and the plain runtime they wrap."""

@@ -1,0 +1,1 @@
+"""The adapter interface and the stock adapters, one module per kind of system."""

@@ -1,0 +1,1 @@
+"""Importers that translate foreign catalogues into ours."""

@@ -1,0 +1,1 @@
+"""Delay models: the interface, features, stock models, training and backtest."""

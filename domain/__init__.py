@@ -1,0 +1,1 @@
+"""The rules of orders and their plans: pure Python, no I/O, no clock, no chance."""

@@ -1,0 +1,1 @@
+"""The HTTP face: routes, handlers, TM Forum resources, the event stream."""

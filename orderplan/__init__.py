@@ -1,0 +1,1 @@
+"""The public face of orderplan: what plug-ins and scripts import."""

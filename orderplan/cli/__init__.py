@@ -1,0 +1,1 @@
+"""The `orderplan` command."""

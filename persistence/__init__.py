@@ -1,0 +1,1 @@
+"""Everything that knows SQL: schema, migrations, journal, read models, the embedded server."""

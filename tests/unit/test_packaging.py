@@ -1,0 +1,46 @@
+"""What ships is what is meant to ship."""
+
+import re
+import tomllib
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[2]
+NOT_SHIPPED: Final = {"tests", "bench", "examples", "console", "docs"}
+
+
+@pytest.fixture
+def project() -> Any:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def normalized(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_every_package_ships_and_tests_bench_and_examples_do_not(project):
+    include = project["tool"]["setuptools"]["packages"]["find"]["include"]
+    packages = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-z]*/**/__init__.py")}
+
+    for package in (name.replace("/", ".") for name in sorted(packages)):
+        ships = any(fnmatchcase(package, pattern) for pattern in include)
+        assert ships is (package.partition(".")[0] not in NOT_SHIPPED), package
+
+
+def test_every_direct_dependency_is_pinned_and_agrees_with_the_constraints(project):
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {normalized(name): version for name, _, version in (line.partition("==") for line in lines)}
+    direct = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
+
+    for requirement in direct:
+        name, _, version = requirement.partition("==")
+        assert pinned[normalized(name.partition("[")[0])] == version, requirement
+
+
+def test_the_constraints_name_versions_and_no_place(project):
+    for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        assert re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line), line
+        assert "://" not in line

@@ -10,6 +10,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[2]
 NOT_SHIPPED: Final = {"tests", "bench", "examples", "console", "docs"}
+MADE_BY_TOOLS: Final = {"build", "dist"}
 
 
 @pytest.fixture
@@ -23,9 +24,11 @@ def normalized(name: str) -> str:
 
 def test_every_package_ships_and_tests_bench_and_examples_do_not(project):
     include = project["tool"]["setuptools"]["packages"]["find"]["include"]
-    packages = {path.parent.relative_to(ROOT).as_posix() for path in ROOT.glob("[a-z]*/**/__init__.py")}
+    found = {path.parent.relative_to(ROOT) for path in ROOT.glob("[a-z]*/**/__init__.py")}
+    packages = sorted(".".join(path.parts) for path in found if path.parts[0] not in MADE_BY_TOOLS)
 
-    for package in (name.replace("/", ".") for name in sorted(packages)):
+    assert packages
+    for package in packages:
         ships = any(fnmatchcase(package, pattern) for pattern in include)
         assert ships is (package.partition(".")[0] not in NOT_SHIPPED), package
 

@@ -1,5 +1,6 @@
 """cluster.yaml is a valid Ray cluster file, and keeps the promises of its comments."""
 
+import re
 import socket
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 import yaml
 from jsonschema import ValidationError
 from ray.autoscaler._private.util import prepare_config, validate_config
+from ray.scripts.scripts import start
 
 CLUSTER_FILE = Path(__file__).parents[2] / "cluster.yaml"
 STARTS = ("head_start_ray_commands", "worker_start_ray_commands")
@@ -55,6 +57,13 @@ def test_every_ray_command_asks_for_the_token(cluster, key):
         assert "RAY_AUTH_MODE=token" in command
 
     assert "~/.ray/auth_token" in cluster["file_mounts"]
+
+
+@pytest.mark.parametrize("key", STARTS)
+def test_ray_knows_every_option(cluster, key):
+    known = {name for parameter in start.params for name in parameter.opts}
+
+    assert set(re.findall(r"--[a-z-]+", start_command(cluster, key))) <= known
 
 
 @pytest.mark.parametrize("key", STARTS)

@@ -189,7 +189,8 @@ def bundle_tree(lines: Iterable[OrderLine]) -> Tree:
             has_child.add(above)
     root: dict[str, str] = {}
     for line_id in by_id:
-        seen = [line_id]
+        # A dictionary keeps the way up in order and answers at once, however deep the tree is.
+        seen = dict.fromkeys([line_id])
         at = line_id
         while (above_at := parent[at]) is not None and at not in root:
             if above_at in seen:
@@ -198,7 +199,7 @@ def bundle_tree(lines: Iterable[OrderLine]) -> Tree:
                     path=by_id[line_id].path,
                     mend="remove one of the relations",
                 )
-            seen.append(above_at)
+            seen[above_at] = None
             at = above_at
         top = root.get(at, at)
         for each in seen:

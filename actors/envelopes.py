@@ -1,0 +1,73 @@
+"""What arrives at a plan host, and what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.errors import OrderplanError
+from domain.messages import PlanMessage
+
+
+class NotOwner(OrderplanError):
+    """The shard belongs to another host (or to none at the moment): look up the owner again."""
+
+    status = 503
+    code = "notOwner"
+
+
+@dataclass(slots=True)
+class Envelope:
+    """Base of everything in a host's inbox; `reply` is settled only after the commit."""
+
+    reply: asyncio.Future[Any] | None = field(default=None, kw_only=True)
+
+
+@dataclass(slots=True)
+class Submission(Envelope):
+    """A new order for a shard. `order` is `Order.to_dict()` with an empty id: the host gives it one."""
+
+    shard: int
+    order: Mapping[str, Any]
+    body_hash: bytes | None
+
+
+@dataclass(slots=True)
+class ToPlan(Envelope):
+    """A message for one plan; `actor` and `cause` go into its facts."""
+
+    order_id: str
+    message: PlanMessage
+    actor: str = "system"
+    cause: str | None = None
+
+
+@dataclass(slots=True)
+class ImportAssets(Envelope):
+    """Installed products of one account, loaded from outside: `assets` are `Asset.to_dict()`."""
+
+    shard: int
+    tenant: str
+    account: str
+    assets: list[dict[str, Any]]
+    actor: str
+    cause: str
+
+
+@dataclass(slots=True)
+class GiveAway(Envelope):
+    """Give shards to another incarnation, by this one's own commit and as its last for them."""
+
+    shards: Mapping[int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """What a channel learns of its order: 201 with `acknowledged`, `pending` or `rejected`; `is_repeat` for a known key."""
+
+    order_id: str
+    state: str
+    is_repeat: bool = False
+    reasons: tuple[Any, ...] = ()

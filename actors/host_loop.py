@@ -1,0 +1,469 @@
+"""The loop of a plan host: take a batch, decide it, commit it once, and only then let anything leave.
+
+Plain asyncio with everything injected (journal, vault, dispatch, clock, entropy), so that the same code runs under Ray and
+under a simulator. One loop owns all state; the methods that others call only put envelopes into the bounded inbox.
+
+When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by envelope,
+and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is raised first, so
+that the old commit is settled one way or the other, then heads and touched plans are read again and the same envelopes are
+decided again. Somebody else has raised the epoch: stop at once, write nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import structlog
+
+from actors.envelopes import Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
+from actors.memory import JournalPort, Memory, account_key
+from actors.tick import Tick
+from domain.decide import Call, pending_effects
+from domain.errors import Busy, ClientKeyReused, IllegalTransition, OrderplanError, Unstorable
+from domain.ids import shard_of
+from domain.messages import Quarantine, Report, TimerFired
+from domain.sealing import Protector
+from persistence.journal import Commit, CommitUnknown, DataRefused, Fenced, KnownKey, OrderRow, SealedRow
+
+log = structlog.get_logger(__name__)
+
+INBOX_MAX: Final = 20_000
+BATCH_MAX: Final = 2_000
+HEARTBEAT_S: Final = 2.0
+BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+"""Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
+_UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
+
+
+class VaultPort(Protector, Protocol):
+    """What a host needs of the vault."""
+
+    async def load_tenant(self, tenant: str) -> None: ...
+    async def store_keys(self) -> None: ...
+    def take_sealed(self) -> list[SealedRow]: ...
+    async def destroy(self, order_ids: Iterable[str]) -> None: ...
+
+
+class DispatchPort(Protocol):
+    """Where a host's calls go."""
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Take calls to send; returns at once, keeps them until they are settled."""
+        ...
+
+    def settled(self, order_id: str, item: str, attempt: int) -> None:
+        """The attempt needs no sending any more."""
+        ...
+
+
+class HostLoop:
+    """The plan actors of a set of shards: one owner of their state, one commit per tick."""
+
+    def __init__(
+        self,
+        journal: JournalPort,
+        vault: VaultPort,
+        dispatch: DispatchPort,
+        *,
+        clock: Callable[[], datetime],
+        entropy: Callable[[], int],
+        is_unavailable: Callable[[BaseException], bool] = lambda error: isinstance(error, _UNAVAILABLE),
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        tenants: Sequence[str] = ("main",),
+    ) -> None:
+        self._journal = journal
+        self._vault = vault
+        self._dispatch = dispatch
+        self._clock = clock
+        self._entropy = entropy
+        self._is_unavailable = is_unavailable
+        self._sleep = sleep
+        self._tenants = tenants
+        self.memory = Memory(journal)
+        self.heads: dict[int, int] = {}
+        """Last offset of each owned shard; a shard that is not here is not ours."""
+        self._rows: dict[str, OrderRow] = {}
+        self._timers: list[tuple[datetime, str]] = []
+        self._inbox: list[Envelope] = []
+        self._wake = asyncio.Event()
+        self._is_stopping = False
+        self._to_shred: list[str] = []
+        self._shredding: asyncio.Task[None] | None = None
+        self.is_fenced = False
+        self.ticks = 0
+        self.commits = 0
+        self.facts = 0
+
+    # What others call: put something in, and perhaps wait for the answer.
+
+    def put(self, envelope: Envelope) -> None:
+        """Put one envelope into the inbox.
+
+        Raises:
+            Busy: the inbox is full.
+            NotOwner: this host is fenced or stopping.
+        """
+        if self.is_fenced or self._is_stopping:
+            raise NotOwner(f"host {self._journal.incarnation_id} has stopped")
+        if len(self._inbox) >= INBOX_MAX:
+            raise Busy("the host's inbox is full", retryAfterS=1)
+        self._inbox.append(envelope)
+        self._wake.set()
+
+    async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:
+        """Put envelopes in and wait for their answers; an `OrderplanError` stands for a refusal, in its place."""
+        loop = asyncio.get_running_loop()
+        answers: list[Any] = []
+        for envelope in envelopes:
+            envelope.reply = loop.create_future()
+            try:
+                self.put(envelope)
+            except OrderplanError as error:
+                envelope.reply.set_result(error)
+            answers.append(envelope.reply)
+        return [await each for each in answers]
+
+    def stop(self) -> None:
+        """Finish what is in the inbox, then return from `run`."""
+        self._is_stopping = True
+        self._wake.set()
+
+    # Shards.
+
+    async def adopt(self, shards: Iterable[int]) -> None:
+        """Take over shards whose last owner's epoch has been raised: read heads, activate what has something to do."""
+        new = [shard for shard in shards if shard not in self.heads]
+        if not new:
+            return
+        for tenant in self._tenants:
+            await self._vault.load_tenant(tenant)
+            await self.memory.refresh_releases(tenant)
+        heads = await self._journal.heads(new)
+        unfinished = await self._journal.unfinished(new)
+        await self.memory.load_plans(unfinished)
+        self._to_shred.extend(await self._journal.unshredded(new))
+        now = self._clock()
+        for order_id in unfinished:
+            plan = self.memory.plans.get(order_id)
+            if plan is None:
+                continue
+            self._dispatch.send(pending_effects(plan, now))
+            self._watch(order_id)
+        self.heads.update(heads)
+        self._shred()
+        log.info("shards adopted", shards=len(new), plans=len(unfinished))
+
+    # The loop.
+
+    async def run(self) -> None:
+        """Run until stopped or fenced.
+
+        Raises:
+            Fenced: another incarnation has taken over; the process must end.
+        """
+        while True:
+            await self._wait()
+            batch = self._take()
+            if self._is_stopping and not batch:
+                return
+            try:
+                await self._tick(batch)
+            except Fenced:
+                self._fall(batch)
+                raise
+
+    async def _wait(self) -> None:
+        """Return when there is something to do: an envelope, a due timer, or time for a heartbeat."""
+        if self._inbox or self._is_stopping:
+            return
+        timeout = HEARTBEAT_S
+        if self._timers:
+            timeout = min(timeout, max(0.0, (self._timers[0][0] - self._clock()).total_seconds()))
+        self._wake.clear()
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+
+    def _take(self) -> list[Envelope]:
+        batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        now = self._clock()
+        while self._timers and self._timers[0][0] <= now:
+            _, order_id = heapq.heappop(self._timers)
+            batch.append(_Due(order_id))
+        return batch
+
+    def _fall(self, batch: list[Envelope]) -> None:
+        """Fenced: answer nobody with success, remember nothing."""
+        self.is_fenced = True
+        self._journal.abandon()
+        for envelope in [*batch, *self._inbox]:
+            _answer(envelope, NotOwner(f"host {self._journal.incarnation_id} was replaced"))
+        self._inbox.clear()
+        self.heads.clear()
+
+    async def _tick(self, batch: list[Envelope]) -> None:
+        """Decide and commit a batch; returns when it is stored (or answered with its refusals)."""
+        self.ticks += 1
+        attempt = 0
+        while True:
+            try:
+                await self._once(batch)
+                return
+            except Fenced:
+                raise
+            except DataRefused as error:
+                log.warning("commit refused for its data", error=error.reason, sqlstate=error.sqlstate)
+                break
+            except Exception as error:
+                if not self._is_unavailable(error):
+                    log.exception("a message could not be decided")
+                    break
+                log.warning("commit not heard", error=str(error), attempt=attempt)
+                await self._settle_own_epoch(attempt)
+                attempt += 1
+        await self._reload()
+        for envelope in batch:
+            await self._alone(envelope)
+
+    async def _alone(self, envelope: Envelope) -> None:
+        """Decide one envelope in a commit of its own; one that still fails is quarantined or refused."""
+        attempt = 0
+        while True:
+            try:
+                await self._once([envelope])
+                return
+            except Fenced:
+                raise
+            except Exception as error:
+                if self._is_unavailable(error) and not isinstance(error, DataRefused):
+                    await self._settle_own_epoch(attempt)
+                    attempt += 1
+                    continue
+                await self._reload()
+                await self._poisoned(envelope, error)
+                return
+
+    async def _poisoned(self, envelope: Envelope, error: Exception) -> None:
+        log.error("message quarantined", envelope=type(envelope).__name__, error=str(error))
+        is_data = isinstance(error, DataRefused)
+        if isinstance(error, DataRefused) and error.constraint == "product_order_client_key_key":
+            _answer(envelope, ClientKeyReused("the client key already names an order of another account"))
+            return
+        reason = "a value cannot be stored" if is_data else f"the message could not be decided: {type(error).__name__}"
+        _answer(envelope, Unstorable(reason))
+        is_own = isinstance(envelope, ToPlan) and isinstance(envelope.message, Quarantine)
+        if isinstance(envelope, ToPlan) and not is_own:
+            item = getattr(envelope.message, "item", None)
+            await self._alone(ToPlan(envelope.order_id, Quarantine(reason, item)))
+
+    async def _once(self, batch: list[Envelope]) -> None:
+        mine, foreign = self._sort(batch)
+        for envelope in foreign:
+            _answer(envelope, NotOwner("the shard belongs to another host"))
+        known = await self._load(mine)
+        tick = Tick(
+            memory=self.memory,
+            heads=dict(self.heads),
+            rows=self._rows,
+            known_keys=known,
+            protector=self._vault,
+            now=self._clock(),
+            entropy=self._entropy,
+        )
+        self._doubtful = tick
+        tick.decide(self._expand(mine))
+        tick.commit.sealed = [row for row in self._vault.take_sealed() if row.order_id in tick.touched]
+        await self._vault.store_keys()
+        await self._journal.commit(tick.commit)
+        self._committed(tick)
+
+    _doubtful: Tick | None = None
+    """The tick whose commit is under way: what it touched is forgotten if it fails."""
+
+    def _sort(self, batch: list[Envelope]) -> tuple[list[Envelope], list[Envelope]]:
+        mine: list[Envelope] = []
+        foreign: list[Envelope] = []
+        for envelope in batch:
+            match envelope:
+                case Submission() | ImportAssets():
+                    is_mine = envelope.shard in self.heads
+                case ToPlan() | _Due():
+                    is_mine = shard_of(envelope.order_id) in self.heads
+                case GiveAway():
+                    is_mine = all(shard in self.heads for shard in envelope.shards)
+                case _:
+                    is_mine = True
+            (mine if is_mine else foreign).append(envelope)
+        return mine, foreign
+
+    async def _load(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
+        """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
+        plans = [each.order_id for each in batch if isinstance(each, ToPlan | _Due)]
+        await self.memory.load_plans(plans)
+        accounts: dict[str, list[str]] = {}
+        keys: dict[str, list[str]] = {}
+        for envelope in batch:
+            if isinstance(envelope, Submission):
+                order = envelope.order
+                if order.get("account") is not None:
+                    accounts.setdefault(order["tenant"], []).append(order["account"])
+                if order.get("clientKey") is not None:
+                    keys.setdefault(order["tenant"], []).append(order["clientKey"])
+            elif isinstance(envelope, ImportAssets):
+                accounts.setdefault(envelope.tenant, []).append(envelope.account)
+        for order_id in plans:
+            plan = self.memory.plans.get(order_id)
+            if plan is not None and plan.order.account is not None:
+                accounts.setdefault(plan.order.tenant, []).append(plan.order.account)
+        for tenant, wanted in accounts.items():
+            await self.memory.load_accounts(tenant, wanted)
+            # Orders of one account talk to one another: whoever may be told something has to be in memory.
+            others = {
+                order_id
+                for account in wanted
+                if len(self.memory.accounts[tenant, account].open_orders) > 1
+                for order_id in self.memory.accounts[tenant, account].open_orders
+            }
+            await self.memory.load_plans(others)
+        known: dict[tuple[str, str], KnownKey] = {}
+        for tenant, client_keys in keys.items():
+            found = await self._journal.known_keys(tenant, client_keys)
+            known.update({(tenant, key): row for key, row in found.items()})
+        return known
+
+    def _expand(self, batch: Iterable[Envelope]) -> Iterable[Envelope]:
+        """Turn due orders into one message per due timer."""
+        now = self._clock()
+        for envelope in batch:
+            if not isinstance(envelope, _Due):
+                yield envelope
+                continue
+            plan = self.memory.plans.get(envelope.order_id)
+            if plan is None or plan.ended_at is not None:
+                continue
+            for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
+                yield ToPlan(envelope.order_id, TimerFired(item.key))
+
+    def _committed(self, tick: Tick) -> None:
+        """Everything is stored: remember it, answer, send."""
+        self._doubtful = None
+        self.commits += 1
+        self.facts += len(tick.commit.facts)
+        self.heads = tick.heads
+        self._rows.update(tick.commit.orders_new)
+        self._rows.update(tick.commit.orders_changed)
+        self.memory.stored_templates.update(
+            (row.tenant, row.template_id) for row in tick.commit.templates.values()
+        )
+        for envelope, answer in tick.replies:
+            if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
+                self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
+            _answer(envelope, answer)
+        self._dispatch.send(tick.calls)
+        for order_id in tick.touched:
+            self._watch(order_id)
+        self.memory.trim(tick.touched)
+        for order_id in tick.touched:
+            if order_id not in self.memory.plans:
+                self._rows.pop(order_id, None)
+        if tick.commit.released_shards:
+            self._let_go({shard for shard, _ in tick.commit.released_shards})
+        if tick.ended_with_secrets:
+            self._to_shred.extend(tick.ended_with_secrets)
+            self._shred()
+
+    def _watch(self, order_id: str) -> None:
+        plan = self.memory.plans.get(order_id)
+        timer = plan.next_timer() if plan is not None and plan.ended_at is None else None
+        if timer is not None:
+            heapq.heappush(self._timers, (timer[0], order_id))
+
+    def _let_go(self, shards: set[int]) -> None:
+        gone = [order_id for order_id in self.memory.plans if shard_of(order_id) in shards]
+        self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
+        for shard in shards:
+            self.heads.pop(shard, None)
+        self.memory.accounts.clear()
+
+    # After a commit that failed.
+
+    async def _settle_own_epoch(self, attempt: int) -> None:
+        """Make the unheard commit heard: raise the own epoch, then read again what it may have changed."""
+        while True:
+            await self._sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+            attempt += 1
+            try:
+                await self._journal.raise_epoch()
+                await self._reload()
+                return
+            except Fenced:
+                raise
+            except Exception as error:
+                if not self._is_unavailable(error):
+                    raise
+                log.warning("the database is away", error=str(error), attempt=attempt)
+
+    async def _reload(self) -> None:
+        """Forget what the failed tick touched, and read the heads again."""
+        tick, self._doubtful = self._doubtful, None
+        self._vault.take_sealed()
+        if tick is not None:
+            self.memory.forget(tick.touched, tick.accounts)
+            for order_id in tick.touched:
+                self._rows.pop(order_id, None)
+        self.heads = await self._journal.heads(list(self.heads))
+
+    # Sealed values of ended orders.
+
+    def _shred(self) -> None:
+        if self._to_shred and (self._shredding is None or self._shredding.done()):
+            self._shredding = asyncio.get_running_loop().create_task(self._destroy_keys())
+
+    async def _destroy_keys(self) -> None:
+        """Destroy the keys of ended orders; tried again until it works, recovery takes over what is left."""
+        attempt = 0
+        while self._to_shred and not self.is_fenced:
+            batch = self._to_shred[:500]
+            try:
+                await self._vault.destroy(batch)
+            except Exception as error:
+                if not self._is_unavailable(error):
+                    log.exception("keys of ended orders could not be destroyed")
+                    return
+                await self._sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
+                attempt += 1
+                continue
+            del self._to_shred[: len(batch)]
+
+    async def refresh_releases(self) -> None:
+        """Learn of newly published releases."""
+        for tenant in self._tenants:
+            await self.memory.refresh_releases(tenant)
+
+    def lag(self) -> timedelta:
+        """How late the earliest due timer is; zero when none is due."""
+        if not self._timers:
+            return timedelta(0)
+        return max(timedelta(0), self._clock() - self._timers[0][0])
+
+
+class _Due(Envelope):
+    """An order with a timer that has passed."""
+
+    def __init__(self, order_id: str) -> None:
+        super().__init__()
+        self.order_id = order_id
+
+
+def _answer(envelope: Envelope, answer: Any) -> None:
+    if envelope.reply is not None and not envelope.reply.done():
+        envelope.reply.set_result(answer)
+
+
+__all__ = ["Commit", "DispatchPort", "HostLoop", "IllegalTransition", "VaultPort"]

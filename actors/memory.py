@@ -1,0 +1,195 @@
+"""What a host remembers of its shards: plans in work, accounts, releases. All of it can be read again from the journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Protocol
+
+from domain.catalogue import Release
+from domain.compose import Template
+from domain.errors import NotFound
+from domain.facts import PLAN_COMPOSED, Fact, upcast
+from domain.inventory import Account, Asset
+from domain.intake import open_order_of
+from domain.plan import Plan, plan_from_facts
+from domain.release import CompiledRelease, compile_release
+from persistence.journal import Commit, KnownKey, StoredFact
+
+PLANS_MAX = 20_000
+ACCOUNTS_MAX = 50_000
+
+
+class JournalPort(Protocol):
+    """What a host needs of its journal (persistence/journal.py; a memory twin stands in the tests)."""
+
+    incarnation_id: str
+
+    async def commit(self, commit: Commit) -> None: ...
+    async def raise_epoch(self) -> None: ...
+    async def close(self) -> None: ...
+    def abandon(self) -> None: ...
+    async def heads(self, shards: Iterable[int]) -> dict[int, int]: ...
+    async def owned_shards(self) -> dict[int, int]: ...
+    async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]: ...
+    async def unfinished(self, shards: Iterable[int]) -> list[str]: ...
+    async def unshredded(self, shards: Iterable[int]) -> list[str]: ...
+    async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
+    async def account_state(
+        self, tenant: str, accounts: Sequence[str]
+    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]: ...
+    async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None: ...
+    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None: ...
+
+
+AccountKey = tuple[str, str]
+"""(tenant, account), or (tenant, order id) for an order without an account; see `account_key`."""
+
+
+def account_key(plan: Plan) -> AccountKey:
+    """Under which key the plan's account is remembered."""
+    return (plan.order.tenant, plan.order.account or f"order {plan.order_id}")
+
+
+class Memory:
+    """Plans and accounts of one host, loaded on first use and dropped when ended, idle or doubtful."""
+
+    def __init__(self, journal: JournalPort) -> None:
+        self._journal = journal
+        self.plans: dict[str, Plan] = {}
+        self.accounts: dict[AccountKey, Account] = {}
+        self.stored_templates: set[tuple[str, str]] = set()
+        self._releases: dict[tuple[str, str], CompiledRelease] = {}
+        self._newest: dict[str, str] = {}
+        self._templates: dict[tuple[str, str], Template] = {}
+
+    # Releases.
+
+    async def refresh_releases(self, tenant: str) -> str | None:
+        """Learn the newest published release; returns its id, None when nothing is published."""
+        found = await self._journal.release_body(tenant, None)
+        if found is None:
+            return None
+        release_id, body = found
+        if (tenant, release_id) not in self._releases:
+            self._releases[tenant, release_id] = compile_release(Release.model_validate(body))
+        self._newest[tenant] = release_id
+        return release_id
+
+    async def release(self, tenant: str, release_id: str) -> CompiledRelease:
+        """A release by id, compiled."""
+        known = self._releases.get((tenant, release_id))
+        if known is None:
+            found = await self._journal.release_body(tenant, release_id)
+            if found is None:
+                raise NotFound(f"there is no release {release_id!r}")
+            known = compile_release(Release.model_validate(found[1]))
+            self._releases[tenant, release_id] = known
+        return known
+
+    def newest_release(self, tenant: str) -> CompiledRelease | None:
+        """The release that new orders take."""
+        release_id = self._newest.get(tenant)
+        return self._releases[tenant, release_id] if release_id else None
+
+    # Plans.
+
+    async def load_plans(self, order_ids: Iterable[str]) -> None:
+        """Fold the plans that are not in memory; unknown orders stay absent."""
+        missing = [order_id for order_id in dict.fromkeys(order_ids) if order_id not in self.plans]
+        if not missing:
+            return
+        for order_id, stored in (await self._journal.facts_of(missing)).items():
+            if stored:
+                self.plans[order_id] = await self.fold(stored)
+
+    async def fold(self, stored: list[StoredFact]) -> Plan:
+        """A plan from its stored facts."""
+        facts = [
+            Fact(each.kind, each.at, each.item, upcast(each.kind, each.v, each.payload), each.actor, each.cause)
+            for each in stored
+        ]
+        first = facts[0].payload or {}
+        tenant = first["order"]["tenant"]
+        releases = {first["release"]: await self.release(tenant, first["release"])}
+        templates: dict[str, Template] = {}
+        for fact in facts:
+            if fact.kind == PLAN_COMPOSED and fact.payload is not None:
+                release = await self.release(tenant, fact.payload["release"])
+                releases[release.release_id] = release
+                name = fact.payload["template"]
+                templates[name] = await self._template(tenant, name, release)
+        return plan_from_facts(facts, releases.__getitem__, templates.__getitem__)
+
+    async def _template(self, tenant: str, template_id: str, release: CompiledRelease) -> Template:
+        known = self._templates.get((tenant, template_id))
+        if known is None:
+            body = await self._journal.template(tenant, template_id)
+            if body is None:
+                raise NotFound(f"there is no plan template {template_id!r}")
+            known = Template.from_dict(body, release)
+            self._templates[tenant, template_id] = known
+            self.stored_templates.add((tenant, template_id))
+        return known
+
+    # Accounts.
+
+    async def load_accounts(self, tenant: str, accounts: Iterable[str]) -> None:
+        """Load accounts that are not in memory, with their assets and the plans of their open orders."""
+        missing = [account for account in dict.fromkeys(accounts) if (tenant, account) not in self.accounts]
+        if not missing:
+            return
+        assets, open_orders = await self._journal.account_state(tenant, missing)
+        await self.load_plans(order_id for each in open_orders.values() for order_id in each)
+        for account_id in missing:
+            account = Account(account_id)
+            for body in assets.get(account_id, ()):
+                asset = Asset.from_dict(body)
+                account.assets[asset.asset_id] = asset
+            for order_id in open_orders.get(account_id, ()):
+                account.open_orders[order_id] = open_order_of(self.plans[order_id])
+            self.accounts[tenant, account_id] = account
+
+    def account_of(self, plan: Plan) -> Account:
+        """The plan's account; an order without one has an account of its own."""
+        key = account_key(plan)
+        account = self.accounts.get(key)
+        if account is None:
+            assert plan.order.account is None, "accounts are loaded before their plans are decided"
+            account = Account(None)
+            if plan.ended_at is None and plan.template is not None:
+                account.open_orders[plan.order_id] = open_order_of(plan)
+            self.accounts[key] = account
+        return account
+
+    # Forgetting.
+
+    def forget(self, order_ids: Iterable[str], accounts: Iterable[AccountKey]) -> None:
+        """Drop what a failed commit has made doubtful."""
+        for order_id in order_ids:
+            self.plans.pop(order_id, None)
+        for key in accounts:
+            self.accounts.pop(key, None)
+
+    def forget_shards(self, order_ids: Iterable[str]) -> None:
+        """Drop plans that belong to another host now, with their accounts."""
+        for order_id in list(order_ids):
+            plan = self.plans.pop(order_id, None)
+            if plan is not None:
+                self.accounts.pop(account_key(plan), None)
+
+    def trim(self, touched: Iterable[str]) -> None:
+        """Drop the touched plans that have ended, and idle ones beyond the bounds; a plan that calls somebody stays."""
+        for order_id in touched:
+            plan = self.plans.get(order_id)
+            if plan is not None and plan.ended_at is not None:
+                del self.plans[order_id]
+                if plan.order.account is None:
+                    self.accounts.pop(account_key(plan), None)
+        if len(self.plans) > PLANS_MAX:
+            idle = (order_id for order_id, plan in self.plans.items() if plan.calling == 0)
+            for order_id in list(idle)[: len(self.plans) - PLANS_MAX]:
+                del self.plans[order_id]
+        if len(self.accounts) > ACCOUNTS_MAX:
+            quiet = (key for key, account in self.accounts.items() if not account.open_orders)
+            for key in list(quiet)[: len(self.accounts) - ACCOUNTS_MAX]:
+                del self.accounts[key]

@@ -1,0 +1,107 @@
+"""Plans as rows of the read models. Only what a list shows; the plan itself is its facts."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+
+from domain.facts import VERSIONS, Fact
+from domain.ids import shard_of
+from domain.inventory import Asset
+from domain.plan import ItemRun, Plan
+from persistence.journal import AssetRow, FactRow, OrderRow, TaskRow
+
+PRIORITIES = {"high": 1, "normal": 2, "low": 3}
+
+
+def order_row(plan: Plan) -> OrderRow:
+    """The row of an order. While something is being called its timers are not listed: recovery activates it anyway."""
+    order = plan.order
+    is_active = plan.calling > 0
+    timer = None if is_active else plan.next_timer()
+    return OrderRow(
+        order_id=order.order_id,
+        tenant=order.tenant,
+        shard=shard_of(order.order_id),
+        account=order.account,
+        channel=order.channel,
+        external_id=order.external_id,
+        client_key=order.client_key,
+        body_hash=plan.body_hash,
+        release_id=plan.release.release_id,
+        priority=order.priority,
+        state=plan.order_state.value,
+        created_at=plan.created_at,
+        requested_due_at=datetime.fromisoformat(order.due_at) if order.due_at else None,
+        ended_at=plan.ended_at,
+        active=is_active,
+        timer_at=timer[0] if timer else None,
+        fallout=plan.fatally_failed,
+        sealed=plan.has_secrets,
+        items=len(plan.items),
+    )
+
+
+def fact_row(plan: Plan, fact: Fact, offset: int) -> FactRow:
+    """The row of one fact of a plan."""
+    return FactRow(
+        shard=shard_of(plan.order_id),
+        offset=offset,
+        tenant=plan.order.tenant,
+        order_id=plan.order_id,
+        item=fact.item,
+        kind=fact.kind,
+        v=VERSIONS[fact.kind],
+        at=fact.at,
+        release_id=plan.release.release_id,
+        actor=fact.actor,
+        cause=fact.cause,
+        payload=orjson.dumps(fact.payload).decode() if fact.payload else None,
+    )
+
+
+def asset_row(tenant: str, account: str | None, shard: int, asset: Asset, at: datetime) -> AssetRow:
+    """The row of an asset that exists."""
+    return AssetRow(
+        tenant=tenant,
+        asset_id=asset.asset_id,
+        shard=shard,
+        account=account,
+        product=asset.product,
+        status=asset.status,
+        body=orjson.dumps(asset.to_dict()).decode(),
+        updated_at=at,
+    )
+
+
+def task_id_of(order_id: str, item_key: str) -> str:
+    """The id of an item's manual task: one per item, safe in a URL."""
+    return f"{order_id}.{hashlib.blake2b(item_key.encode(), digest_size=5).hexdigest()}"
+
+
+def task_row(plan: Plan, item: ItemRun, at: datetime) -> TaskRow:
+    """The row of a manual task that is open."""
+    assert item.definition is not None
+    source = item.definition.source
+    body: dict[str, Any] = {
+        "form": [field.model_dump() for field in source.form],
+        "lines": [{"line": line.key, "name": line.name, "action": line.action} for line in plan.lines_of(item)],
+        "account": plan.order.account,
+        "externalId": plan.order.external_id,
+    }
+    return TaskRow(
+        task_id=task_id_of(plan.order_id, item.key),
+        tenant=plan.order.tenant,
+        order_id=plan.order_id,
+        item=item.key,
+        queue=source.queue or "",
+        name=item.definition.name,
+        priority=PRIORITIES.get(plan.order.priority, 2),
+        opened_at=at,
+        due_at=at + timedelta(seconds=source.duration_s) if source.duration_s is not None else None,
+        closed_at=None,
+        body=orjson.dumps(body).decode(),
+    )

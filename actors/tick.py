@@ -1,0 +1,294 @@
+"""One tick of a host: decide a batch of envelopes in memory and collect everything that has to be written or sent.
+
+Nothing here is awaited: what the batch needs was loaded before. The tick owns no state of its own beyond the batch, so a
+failed commit throws it away together with the plans it touched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from actors.envelopes import Envelope, GiveAway, ImportAssets, Submission, Submitted, ToPlan
+from actors.memory import AccountKey, Memory, account_key
+from actors.rows import asset_row, fact_row, order_row, task_id_of, task_row
+from domain import facts as f
+from domain.decide import Call, Turn, decide
+from domain.errors import ClientKeyReused, InventoryConflict, NotFound, NotPossibleNow, OrderplanError
+from domain.facts import VERSIONS, Fact
+from domain.ids import order_id_of, shard_of
+from domain.intake import accept, readmit
+from domain.inventory import Account, Asset
+from domain.messages import Delivered, PlanMessage
+from domain.orders import Order
+from domain.plan import Plan
+from domain.sealing import Protector
+from persistence.journal import Commit, FactRow, KnownKey, OrderRow, TemplateRow
+
+MESSAGES_MAX = 100_000
+"""Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""
+
+
+@dataclass(slots=True)
+class Tick:
+    """The decisions on one batch.
+
+    `heads` are the last offsets of the shards; the tick advances them. `rows` are the order rows as last written, so that
+    an order's row is written only when something a list shows has changed.
+    """
+
+    memory: Memory
+    heads: dict[int, int]
+    rows: dict[str, OrderRow]
+    known_keys: Mapping[tuple[str, str], KnownKey]
+    protector: Protector
+    now: datetime
+    entropy: Callable[[], int]
+    """20 random bits for each new order's id."""
+    commit: Commit = field(default_factory=Commit)
+    calls: list[Call] = field(default_factory=list)
+    replies: list[tuple[Envelope, Any]] = field(default_factory=list)
+    touched: dict[str, None] = field(default_factory=dict)
+    accounts: dict[AccountKey, None] = field(default_factory=dict)
+    ended_with_secrets: list[str] = field(default_factory=list)
+    _queue: deque[tuple[str, PlanMessage | None]] = field(default_factory=deque)
+    _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
+    _sequence: int = 0
+
+    def decide(self, envelopes: Iterable[Envelope]) -> None:
+        """Decide each envelope, and what its plans tell one another, in order of arrival."""
+        for envelope in envelopes:
+            try:
+                answer = self._one(envelope)
+            except OrderplanError as error:
+                answer = error
+            self.replies.append((envelope, answer))
+            self._drain()
+
+    def _one(self, envelope: Envelope) -> Any:
+        match envelope:
+            case Submission():
+                return self._submit(envelope)
+            case ToPlan():
+                return self._tell(envelope)
+            case ImportAssets():
+                return self._import(envelope)
+            case GiveAway():
+                self.commit.released_shards.extend(envelope.shards.items())
+                return None
+            case _:
+                raise AssertionError(f"no rule for {type(envelope).__name__}")
+
+    # Orders coming in.
+
+    def _submit(self, submission: Submission) -> Submitted:
+        order = Order.from_dict(submission.order)
+        if order.client_key is not None:
+            known = self._known(order.tenant, order.client_key)
+            if known is not None:
+                if known.body_hash and submission.body_hash and known.body_hash != submission.body_hash:
+                    raise ClientKeyReused(
+                        f"client key {order.client_key!r} already names order {known.order_id}, which has another body",
+                        mend="use a new key for another order",
+                        orderId=known.order_id,
+                    )
+                return Submitted(known.order_id, known.state, is_repeat=True)
+        release = self.memory.newest_release(order.tenant)
+        if release is None:
+            raise NotPossibleNow("no catalogue release is published", mend="publish one: orderplan catalogue publish FILE")
+        self._sequence += 1
+        # Ids of one host grow with every order, so that order of admission is order of id.
+        entropy = (self._sequence << 20) | (self.entropy() & 0xF_FFFF)
+        order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), entropy)
+        key: AccountKey = (order.tenant, order.account or f"order {order.order_id}")
+        account = self.memory.accounts.get(key)
+        if account is None:
+            assert order.account is None, "accounts are loaded before their orders are decided"
+            account = self.memory.accounts[key] = Account(None)
+        self.accounts[key] = None
+        turn = accept(
+            order,
+            release,
+            account,
+            now=self.now,
+            protector=self.protector,
+            body_hash=submission.body_hash,
+        )
+        plan = turn.plan
+        self.memory.plans[order.order_id] = plan
+        self._collect(turn, is_new=True)
+        shown = plan.order_state.value
+        if shown not in ("rejected", "pending"):
+            shown = "acknowledged"
+        if order.client_key is not None:
+            self._new_keys[order.tenant, order.client_key] = KnownKey(
+                order.client_key, order.order_id, submission.body_hash or b"", shown
+            )
+        return Submitted(order.order_id, shown, reasons=tuple(plan.reasons))
+
+    def _known(self, tenant: str, client_key: str) -> KnownKey | None:
+        return self._new_keys.get((tenant, client_key)) or self.known_keys.get((tenant, client_key))
+
+    # Messages for plans.
+
+    def _tell(self, envelope: ToPlan) -> dict[str, Any]:
+        plan = self.memory.plans.get(envelope.order_id)
+        if plan is None:
+            raise NotFound(f"there is no order {envelope.order_id!r}")
+        message = envelope.message
+        if envelope.cause is not None and envelope.cause in plan.applied:
+            # Decided before a commit whose outcome was not heard: it is stored, so it is not decided twice.
+            return {"orderId": plan.order_id, "state": plan.order_state.value}
+        if plan.ended_at is not None and envelope.actor.startswith("person:"):
+            raise NotPossibleNow(f"order {plan.order_id} has ended ({plan.order_state.value})")
+        self._turn(plan, message, actor=envelope.actor, cause=envelope.cause)
+        shown: dict[str, Any] = {"orderId": plan.order_id, "state": plan.order_state.value}
+        item_key = getattr(message, "item", None)
+        if item_key is not None and item_key in plan.by_key:
+            shown |= {"item": item_key, "itemState": plan.by_key[item_key].state.value}
+        return shown
+
+    def _turn(self, plan: Plan, message: PlanMessage, *, actor: str = "system", cause: str | None = None) -> None:
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause)
+        self.touched[plan.order_id] = None
+        self.accounts[account_key(plan)] = None
+        decide(turn, message)
+        self._collect(turn)
+
+    def _drain(self) -> None:
+        """Deliver what plans of one account tell one another, until none has anything to say."""
+        for _ in range(MESSAGES_MAX):
+            if not self._queue:
+                return
+            order_id, message = self._queue.popleft()
+            plan = self.memory.plans.get(order_id)
+            if plan is None or plan.ended_at is not None:
+                continue
+            if message is not None:
+                self._turn(plan, message)
+                continue
+            turn = Turn(plan=plan, now=self.now, protector=self.protector)
+            if readmit(turn, self.memory.account_of(plan)):
+                self._collect(turn)
+        raise AssertionError("plans of one account talk in circles")
+
+    # Collecting.
+
+    def _collect(self, turn: Turn, *, is_new: bool = False) -> None:
+        """Take over what a turn decided: facts, rows, effects, and news for other orders of the account."""
+        plan = turn.plan
+        order_id = plan.order_id
+        self.touched[order_id] = None
+        account = self.memory.account_of(plan)
+        self.accounts[account_key(plan)] = None
+        shard = shard_of(order_id)
+        for fact in turn.facts:
+            self.heads[shard] += 1
+            self.commit.facts.append(fact_row(plan, fact, self.heads[shard]))
+            if fact.kind == f.PLAN_COMPOSED:
+                self._keep_template(plan)
+        self.calls.extend(turn.calls)
+        for item in turn.tasks_opened:
+            row = task_row(plan, item, self.now)
+            self.commit.tasks_new[row.task_id] = row
+            self.commit.tasks_closed.pop(row.task_id, None)
+        for item in turn.tasks_closed:
+            self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
+        self._book(plan, account, turn, shard)
+        row = order_row(plan)
+        if is_new or order_id in self.commit.orders_new:
+            self.commit.orders_new[order_id] = row
+        elif self.rows.get(order_id) != row:
+            self.commit.orders_changed[order_id] = row
+        if plan.ended_at is not None:
+            self._end(plan, account)
+
+    def _keep_template(self, plan: Plan) -> None:
+        template = plan.template
+        assert template is not None
+        key = (plan.order.tenant, template.template_id)
+        if key in self.memory.stored_templates or template.template_id in self.commit.templates:
+            return
+        self.commit.templates[template.template_id] = TemplateRow(
+            plan.order.tenant, template.template_id, plan.release.release_id, orjson.dumps(template.to_dict()).decode()
+        )
+
+    def _book(self, plan: Plan, account: Account, turn: Turn, shard: int) -> None:
+        """Carry out asset changes on the account and tell open orders that wait for them."""
+        if not turn.deltas:
+            return
+        for delta in turn.deltas:
+            before, after = account.deliver(plan.order_id, delta)
+            gone = after or before
+            if gone is None:
+                continue
+            row = asset_row(plan.order.tenant, plan.order.account, shard, gone, self.now)
+            self.commit.assets[gone.asset_id] = row if after is not None else row._replace(status="terminated")
+        changed = frozenset(delta.asset_id for delta in turn.deltas)
+        self._tell_others(plan, account, Delivered(plan.order_id, changed))
+
+    def _tell_others(self, plan: Plan, account: Account, message: Delivered) -> None:
+        for order_id, other in account.open_orders.items():
+            if order_id != plan.order_id and not other.is_waiting:
+                self._queue.append((order_id, message))
+
+    def _end(self, plan: Plan, account: Account) -> None:
+        """The order is over: the account lets go of it, and those behind it are taken up."""
+        if plan.has_secrets:
+            self.ended_with_secrets.append(plan.order_id)
+        if account.open_orders.pop(plan.order_id, None) is None:
+            return
+        self._tell_others(plan, account, Delivered(plan.order_id, None))
+        for order_id, other in account.open_orders.items():
+            if other.is_waiting:
+                self._queue.append((order_id, None))
+
+    # Installed base.
+
+    def _import(self, envelope: ImportAssets) -> dict[str, Any]:
+        account = self.memory.accounts[envelope.tenant, envelope.account]
+        self.accounts[envelope.tenant, envelope.account] = None
+        assets = [Asset.from_dict(body) for body in envelope.assets]
+        for asset in assets:
+            installed = account.assets.get(asset.asset_id)
+            if installed is not None and installed.product != asset.product:
+                raise InventoryConflict(
+                    f"product {asset.asset_id!r} is already installed as a {installed.product!r}",
+                    path=asset.asset_id,
+                    mend="import it under another id",
+                )
+        for asset in assets:
+            account.assets[asset.asset_id] = asset
+            row = asset_row(envelope.tenant, envelope.account, envelope.shard, asset, self.now)
+            self.commit.assets[asset.asset_id] = row
+        fact = Fact(
+            f.ASSETS_IMPORTED,
+            self.now,
+            None,
+            {"account": envelope.account, "assets": [asset.to_dict() for asset in assets]},
+            envelope.actor,
+            envelope.cause,
+        )
+        self.heads[envelope.shard] += 1
+        self.commit.facts.append(
+            FactRow(
+                envelope.shard,
+                self.heads[envelope.shard],
+                envelope.tenant,
+                f"import {envelope.cause}",
+                None,
+                fact.kind,
+                VERSIONS[fact.kind],
+                fact.at,
+                None,
+                fact.actor,
+                fact.cause,
+                orjson.dumps(fact.payload).decode(),
+            )
+        )
+        return {"account": envelope.account, "imported": len(assets)}

@@ -1,0 +1,93 @@
+"""Facts: what happened to an order, in past tense, append-only.
+
+A fact is the audit trail, the recovery source, the training data of delay models and the feed of every consumer. Each kind
+has a schema version; `upcast` turns every earlier version into the newest, so that readers know one form only. Golden files
+of every version stand in tests/golden/facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+ORDER_ACCEPTED: Final = "order.accepted"
+ORDER_REJECTED: Final = "order.rejected"
+ORDER_WAITING: Final = "order.waiting"
+ORDER_MOVED: Final = "order.moved"
+ORDER_ENDED: Final = "order.ended"
+ORDER_QUARANTINED: Final = "order.quarantined"
+PLAN_COMPOSED: Final = "plan.composed"
+ITEM_STARTED: Final = "item.started"
+ITEM_OPENED: Final = "item.opened"
+ITEM_SCHEDULED: Final = "item.scheduled"
+ITEM_ACCEPTED: Final = "item.accepted"
+ITEM_CLAIMED: Final = "item.claimed"
+ITEM_RELEASED: Final = "item.released"
+ITEM_COMPLETED: Final = "item.completed"
+ITEM_FAILED: Final = "item.failed"
+ITEM_FATALLY_FAILED: Final = "item.fatallyFailed"
+ITEM_RETRIED: Final = "item.retried"
+ITEM_SKIPPED: Final = "item.skipped"
+ITEM_NOTED: Final = "item.noted"
+ASSETS_CHANGED: Final = "assets.changed"
+ASSETS_IMPORTED: Final = "assets.imported"
+
+VERSIONS: Final[dict[str, int]] = {
+    ORDER_ACCEPTED: 1,
+    ORDER_REJECTED: 1,
+    ORDER_WAITING: 1,
+    ORDER_MOVED: 1,
+    ORDER_ENDED: 1,
+    ORDER_QUARANTINED: 1,
+    PLAN_COMPOSED: 1,
+    ITEM_STARTED: 1,
+    ITEM_OPENED: 1,
+    ITEM_SCHEDULED: 1,
+    ITEM_ACCEPTED: 1,
+    ITEM_CLAIMED: 1,
+    ITEM_RELEASED: 1,
+    ITEM_COMPLETED: 1,
+    ITEM_FAILED: 1,
+    ITEM_FATALLY_FAILED: 1,
+    ITEM_RETRIED: 1,
+    ITEM_SKIPPED: 1,
+    ITEM_NOTED: 1,
+    ASSETS_CHANGED: 1,
+    ASSETS_IMPORTED: 1,
+}
+"""The newest schema version of every kind."""
+
+Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
+UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {}
+"""(kind, version) -> payload of the next version. Empty until a schema changes."""
+
+
+class Fact(NamedTuple):
+    """One fact of one order, without its place in the journal.
+
+    `actor` says who: `system`, `adapter:<code>`, `person:<name>`, `channel:<name>`. `cause` names what it answers (an
+    effect key, a message id).
+    """
+
+    kind: str
+    at: datetime
+    item: str | None = None
+    payload: dict[str, Any] | None = None
+    actor: str = "system"
+    cause: str | None = None
+
+
+def upcast(kind: str, version: int, payload: dict[str, Any]) -> dict[str, Any]:
+    """The payload in its newest version.
+
+    Raises:
+        ValueError: the kind is unknown, or newer than this program: an older program must not guess.
+    """
+    newest = VERSIONS.get(kind)
+    if newest is None or version > newest:
+        raise ValueError(f"fact {kind} version {version} is newer than this program knows")
+    while version < newest:
+        payload = UPCASTERS[kind, version](payload)
+        version += 1
+    return payload

@@ -1,0 +1,280 @@
+"""What an account has, what it will have, and who has to wait for whom.
+
+An account's *projected* state is its installed assets overlaid with the changes of its open orders, in the order they
+were admitted. Orders are always compared with that, so that two orders of one account never decide on a stale inventory:
+a root asset has at most one open order; instances shared over the account do not lock, a later line joins the earlier one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+ACCOUNT_INSTANCE = "account"
+
+
+@dataclass(slots=True)
+class Asset:
+    """An installed product or technical instance.
+
+    `uses` maps the assets that need it (its sources) to the quantity each contributes; empty for what a customer ordered
+    directly. `instance` is `account` for an instance shared over the account. `root_id` is its bundle's root asset.
+    """
+
+    asset_id: str
+    product: str
+    root_id: str
+    name: str = ""
+    offering: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    quantity: int = 1
+    uses: dict[str, int] = field(default_factory=dict)
+    instance: str = ""
+    relations: list[list[str]] = field(default_factory=list)
+    place: dict[str, Any] = field(default_factory=dict)
+    status: str = "active"
+    order_id: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form."""
+        return {
+            "id": self.asset_id,
+            "product": self.product,
+            "root": self.root_id,
+            "name": self.name,
+            "offering": self.offering,
+            "attributes": self.attributes,
+            "quantity": self.quantity,
+            "uses": self.uses,
+            "instance": self.instance,
+            "relations": self.relations,
+            "place": self.place,
+            "status": self.status,
+            "orderId": self.order_id,
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Asset:
+        """The inverse of `to_dict`."""
+        return cls(
+            asset_id=stored["id"],
+            product=stored["product"],
+            root_id=stored["root"],
+            name=stored.get("name", ""),
+            offering=stored.get("offering"),
+            attributes=dict(stored.get("attributes", {})),
+            quantity=stored.get("quantity", 1),
+            uses=dict(stored.get("uses", {})),
+            instance=stored.get("instance", ""),
+            relations=[list(pair) for pair in stored.get("relations", ())],
+            place=dict(stored.get("place", {})),
+            status=stored.get("status", "active"),
+            order_id=stored.get("orderId"),
+        )
+
+
+@dataclass(slots=True)
+class AssetDelta:
+    """What delivering one line does to one asset; a difference, because shared assets change under several orders.
+
+    `op` is create, change or remove. `set` holds attributes to overlay, `add_uses` and `drop_uses` the sources gained
+    and lost. A remove only drops uses while other sources remain.
+    """
+
+    op: str
+    asset_id: str
+    product: str
+    root_id: str
+    name: str = ""
+    offering: str | None = None
+    set: dict[str, Any] = field(default_factory=dict)
+    quantity: int | None = None
+    quantity_rule: str = "sum"
+    add_uses: dict[str, int] = field(default_factory=dict)
+    drop_uses: tuple[str, ...] = ()
+    instance: str = ""
+    relations: tuple[tuple[str, str], ...] = ()
+    place: dict[str, Any] = field(default_factory=dict)
+    status: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form, only what is not empty."""
+        stored: dict[str, Any] = {"op": self.op, "id": self.asset_id, "product": self.product, "root": self.root_id}
+        for key, value in (
+            ("name", self.name),
+            ("offering", self.offering),
+            ("set", self.set),
+            ("quantity", self.quantity),
+            ("quantityRule", self.quantity_rule if self.quantity_rule != "sum" else None),
+            ("addUses", self.add_uses),
+            ("dropUses", list(self.drop_uses)),
+            ("instance", self.instance),
+            ("relations", [list(pair) for pair in self.relations]),
+            ("place", self.place),
+            ("status", self.status),
+        ):
+            if value:
+                stored[key] = value
+        return stored
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> AssetDelta:
+        """The inverse of `to_dict`."""
+        return cls(
+            op=stored["op"],
+            asset_id=stored["id"],
+            product=stored["product"],
+            root_id=stored["root"],
+            name=stored.get("name", ""),
+            offering=stored.get("offering"),
+            set=dict(stored.get("set", {})),
+            quantity=stored.get("quantity"),
+            quantity_rule=stored.get("quantityRule", "sum"),
+            add_uses=dict(stored.get("addUses", {})),
+            drop_uses=tuple(stored.get("dropUses", ())),
+            instance=stored.get("instance", ""),
+            relations=tuple((kind, other) for kind, other in stored.get("relations", ())),
+            place=dict(stored.get("place", {})),
+            status=stored.get("status"),
+        )
+
+
+def quantity_of(uses: Mapping[str, int], rule: str) -> int:
+    """The quantity of a merged instance: one, or the sum or maximum over its sources."""
+    if rule == "one" or not uses:
+        return 1
+    return max(uses.values()) if rule == "max" else sum(uses.values())
+
+
+def apply_delta(asset: Asset | None, delta: AssetDelta, order_id: str) -> Asset | None:
+    """The asset after the delta; None when it is gone. Never changes its argument."""
+    if asset is None:
+        if delta.op == "remove":
+            return None
+        asset = Asset(
+            asset_id=delta.asset_id,
+            product=delta.product,
+            root_id=delta.root_id,
+            name=delta.name,
+            offering=delta.offering,
+            instance=delta.instance,
+            place=delta.place,
+        )
+    uses = {source: n for source, n in asset.uses.items() if source not in delta.drop_uses} | delta.add_uses
+    if delta.op == "remove" and not uses:
+        return None
+    quantity = asset.quantity
+    if uses:
+        quantity = quantity_of(uses, delta.quantity_rule)
+    elif delta.quantity is not None:
+        quantity = delta.quantity
+    relations = [*asset.relations, *(list(pair) for pair in delta.relations if list(pair) not in asset.relations)]
+    return replace(
+        asset,
+        attributes=asset.attributes | delta.set,
+        uses=uses,
+        quantity=quantity,
+        relations=relations,
+        place=delta.place or asset.place,
+        status=delta.status or asset.status,
+        order_id=order_id,
+    )
+
+
+@dataclass(slots=True)
+class OpenOrder:
+    """An order of the account that has not ended.
+
+    `roots` are the root assets it holds. `deltas` are what it will do, by asset id, and `delivered` those already done.
+    A waiting order has roots but no deltas yet.
+    """
+
+    order_id: str
+    roots: frozenset[str]
+    deltas: dict[str, AssetDelta] = field(default_factory=dict)
+    delivered: set[str] = field(default_factory=set)
+    is_waiting: bool = False
+
+
+@dataclass(slots=True)
+class Account:
+    """One account (or one order without an account): its assets and its open orders in the order of admission."""
+
+    account_id: str | None
+    assets: dict[str, Asset] = field(default_factory=dict)
+    open_orders: dict[str, OpenOrder] = field(default_factory=dict)
+
+    def holders(self, roots: frozenset[str], before: str | None = None) -> list[str]:
+        """Open orders that hold one of the root assets, in order of admission, those admitted before `before` only."""
+        found = []
+        for order_id, each in self.open_orders.items():
+            if order_id == before:
+                break
+            if each.roots & roots:
+                found.append(order_id)
+        return found
+
+    def projected(self, before: str | None = None) -> Projection:
+        """The state once the orders admitted before `before` (all, if None) have delivered."""
+        return Projection(self, before)
+
+    def deliver(self, order_id: str, delta: AssetDelta) -> tuple[Asset | None, Asset | None]:
+        """Carry out a delta; returns the asset (before, after)."""
+        before = self.assets.get(delta.asset_id)
+        after = apply_delta(before, delta, order_id)
+        if after is None:
+            self.assets.pop(delta.asset_id, None)
+        else:
+            self.assets[delta.asset_id] = after
+        opened = self.open_orders.get(order_id)
+        if opened is not None:
+            opened.delivered.add(delta.asset_id)
+        return before, after
+
+
+class Projection:
+    """A read-only view of an account's projected state; built for one decision and thrown away."""
+
+    def __init__(self, account: Account, before: str | None) -> None:
+        self.assets: dict[str, Asset] = dict(account.assets)
+        self._pending: dict[str, str] = {}
+        """Asset id -> the last open order that has yet to deliver a change of it."""
+        self._shared: dict[str, str] = {}
+        """Product -> asset id of its account-wide instance, also of one that is on its way out."""
+        for asset in account.assets.values():
+            if asset.instance == ACCOUNT_INSTANCE:
+                self._shared[asset.product] = asset.asset_id
+        for order_id, opened in account.open_orders.items():
+            if order_id == before:
+                break
+            for asset_id, delta in opened.deltas.items():
+                if asset_id in opened.delivered:
+                    continue
+                if delta.instance == ACCOUNT_INSTANCE:
+                    self._shared[delta.product] = asset_id
+                after = apply_delta(self.assets.get(asset_id), delta, order_id)
+                if after is None:
+                    self.assets.pop(asset_id, None)
+                else:
+                    self.assets[asset_id] = after
+                self._pending[asset_id] = order_id
+
+    def of_product(self, product: str) -> Iterator[Asset]:
+        """Assets of a product, oldest first."""
+        return (asset for asset in self.assets.values() if asset.product == product)
+
+    def using(self, source_asset_id: str) -> Iterator[Asset]:
+        """Technical instances that exist because of a source asset."""
+        return (asset for asset in self.assets.values() if source_asset_id in asset.uses)
+
+    def shared(self, product: str) -> tuple[Asset | None, str | None]:
+        """(account-wide instance of a product, the open order that has yet to deliver it)."""
+        asset_id = self._shared.get(product)
+        if asset_id is None:
+            return None, None
+        return self.assets.get(asset_id), self._pending.get(asset_id)
+
+    def pending_on(self, asset_id: str) -> str | None:
+        """The open order that has yet to deliver a change of the asset, if any."""
+        return self._pending.get(asset_id)

@@ -1,0 +1,97 @@
+"""What a plan can be told. Commands are imperative; reports say what happened outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How one attempt of an item went at its system.
+
+    `unheard` marks a failure of which nobody knows whether the system did the work: the next try repeats the same key.
+    """
+
+    item: str
+    attempt: int
+    kind: Literal["completed", "accepted", "retryable", "failed"]
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    error: str = ""
+    error_code: str = ""
+    unheard: bool = False
+    simulated: bool = False
+    via: str = "adapter"
+    """`adapter`, or `callback` for an answer that came later."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The clock passed the item's timer."""
+
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimTask:
+    """A person has taken a manual task (the queue has granted it)."""
+
+    item: str
+    worker: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseTask:
+    """A person has given a manual task back."""
+
+    item: str
+    worker: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteTask:
+    """A person has done a manual task; `data` are the values of its form."""
+
+    item: str
+    worker: str
+    data: Mapping[str, Any]
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class OperateItem:
+    """An operator's repair: retry, complete with an answer, or skip; the reason is kept."""
+
+    item: str
+    action: Literal["retry", "complete", "skip"]
+    operator: str
+    reason: str
+    message_id: str
+    answer: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """Another order of the account has delivered (or ended without delivering) shared instances.
+
+    `asset_ids` None means the other order has ended: whatever was awaited of it is awaited no more.
+    """
+
+    by_order: str
+    asset_ids: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Deciding or storing a message of this plan failed for its data; `item` is the one the message was about."""
+
+    reason: str
+    item: str | None = None
+
+
+PlanMessage = (
+    Report | TimerFired | ClaimTask | ReleaseTask | CompleteTask | OperateItem | Delivered | Quarantine
+)

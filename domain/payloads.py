@@ -1,0 +1,66 @@
+"""What a callout sends: the item definition's own request, or the standard payload of its lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.catalogue import Action
+from domain.decompose import Line, line_context, order_context
+from domain.expressions import ABSENT
+from domain.plan import ItemRun, Plan
+from domain.sealing import is_sealed, same_value
+
+
+def payload_of(plan: Plan, item: ItemRun) -> dict[str, Any]:
+    """The document for one item.
+
+    The standard payload names order, account, item and operation, and under `lines` each line with its action, the
+    identity of its product, the wanted values and, for a modify, the installed values that differ. Sealed values are left
+    out: only a request that names the attribute gets them. A request of the definition's own gives exactly its fields.
+
+    Raises:
+        ExpressionFailed: an expression of the request compared what cannot be compared.
+    """
+    assert item.definition is not None
+    lines = plan.lines_of(item)
+    if item.definition.request is not None:
+        context = line_context(order_context(plan.order), lines[0])
+        found = {name: each.evaluate(context) for name, each in item.definition.request.items()}
+        return {name: value for name, value in found.items() if value is not ABSENT}
+    payload: dict[str, Any] = {
+        "orderId": plan.order_id,
+        "item": item.definition.name,
+        "operation": item.definition.source.operation,
+        "lines": [_line(plan, line) for line in lines],
+    }
+    if plan.order.external_id is not None:
+        payload["externalId"] = plan.order.external_id
+    if plan.order.account is not None:
+        payload["accountId"] = plan.order.account
+    return payload
+
+
+def _line(plan: Plan, line: Line) -> dict[str, Any]:
+    product = plan.release.products[line.product].source
+    shown: dict[str, Any] = {
+        "line": line.key,
+        "action": line.action,
+        "product": {
+            "id": line.asset_id,
+            "specification": product.external_id or product.code,
+            "name": line.name,
+        },
+        "quantity": line.quantity,
+        "attributes": {name: value for name, value in line.attributes.items() if not is_sealed(value)},
+    }
+    if line.action == Action.MODIFY:
+        shown["previous"] = {
+            name: value
+            for name, value in line.previous.items()
+            if not is_sealed(value) and not same_value(value, line.attributes.get(name))
+        }
+        if line.previous_quantity != line.quantity:
+            shown["previousQuantity"] = line.previous_quantity
+    if line.place:
+        shown["place"] = line.place
+    return shown

@@ -1,0 +1,78 @@
+"""Which values may stay, and what stands in their place when they may not.
+
+Every incoming document is classified against the release before anything of it is written. A value that must not stay
+(not assetizable) is replaced by a reference `{"$sealed": name}`; the value itself goes to the vault under the order's own
+key, which is destroyed when the order ends. An encrypted attribute is replaced by `{"$encrypted": ..., "mac": ...}`, whose
+keyed hash lets two values be compared without opening them. The vault does the cryptography; this module only decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from domain.release import CompiledRelease, ProductDef
+
+SEALED = "$sealed"
+ENCRYPTED = "$encrypted"
+
+
+class Protector(Protocol):
+    """Takes values out of sight; implemented by persistence/vault.py."""
+
+    def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
+        """Keep the value under the order's key and give the reference to store in its place."""
+        ...
+
+    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+        """Give the ciphertext to store in the value's place."""
+        ...
+
+
+def is_sealed(value: Any) -> bool:
+    """Whether the value is a reference to a sealed one."""
+    return isinstance(value, dict) and SEALED in value
+
+
+def is_encrypted(value: Any) -> bool:
+    """Whether the value is a ciphertext."""
+    return isinstance(value, dict) and ENCRYPTED in value
+
+
+def same_value(left: Any, right: Any) -> bool:
+    """Equality that also holds for two ciphertexts of one value."""
+    if is_encrypted(left) and is_encrypted(right):
+        return bool(left.get("mac") == right.get("mac"))
+    return bool(left == right)
+
+
+def classify(
+    release: CompiledRelease,
+    product: ProductDef | None,
+    attributes: Mapping[str, Any],
+    protector: Protector,
+    *,
+    tenant: str,
+    order_id: str,
+    line_key: str,
+) -> dict[str, Any]:
+    """The attributes as they may be stored: plain, sealed, encrypted, or left out.
+
+    Attributes that the product does not declare follow the release's `undeclared` rule.
+    """
+    stored: dict[str, Any] = {}
+    for name, value in attributes.items():
+        if is_sealed(value) or is_encrypted(value):
+            stored[name] = value
+            continue
+        declared = product.attributes.get(name) if product else None
+        rule = release.source.undeclared if declared is None else "keep" if declared.assetizable else "seal"
+        if rule == "drop":
+            continue
+        if rule == "seal":
+            stored[name] = protector.seal(order_id, f"{line_key}/{name}", value)
+        elif declared is not None and declared.encrypted:
+            stored[name] = protector.encrypt(tenant, value)
+        else:
+            stored[name] = value
+    return stored

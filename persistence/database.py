@@ -1,0 +1,83 @@
+"""Opening the databases: migrations, first settings, pools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from domain.errors import OrderplanError
+from persistence.tables import key_metadata
+
+SHARDS_DEFAULT: Final = 64
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK: Final = 7_205_411_002
+"""Advisory lock that lets one starter migrate while others wait."""
+POOL_TIMEOUT_S: Final = 5.0
+
+
+class DatabaseTooOld(OrderplanError):
+    """The server is older than the SQL used here."""
+
+    code = "databaseTooOld"
+
+
+def _upgrade(connection: Connection) -> None:
+    connection.exec_driver_sql(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+async def migrate(dsn: str, key_dsn: str, *, shards: int = SHARDS_DEFAULT) -> None:
+    """Bring both databases to the current schema; the number of shards is fixed the first time.
+
+    Raises:
+        DatabaseTooOld: the server is older than PostgreSQL 14.
+    """
+    engine = create_async_engine(_driver_url(dsn))
+    try:
+        async with engine.begin() as connection:
+            await connection.run_sync(_upgrade)
+    finally:
+        await engine.dispose()
+    key_engine = create_async_engine(_driver_url(key_dsn))
+    try:
+        async with key_engine.begin() as connection:
+            await connection.run_sync(key_metadata.create_all)
+    finally:
+        await key_engine.dispose()
+    connection_ = await asyncpg.connect(dsn, timeout=POOL_TIMEOUT_S)
+    try:
+        if connection_.get_server_version().major < 14:
+            raise DatabaseTooOld("PostgreSQL 14 or newer is needed", mend="point --database-url at a newer server")
+        await connection_.execute(
+            "insert into setting (key, value) values ('shards', to_jsonb($1::int)) on conflict do nothing", shards
+        )
+        await connection_.execute(
+            "insert into setting (key, value) values ('callbackSecret', to_jsonb(encode(sha256((random()::text || "
+            "clock_timestamp()::text || gen_random_uuid()::text)::bytea), 'hex'))) on conflict do nothing"
+        )
+        await connection_.execute(
+            "insert into shard (shard) select generate_series(0, (select (value #>> '{}')::int from setting "
+            "where key = 'shards') - 1) on conflict do nothing"
+        )
+    finally:
+        await connection_.close()
+
+
+def _driver_url(dsn: str) -> str:
+    return dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
+
+
+async def open_pool(dsn: str, *, size_max: int = 5) -> asyncpg.Pool[Any]:
+    """A small pool with bounded waits."""
+    return await asyncpg.create_pool(
+        dsn, min_size=1, max_size=size_max, timeout=POOL_TIMEOUT_S, command_timeout=30.0
+    )

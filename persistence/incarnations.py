@@ -1,0 +1,122 @@
+"""Who owns which shard, and how a dead or hung owner is replaced.
+
+All decisions are compare-and-set rows, so two directors at once are harmless. The order of a takeover matters: end the old
+backend (no timeout frees a client that stopped inside COPY), raise the epoch, point the shards elsewhere; only then may
+the new owner read the heads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+
+LOCK_ATTEMPTS_MAX: Final = 5
+
+
+class Incarnation(NamedTuple):
+    """A host process as the database knows it; `silent_s` is the age of its heartbeat in seconds."""
+
+    incarnation_id: str
+    epoch: int
+    state: str
+    started_at: datetime
+    silent_s: float
+
+
+class Assignment(NamedTuple):
+    """The owner of a shard; `version` grows with each change."""
+
+    shard: int
+    incarnation_id: str | None
+    version: int
+
+
+async def living(pool: asyncpg.Pool[Any]) -> list[Incarnation]:
+    """Incarnations that nobody fenced, oldest first."""
+    rows = await pool.fetch(
+        "select incarnation_id, epoch, state, started_at, "
+        "extract(epoch from clock_timestamp() - heartbeat_at)::float8 as silent_s "
+        "from incarnation where state = 'living' order by started_at, incarnation_id"
+    )
+    return [Incarnation(*row) for row in rows]
+
+
+async def assignments(pool: asyncpg.Pool[Any]) -> list[Assignment]:
+    """The owner of every shard."""
+    rows = await pool.fetch("select shard, incarnation_id, version from shard order by shard")
+    return [Assignment(*row) for row in rows]
+
+
+async def shard_count(pool: asyncpg.Pool[Any]) -> int:
+    """How many shards the database has; set when it was made, never changed."""
+    return int(await pool.fetchval("select (value #>> '{}')::int from setting where key = 'shards'"))
+
+
+async def fence(pool: asyncpg.Pool[Any], incarnation_id: str) -> bool:
+    """End an incarnation for good; False when it was not living any more.
+
+    Raises:
+        asyncpg.LockNotAvailableError: its row stayed locked through every attempt.
+    """
+    for attempt in range(LOCK_ATTEMPTS_MAX):
+        await pool.execute(
+            "select pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a join incarnation as i "
+            "on a.pid = i.backend_pid and a.backend_start = i.backend_start where i.incarnation_id = $1",
+            incarnation_id,
+        )
+        try:
+            async with pool.acquire() as connection, connection.transaction():
+                await connection.execute("set local lock_timeout = '2s'")
+                done = await connection.execute(
+                    "update incarnation set epoch = epoch + 1, state = 'fenced' "
+                    "where incarnation_id = $1 and state = 'living'",
+                    incarnation_id,
+                )
+        except asyncpg.LockNotAvailableError:
+            if attempt == LOCK_ATTEMPTS_MAX - 1:
+                raise
+            continue
+        return bool(done == "UPDATE 1")
+    return False
+
+
+async def reassign(pool: asyncpg.Pool[Any], wanted: Mapping[int, tuple[str | None, str]]) -> int:
+    """Point shards from their current owner to another: shard -> (owner that must still be in place, new owner).
+
+    The current owner must be fenced, stopped or none; a living owner gives its shards away by its own commit only.
+    Returns the number of shards that moved.
+    """
+    if not wanted:
+        return 0
+    done = await pool.execute(
+        "update shard as s set incarnation_id = n.new, version = s.version + 1 "
+        "from unnest($1::int[], $2::text[], $3::text[]) as n(shard, old, new) "
+        "where s.shard = n.shard and s.incarnation_id is not distinct from n.old "
+        "and not exists (select from incarnation as i where i.incarnation_id = n.old and i.state = 'living')",
+        list(wanted),
+        [old for old, _ in wanted.values()],
+        [new for _, new in wanted.values()],
+    )
+    return int(done.rpartition(" ")[2])
+
+
+def balance(shards: Sequence[Assignment], hosts: Sequence[str]) -> dict[int, str]:
+    """The owner each shard should have: every host gets its share, and as few shards as possible move."""
+    if not hosts:
+        return {}
+    share, extra = divmod(len(shards), len(hosts))
+    room = {host: share + (1 if index < extra else 0) for index, host in enumerate(hosts)}
+    target: dict[int, str] = {}
+    homeless = []
+    for each in shards:
+        if each.incarnation_id is not None and room.get(each.incarnation_id, 0) > 0:
+            target[each.shard] = each.incarnation_id
+            room[each.incarnation_id] -= 1
+        else:
+            homeless.append(each.shard)
+    free = [host for host in hosts for _ in range(room[host])]
+    target.update(zip(homeless, free, strict=True))
+    return target

@@ -1,0 +1,546 @@
+"""The journal: one transaction per tick, fenced by the host's incarnation.
+
+A commit checks and raises the commit counter of its own incarnation row first. A takeover raises that row's epoch, so
+whatever a fenced host still tries to write changes nothing: its check finds no row. The second fence is the primary key
+of `fact`: (shard, offset) can be written once.
+
+Plain asyncpg, not SQLAlchemy, on this path: COPY as the first statement under a lazily begun transaction would commit by
+itself. The alternative of one INSERT per fact costs about ten times as much.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import orjson
+
+from domain.errors import OrderplanError
+from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
+
+CONNECT_TIMEOUT_S: Final = 5.0
+STATEMENT_TIMEOUT_S: Final = 30.0
+_DATA_CLASSES: Final = ("22", "23")
+"""SQLSTATE classes that blame the data: data exception, integrity constraint violation."""
+
+
+class Fenced(OrderplanError):
+    """Another incarnation has taken over: this one must stop at once."""
+
+    code = "fenced"
+
+
+class CommitUnknown(OrderplanError):
+    """The outcome of a commit was not heard; it may or may not be stored."""
+
+    code = "commitUnknown"
+
+
+class DataRefused(OrderplanError):
+    """The database refuses a value of the commit; nothing of it was stored."""
+
+    status = 422
+    code = "dataRefused"
+
+    def __init__(self, reason: str, sqlstate: str, constraint: str | None = None) -> None:
+        super().__init__(reason, sqlstate=sqlstate)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class FactRow(NamedTuple):
+    """One row of `fact`; `payload` is JSON text or None."""
+
+    shard: int
+    offset: int
+    tenant: str
+    order_id: str
+    item: str | None
+    kind: str
+    v: int
+    at: datetime
+    release_id: str | None
+    actor: str
+    cause: str | None
+    payload: str | None
+
+
+class OrderRow(NamedTuple):
+    """One row of `product_order`, columns in the order of the table."""
+
+    order_id: str
+    tenant: str
+    shard: int
+    account: str | None
+    channel: str
+    external_id: str | None
+    client_key: str | None
+    body_hash: bytes | None
+    release_id: str | None
+    priority: str
+    state: str
+    created_at: datetime
+    requested_due_at: datetime | None
+    ended_at: datetime | None
+    active: bool
+    timer_at: datetime | None
+    fallout: int
+    sealed: bool
+    items: int
+
+
+class AssetRow(NamedTuple):
+    """One asset to put; `body` is JSON text."""
+
+    tenant: str
+    asset_id: str
+    shard: int
+    account: str | None
+    product: str
+    status: str
+    body: str
+    updated_at: datetime
+
+
+class TaskRow(NamedTuple):
+    """One manual task to open; `body` is JSON text."""
+
+    task_id: str
+    tenant: str
+    order_id: str
+    item: str
+    queue: str
+    name: str
+    priority: int
+    opened_at: datetime
+    due_at: datetime | None
+    closed_at: datetime | None
+    body: str
+
+
+class SealedRow(NamedTuple):
+    """One sealed value."""
+
+    order_id: str
+    name: str
+    tenant: str
+    key_id: str
+    ciphertext: bytes
+
+
+class TemplateRow(NamedTuple):
+    """One plan template; `body` is JSON text."""
+
+    tenant: str
+    template_id: str
+    release_id: str
+    body: str
+
+
+@dataclass(slots=True)
+class Commit:
+    """Everything one tick writes. Rows of the same order appear in the order they were decided."""
+
+    facts: list[FactRow] = field(default_factory=list)
+    orders_new: dict[str, OrderRow] = field(default_factory=dict)
+    orders_changed: dict[str, OrderRow] = field(default_factory=dict)
+    assets: dict[str, AssetRow] = field(default_factory=dict)
+    tasks_new: dict[str, TaskRow] = field(default_factory=dict)
+    tasks_closed: dict[str, datetime] = field(default_factory=dict)
+    templates: dict[str, TemplateRow] = field(default_factory=dict)
+    sealed: list[SealedRow] = field(default_factory=list)
+    released_shards: list[tuple[int, str]] = field(default_factory=list)
+    """Shards that this commit gives away: (shard, incarnation that gets it)."""
+
+    def is_empty(self) -> bool:
+        """Whether nothing but the heartbeat would be written."""
+        return not (self.facts or self.orders_changed or self.assets or self.released_shards)
+
+
+class StoredFact(NamedTuple):
+    """A fact as read back: payload decoded."""
+
+    shard: int
+    offset: int
+    order_id: str
+    item: str | None
+    kind: str
+    v: int
+    at: datetime
+    release_id: str | None
+    actor: str
+    cause: str | None
+    payload: dict[str, Any]
+
+
+class KnownKey(NamedTuple):
+    """An order that a client key already names."""
+
+    client_key: str
+    order_id: str
+    body_hash: bytes
+    state: str
+
+
+Probe = Callable[[str], Awaitable[None]]
+"""Awaited at named points of a commit (`checked`, `copying`, `committing`); tests stop or cut the process there."""
+
+
+async def _no_probe(_point: str) -> None:
+    return None
+
+
+_CHECK: Final = (
+    "update incarnation set commits = commits + 1, heartbeat_at = clock_timestamp() "
+    "where incarnation_id = $1 and epoch = $2 and state = 'living'"
+)
+_UPDATE_ORDERS: Final = """
+update product_order as o
+   set state = n.state, release_id = n.release_id, ended_at = n.ended_at, active = n.active, timer_at = n.timer_at,
+       fallout = n.fallout, sealed = n.sealed, items = n.items
+  from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[], $6::timestamptz[], $7::int[],
+              $8::bool[], $9::int[])
+       as n(order_id, state, release_id, ended_at, active, timer_at, fallout, sealed, items)
+ where o.order_id = n.order_id"""
+_PUT_ASSETS: Final = """
+insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at)
+select * from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
+                     $8::timestamptz[])
+on conflict (tenant, asset_id) do update
+   set product = excluded.product, status = excluded.status, body = excluded.body, updated_at = excluded.updated_at"""
+_PUT_TEMPLATES: Final = """
+insert into plan_template (tenant, template_id, release_id, body)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[])
+on conflict (tenant, template_id) do nothing"""
+_PUT_TASKS: Final = """
+insert into manual_task (task_id, tenant, order_id, item, queue, name, priority, opened_at, due_at, closed_at, body)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[],
+                     $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
+on conflict (task_id) do update set closed_at = excluded.closed_at, opened_at = excluded.opened_at"""
+_CLOSE_TASKS: Final = """
+update manual_task as t set closed_at = n.closed_at
+  from unnest($1::text[], $2::timestamptz[]) as n(task_id, closed_at) where t.task_id = n.task_id"""
+_RELEASE_SHARDS: Final = """
+update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
+  from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
+ where s.shard = n.shard and s.incarnation_id = $3"""
+
+
+class Journal:
+    """One host's way to the order database: a connection of its own for commits, a small pool for reads."""
+
+    def __init__(self, dsn: str, incarnation_id: str, *, probe: Probe = _no_probe) -> None:
+        self._dsn = dsn
+        self.incarnation_id = incarnation_id
+        self.epoch = 0
+        self._probe = probe
+        self._connection: asyncpg.Connection[Any] | None = None
+        self._backend: tuple[int, datetime] | None = None
+        self._reads: asyncpg.Pool[Any] | None = None
+
+    async def open(self) -> None:
+        """Connect and register the incarnation as living, with epoch 1."""
+        connection = await self._connect()
+        row = await connection.fetchrow(
+            "insert into incarnation (incarnation_id, epoch, state, backend_pid, backend_start, started_at, heartbeat_at) "
+            "select $1, 1, 'living', pid, backend_start, clock_timestamp(), clock_timestamp() from pg_stat_activity "
+            "where pid = pg_backend_pid() returning epoch, backend_pid, backend_start",
+            self.incarnation_id,
+        )
+        assert row is not None
+        self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
+        self._connection = connection
+        self._reads = await asyncpg.create_pool(
+            self._dsn, min_size=1, max_size=3, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S
+        )
+
+    async def close(self) -> None:
+        """Mark the incarnation stopped, if it still is ours, and let go of the connections."""
+        if self._connection is not None and not self._connection.is_closed():
+            await self._connection.execute(
+                "update incarnation set state = 'stopped' where incarnation_id = $1 and epoch = $2",
+                self.incarnation_id,
+                self.epoch,
+            )
+            await self._connection.close(timeout=CONNECT_TIMEOUT_S)
+        if self._reads is not None:
+            await asyncio.wait_for(self._reads.close(), CONNECT_TIMEOUT_S)
+
+    def abandon(self) -> None:
+        """Drop the connections without a word: what a fenced host does."""
+        if self._connection is not None:
+            self._connection.terminate()
+        if self._reads is not None:
+            self._reads.terminate()
+
+    async def _connect(self) -> asyncpg.Connection[Any]:
+        return await asyncpg.connect(
+            self._dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=STATEMENT_TIMEOUT_S,
+            server_settings={
+                "application_name": f"orderplan {self.incarnation_id}",
+                "idle_in_transaction_session_timeout": "20000",
+                "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "3",
+            },
+        )
+
+    async def commit(self, commit: Commit) -> None:
+        """Write one tick, or nothing.
+
+        Raises:
+            Fenced: the incarnation's epoch was raised by somebody else.
+            DataRefused: the database refuses a value; nothing was stored.
+            CommitUnknown: it failed otherwise, or its outcome was not heard; call `raise_epoch` before anything else.
+        """
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            raise CommitUnknown("there is no connection")
+        try:
+            async with connection.transaction():
+                if await connection.execute(_CHECK, self.incarnation_id, self.epoch) != "UPDATE 1":
+                    raise Fenced(f"incarnation {self.incarnation_id} is not the owner any more")
+                await self._probe("checked")
+                if not commit.is_empty():
+                    await self._write(connection, commit)
+                await self._probe("committing")
+        except Fenced:
+            raise
+        except asyncpg.PostgresError as error:
+            if (error.sqlstate or "")[:2] in _DATA_CLASSES:
+                raise DataRefused(str(error), error.sqlstate or "", getattr(error, "constraint_name", None)) from error
+            raise CommitUnknown(f"the commit failed: {error}") from error
+        except (asyncpg.InterfaceError, OSError, TimeoutError, ConnectionError) as error:
+            if isinstance(error, asyncpg.DataError):
+                raise DataRefused(str(error), "22000") from error
+            raise CommitUnknown(f"the commit was not heard: {error!r}") from error
+        except (UnicodeError, ValueError, OverflowError) as error:
+            # Raised while encoding a value, so before COMMIT was sent; the transaction was rolled back.
+            raise DataRefused(str(error), "22021") from error
+
+    async def _write(self, connection: asyncpg.Connection[Any], commit: Commit) -> None:
+        if commit.templates:
+            await connection.execute(_PUT_TEMPLATES, *_columns(commit.templates.values(), 4))
+        if commit.orders_new:
+            await connection.copy_records_to_table(
+                "product_order", records=list(commit.orders_new.values()), columns=ORDER_COLUMNS
+            )
+        if commit.facts:
+            await connection.copy_records_to_table("fact", records=self._records(commit.facts), columns=FACT_COLUMNS)
+        if commit.orders_changed:
+            rows = commit.orders_changed.values()
+            await connection.execute(
+                _UPDATE_ORDERS,
+                [row.order_id for row in rows],
+                [row.state for row in rows],
+                [row.release_id for row in rows],
+                [row.ended_at for row in rows],
+                [row.active for row in rows],
+                [row.timer_at for row in rows],
+                [row.fallout for row in rows],
+                [row.sealed for row in rows],
+                [row.items for row in rows],
+            )
+        if commit.assets:
+            await connection.execute(_PUT_ASSETS, *_columns(commit.assets.values(), 8))
+        if commit.tasks_new:
+            await connection.execute(_PUT_TASKS, *_columns(commit.tasks_new.values(), 11))
+        if commit.tasks_closed:
+            await connection.execute(_CLOSE_TASKS, list(commit.tasks_closed), list(commit.tasks_closed.values()))
+        if commit.sealed:
+            await connection.executemany(
+                "insert into sealed_value (order_id, name, tenant, key_id, ciphertext) values ($1, $2, $3, $4, $5) "
+                "on conflict (order_id, name) do update set key_id = excluded.key_id, ciphertext = excluded.ciphertext",
+                commit.sealed,
+            )
+        if commit.released_shards:
+            await connection.execute(
+                _RELEASE_SHARDS,
+                [shard for shard, _ in commit.released_shards],
+                [to for _, to in commit.released_shards],
+                self.incarnation_id,
+            )
+
+    def _records(self, facts: list[FactRow]) -> Sequence[FactRow] | AsyncIterator[FactRow]:
+        if self._probe is _no_probe:
+            return facts
+        return self._probed(facts)
+
+    async def _probed(self, facts: list[FactRow]) -> AsyncIterator[FactRow]:
+        for row in facts:
+            yield row
+            await self._probe("copying")
+
+    async def raise_epoch(self) -> None:
+        """Make sure that the last commit is settled: end the old backend, raise the own epoch, use a new connection.
+
+        Raises:
+            Fenced: somebody else has raised the epoch.
+            CommitUnknown: the database cannot be reached; call again.
+        """
+        try:
+            connection = await self._connect()
+        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+            raise CommitUnknown(f"the database cannot be reached: {error!r}") from error
+        try:
+            if self._backend is not None:
+                await connection.execute(
+                    "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = $1 and backend_start = $2",
+                    *self._backend,
+                )
+            async with connection.transaction():
+                await connection.execute("set local lock_timeout = '5s'")
+                row = await connection.fetchrow(
+                    "update incarnation as i set epoch = i.epoch + 1, backend_pid = a.pid, "
+                    "backend_start = a.backend_start, heartbeat_at = clock_timestamp() "
+                    "from pg_stat_activity as a where a.pid = pg_backend_pid() and i.incarnation_id = $1 "
+                    "and i.epoch = $2 and i.state = 'living' returning i.epoch, i.backend_pid, i.backend_start",
+                    self.incarnation_id,
+                    self.epoch,
+                )
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+            connection.terminate()
+            raise CommitUnknown(f"the own epoch could not be raised: {error!r}") from error
+        if row is None:
+            connection.terminate()
+            raise Fenced(f"incarnation {self.incarnation_id} is not the owner any more")
+        self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
+        if self._connection is not None:
+            self._connection.terminate()
+        self._connection = connection
+
+    # Reads, on the pool: what this incarnation committed is there.
+
+    def _pool(self) -> asyncpg.Pool[Any]:
+        assert self._reads is not None, "open the journal first"
+        return self._reads
+
+    async def heads(self, shards: Iterable[int]) -> dict[int, int]:
+        """The last offset of each shard, 0 for an empty one. Read only after the epoch of the last owner was raised."""
+        wanted = list(shards)
+        rows = await self._pool().fetch(
+            "select s.shard, coalesce((select max(f.\"offset\") from fact as f where f.shard = s.shard), 0) as head "
+            "from unnest($1::int[]) as s(shard)",
+            wanted,
+        )
+        return {row["shard"]: row["head"] for row in rows}
+
+    async def owned_shards(self) -> dict[int, int]:
+        """The shards that the assignment gives this incarnation, with the version of the assignment."""
+        rows = await self._pool().fetch(
+            "select shard, version from shard where incarnation_id = $1", self.incarnation_id
+        )
+        return {row["shard"]: row["version"] for row in rows}
+
+    async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]:
+        """The facts of each order, in order."""
+        wanted = list(order_ids)
+        rows = await self._pool().fetch(
+            "select shard, \"offset\", order_id, item, kind, v, at, release_id, actor, cause, payload from fact "
+            "where order_id = any($1) order by order_id, \"offset\"",
+            wanted,
+        )
+        return group_facts(rows, wanted)
+
+    async def unfinished(self, shards: Iterable[int]) -> list[str]:
+        """Orders of the shards that have something running or a timer: what recovery activates."""
+        rows = await self._pool().fetch(
+            "select order_id from product_order where shard = any($1) and active "
+            "union select order_id from product_order where shard = any($1) and timer_at is not null",
+            list(shards),
+        )
+        return [row["order_id"] for row in rows]
+
+    async def unshredded(self, shards: Iterable[int]) -> list[str]:
+        """Ended orders whose keys are not destroyed yet."""
+        rows = await self._pool().fetch(
+            "select order_id from product_order where shard = any($1) and sealed and ended_at is not null limit 1000",
+            list(shards),
+        )
+        return [row["order_id"] for row in rows]
+
+    async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]:
+        """Orders that the client keys already name."""
+        rows = await self._pool().fetch(
+            "select client_key, order_id, body_hash, state from product_order "
+            "where tenant = $1 and client_key = any($2)",
+            tenant,
+            client_keys,
+        )
+        return {row["client_key"]: KnownKey(*row) for row in rows}
+
+    async def account_state(
+        self, tenant: str, accounts: Sequence[str]
+    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]:
+        """(asset bodies, open order ids in order of admission), each by account."""
+        pool = self._pool()
+        assets: dict[str, list[dict[str, Any]]] = {}
+        for row in await pool.fetch(
+            "select account, body from asset where tenant = $1 and account = any($2) and status <> 'terminated' "
+            "order by updated_at, asset_id",
+            tenant,
+            accounts,
+        ):
+            assets.setdefault(row["account"], []).append(orjson.loads(row["body"]))
+        orders: dict[str, list[str]] = {}
+        for row in await pool.fetch(
+            "select account, order_id from product_order where tenant = $1 and account = any($2) and ended_at is null "
+            "order by created_at, order_id",
+            tenant,
+            accounts,
+        ):
+            orders.setdefault(row["account"], []).append(row["order_id"])
+        return assets, orders
+
+    async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None:
+        """The body of a plan template."""
+        body = await self._pool().fetchval(
+            "select body from plan_template where tenant = $1 and template_id = $2", tenant, template_id
+        )
+        return orjson.loads(body) if body is not None else None
+
+    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None:
+        """(id, body) of a release, or of the newest published one when no id is given."""
+        if release_id is None:
+            row = await self._pool().fetchrow(
+                "select release_id, body from release where tenant = $1 order by sequence desc limit 1", tenant
+            )
+        else:
+            row = await self._pool().fetchrow(
+                "select release_id, body from release where tenant = $1 and release_id = $2", tenant, release_id
+            )
+        return (row["release_id"], orjson.loads(row["body"])) if row is not None else None
+
+
+def group_facts(rows: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> dict[str, list[StoredFact]]:
+    """Rows of `fact` as facts by order id; every wanted id has a list."""
+    found: dict[str, list[StoredFact]] = {order_id: [] for order_id in wanted}
+    for row in rows:
+        payload = row["payload"]
+        found[row["order_id"]].append(
+            StoredFact(
+                row["shard"],
+                row["offset"],
+                row["order_id"],
+                row["item"],
+                row["kind"],
+                row["v"],
+                row["at"],
+                row["release_id"],
+                row["actor"],
+                row["cause"],
+                orjson.loads(payload) if payload is not None else {},
+            )
+        )
+    return found
+
+
+def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:
+    listed = list(rows)
+    return [[row[index] for row in listed] for index in range(width)]

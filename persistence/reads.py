@@ -1,0 +1,100 @@
+"""What the gateway reads: lists and single resources, straight from the tables, so that what was acknowledged is there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import orjson
+
+from domain.errors import NotFound
+from persistence.journal import StoredFact, group_facts
+
+_FACT = 'shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload'
+
+
+async def facts_of(pool: asyncpg.Pool[Any], tenant: str, order_id: str, *, after: int = 0) -> list[StoredFact]:
+    """The facts of one order after an offset.
+
+    Raises:
+        NotFound: the tenant has no such order.
+    """
+    rows = await pool.fetch(
+        f'select {_FACT} from fact where order_id = $1 and tenant = $2 and "offset" > $3 order by "offset"',
+        order_id,
+        tenant,
+        after,
+    )
+    if not rows and after == 0:
+        raise NotFound(f"there is no order {order_id!r}")
+    return group_facts(rows, [order_id])[order_id]
+
+
+async def facts_of_many(pool: asyncpg.Pool[Any], order_ids: list[str]) -> dict[str, list[StoredFact]]:
+    """The facts of several orders."""
+    rows = await pool.fetch(
+        f'select {_FACT} from fact where order_id = any($1) order by order_id, "offset"', order_ids
+    )
+    return group_facts(rows, order_ids)
+
+
+async def list_orders(
+    pool: asyncpg.Pool[Any],
+    tenant: str,
+    *,
+    state: str | None = None,
+    external_id: str | None = None,
+    account: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    offset: int = 0,
+    limit: int = 50,
+) -> tuple[list[str], int]:
+    """(ids of one page, newest first; number of all matches)."""
+    where = (
+        "where tenant = $1 and ($2::text is null or state = $2) and ($3::text is null or external_id = $3) "
+        "and ($4::text is null or account = $4) and ($5::timestamptz is null or created_at > $5) "
+        "and ($6::timestamptz is null or created_at <= $6)"
+    )
+    values = (tenant, state, external_id, account, created_after, created_before)
+    rows = await pool.fetch(
+        f"select order_id from product_order {where} order by created_at desc, order_id desc limit $7 offset $8",
+        *values,
+        limit,
+        offset,
+    )
+    total = await pool.fetchval(f"select count(*) from product_order {where}", *values)
+    return [row["order_id"] for row in rows], int(total)
+
+
+async def state_counts(pool: asyncpg.Pool[Any], tenant: str) -> dict[str, int]:
+    """Orders per state."""
+    rows = await pool.fetch("select state, count(*) as n from product_order where tenant = $1 group by state", tenant)
+    return {row["state"]: row["n"] for row in rows}
+
+
+async def assets_of(
+    pool: asyncpg.Pool[Any], tenant: str, *, account: str | None = None, offset: int = 0, limit: int = 50
+) -> tuple[list[dict[str, Any]], int]:
+    """(bodies of one page of assets, number of all matches); `account` is added to each body."""
+    where = "where tenant = $1 and ($2::text is null or account = $2) and status <> 'terminated'"
+    rows = await pool.fetch(
+        f"select account, body from asset {where} order by asset_id limit $3 offset $4", tenant, account, limit, offset
+    )
+    total = await pool.fetchval(f"select count(*) from asset {where}", tenant, account)
+    return [orjson.loads(row["body"]) | {"account": row["account"]} for row in rows], int(total)
+
+
+async def asset(pool: asyncpg.Pool[Any], tenant: str, asset_id: str) -> dict[str, Any]:
+    """One asset's body with `account` and `status`.
+
+    Raises:
+        NotFound: the tenant has no such asset.
+    """
+    row = await pool.fetchrow(
+        "select account, status, body from asset where tenant = $1 and asset_id = $2", tenant, asset_id
+    )
+    if row is None:
+        raise NotFound(f"there is no product {asset_id!r}")
+    return {**orjson.loads(row["body"]), "account": row["account"], "status": row["status"]}

@@ -1,0 +1,224 @@
+"""The schema of the order database, as SQLAlchemy Core tables; Alembic migrations in `migrations/` create it.
+
+Every row names its tenant. `fact` is append-only and has one writer per shard; `product_order`, `asset` and `manual_task`
+are read models written in the same transaction as the facts they follow from. Claims, systems and releases have writers of
+their own.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import JSONB
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+        "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    }
+)
+
+_Instant = sa.DateTime(timezone=True)
+
+setting = sa.Table(
+    "setting",
+    metadata,
+    sa.Column("key", sa.Text, primary_key=True),
+    sa.Column("value", JSONB, nullable=False),
+)
+
+incarnation = sa.Table(
+    "incarnation",
+    metadata,
+    sa.Column("incarnation_id", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("backend_pid", sa.Integer, nullable=False),
+    sa.Column("backend_start", _Instant, nullable=False),
+    sa.Column("started_at", _Instant, nullable=False),
+    sa.Column("heartbeat_at", _Instant, nullable=False),
+    sa.Column("commits", sa.BigInteger, nullable=False, server_default="0"),
+    sa.CheckConstraint("state in ('living', 'fenced', 'stopped')", name="incarnation_state_check"),
+    # One update per tick of each host: leave room so that updates stay on the page.
+    postgresql_with={"fillfactor": "20"},
+)
+
+shard = sa.Table(
+    "shard",
+    metadata,
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("incarnation_id", sa.Text),
+    sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),
+)
+
+release = sa.Table(
+    "release",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("release_id", sa.Text, primary_key=True),
+    sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), nullable=False),
+    sa.Column("body", JSONB, nullable=False),
+    sa.Column("published_at", _Instant, nullable=False),
+    sa.UniqueConstraint("sequence"),
+)
+
+plan_template = sa.Table(
+    "plan_template",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("template_id", sa.Text, primary_key=True),
+    sa.Column("release_id", sa.Text, nullable=False),
+    sa.Column("body", JSONB, nullable=False),
+)
+
+fact = sa.Table(
+    "fact",
+    metadata,
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, nullable=False),
+    sa.Column("item", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("v", sa.SmallInteger, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("release_id", sa.Text),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text),
+    sa.Column("payload", JSONB),
+    sa.Index("fact_order_idx", "order_id", "offset"),
+)
+
+product_order = sa.Table(
+    "product_order",
+    metadata,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("shard", sa.Integer, nullable=False),
+    sa.Column("account", sa.Text),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("external_id", sa.Text),
+    sa.Column("client_key", sa.Text),
+    sa.Column("body_hash", sa.LargeBinary),
+    sa.Column("release_id", sa.Text),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", _Instant, nullable=False),
+    sa.Column("requested_due_at", _Instant),
+    sa.Column("ended_at", _Instant),
+    sa.Column("active", sa.Boolean, nullable=False),
+    sa.Column("timer_at", _Instant),
+    sa.Column("fallout", sa.Integer, nullable=False),
+    sa.Column("sealed", sa.Boolean, nullable=False),
+    sa.Column("items", sa.Integer, nullable=False),
+    sa.Index(
+        "product_order_client_key_key",
+        "tenant",
+        "client_key",
+        unique=True,
+        postgresql_where=sa.text("client_key is not null"),
+    ),
+    sa.Index("product_order_active_idx", "shard", postgresql_where=sa.text("active")),
+    sa.Index("product_order_timer_idx", "shard", "timer_at", postgresql_where=sa.text("timer_at is not null")),
+    sa.Index(
+        "product_order_open_account_idx", "tenant", "account", postgresql_where=sa.text("ended_at is null")
+    ),
+    sa.Index("product_order_external_id_idx", "tenant", "external_id"),
+    sa.Index("product_order_list_idx", "tenant", "created_at", "order_id"),
+    sa.Index("product_order_fallout_idx", "tenant", postgresql_where=sa.text("fallout > 0")),
+    sa.Index("product_order_unshredded_idx", "shard", postgresql_where=sa.text("sealed and ended_at is not null")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+asset = sa.Table(
+    "asset",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("asset_id", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, nullable=False),
+    sa.Column("account", sa.Text),
+    sa.Column("product", sa.Text, nullable=False),
+    sa.Column("status", sa.Text, nullable=False),
+    sa.Column("body", JSONB, nullable=False),
+    sa.Column("updated_at", _Instant, nullable=False),
+    sa.Index("asset_account_idx", "tenant", "account"),
+)
+
+manual_task = sa.Table(
+    "manual_task",
+    metadata,
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, nullable=False),
+    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("priority", sa.SmallInteger, nullable=False),
+    sa.Column("opened_at", _Instant, nullable=False),
+    sa.Column("due_at", _Instant),
+    sa.Column("closed_at", _Instant),
+    sa.Column("body", JSONB, nullable=False),
+    sa.Index(
+        "manual_task_open_idx",
+        "tenant",
+        "queue",
+        "priority",
+        "opened_at",
+        postgresql_where=sa.text("closed_at is null"),
+    ),
+    sa.Index("manual_task_order_idx", "order_id"),
+)
+
+task_claim = sa.Table(
+    "task_claim",
+    metadata,
+    sa.Column("task_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("claim_ends_at", _Instant, nullable=False),
+)
+
+sealed_value = sa.Table(
+    "sealed_value",
+    metadata,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("ciphertext", sa.LargeBinary, nullable=False),
+)
+
+system = sa.Table(
+    "system",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("adapter", sa.Text, nullable=False),
+    sa.Column("config", JSONB, nullable=False),
+    sa.Column("concurrency", sa.Integer, nullable=False),
+    sa.Column("updated_at", _Instant, nullable=False),
+)
+
+key_metadata = sa.MetaData()
+"""The key store: another database, so that the order database and its backups never hold a key."""
+
+order_key = sa.Table(
+    "order_key",
+    key_metadata,
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("order_id", sa.Text, nullable=False, index=True),
+    sa.Column("key", sa.LargeBinary, nullable=False),
+)
+
+tenant_key = sa.Table(
+    "tenant_key",
+    key_metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("key_id", sa.Text, primary_key=True),
+    sa.Column("key", sa.LargeBinary, nullable=False),
+)
+
+FACT_COLUMNS: Final = tuple(column.name for column in fact.columns)
+ORDER_COLUMNS: Final = tuple(column.name for column in product_order.columns)

@@ -1,0 +1,173 @@
+"""Values that must not be seen: sealed per order, or encrypted for good.
+
+A sealed value is AES-GCM under a key of its order; the ciphertext stands in the order database, the key in the key store,
+which is another database with another (short) retention of backups. When the order has ended its keys are destroyed and
+nothing can open the ciphertexts any more, wherever copies of them lie. An encrypted attribute is AES-GCM under the
+tenant's key; a keyed hash beside it tells equal values without opening them.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import os
+from collections.abc import Iterable
+from typing import Any, Final
+
+import asyncpg
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from domain.errors import NotFound
+from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
+from persistence.journal import SealedRow
+
+_NONCE_BYTES: Final = 12
+_KEY_BYTES: Final = 32
+
+
+class Vault:
+    """Seals and encrypts at once from memory; new keys and ciphertexts wait to be stored with the tick.
+
+    Call `store_keys` before the commit that holds the `take_sealed` rows: a key without values is harmless, values
+    without their key would be lost.
+    """
+
+    def __init__(self, keys: asyncpg.Pool[Any], orders: asyncpg.Pool[Any]) -> None:
+        self._keys = keys
+        self._orders = orders
+        self._order_keys: dict[str, tuple[str, bytes]] = {}
+        self._tenant_keys: dict[str, tuple[str, bytes]] = {}
+        self._new_keys: list[tuple[str, str, bytes]] = []
+        self._sealed: list[SealedRow] = []
+        self._tenant_of: dict[str, str] = {}
+
+    async def load_tenant(self, tenant: str) -> None:
+        """Read the tenant's key, making it on first use."""
+        if tenant in self._tenant_keys:
+            return
+        await self._keys.execute(
+            "insert into tenant_key (tenant, key_id, key) select $1, $2, $3 "
+            "where not exists (select from tenant_key where tenant = $1) on conflict do nothing",
+            tenant,
+            "1",
+            os.urandom(_KEY_BYTES),
+        )
+        row = await self._keys.fetchrow(
+            "select key_id, key from tenant_key where tenant = $1 order by key_id desc limit 1", tenant
+        )
+        assert row is not None
+        self._tenant_keys[tenant] = (row["key_id"], row["key"])
+
+    def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
+        """Keep the value under a key of the order; returns the reference `{"$sealed": name}`."""
+        known = self._order_keys.get(order_id)
+        if known is None:
+            known = (base64.b32encode(os.urandom(10)).decode().lower(), os.urandom(_KEY_BYTES))
+            self._order_keys[order_id] = known
+            self._new_keys.append((known[0], order_id, known[1]))
+        key_id, key = known
+        nonce = os.urandom(_NONCE_BYTES)
+        ciphertext = nonce + AESGCM(key).encrypt(nonce, orjson.dumps(value), f"{order_id}/{name}".encode())
+        self._sealed.append(SealedRow(order_id, name, "main", key_id, ciphertext))
+        return {SEALED: name}
+
+    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+        """The value as ciphertext with its key id and a keyed hash of the value."""
+        key_id, key = self._tenant_keys[tenant]
+        plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        nonce = os.urandom(_NONCE_BYTES)
+        ciphertext = nonce + AESGCM(key).encrypt(nonce, plain, tenant.encode())
+        mac = hmac.new(key, b"orderplan equality " + plain, hashlib.sha256).hexdigest()[:32]
+        return {ENCRYPTED: f"{key_id}.{base64.b64encode(ciphertext).decode()}", "mac": mac}
+
+    def take_sealed(self) -> list[SealedRow]:
+        """The ciphertexts sealed since the last call, for the commit."""
+        taken, self._sealed = self._sealed, []
+        return taken
+
+    async def store_keys(self) -> None:
+        """Write new order keys to the key store; they stay queued when it fails."""
+        if not self._new_keys:
+            return
+        await self._keys.executemany(
+            "insert into order_key (key_id, order_id, key) values ($1, $2, $3) on conflict do nothing", self._new_keys
+        )
+        self._new_keys.clear()
+
+    async def destroy(self, order_ids: Iterable[str]) -> None:
+        """Destroy the keys of ended orders, then their ciphertexts. Repeating it is harmless."""
+        ended = list(order_ids)
+        await self._keys.execute("delete from order_key where order_id = any($1)", ended)
+        await self._orders.execute("delete from sealed_value where order_id = any($1)", ended)
+        await self._orders.execute("update product_order set sealed = false where order_id = any($1)", ended)
+        for order_id in ended:
+            self._order_keys.pop(order_id, None)
+
+    async def open_all(self, tenant: str, order_id: str, document: Any) -> Any:
+        """A copy of the document with every sealed and encrypted value opened.
+
+        Raises:
+            NotFound: a value or its key does not exist any more.
+        """
+        names = sorted(set(_sealed_names(document)))
+        values: dict[str, Any] = {}
+        if names:
+            values = await self._open_sealed(order_id, names)
+        await self.load_tenant(tenant)
+        return self._opened(tenant, document, values)
+
+    async def _open_sealed(self, order_id: str, names: list[str]) -> dict[str, Any]:
+        rows = await self._orders.fetch(
+            "select name, key_id, ciphertext from sealed_value where order_id = $1 and name = any($2)", order_id, names
+        )
+        keys = {
+            row["key_id"]: row["key"]
+            for row in await self._keys.fetch("select key_id, key from order_key where order_id = $1", order_id)
+        }
+        values = {}
+        for row in rows:
+            key = keys.get(row["key_id"])
+            if key is not None:
+                blob = row["ciphertext"]
+                associated = f"{order_id}/{row['name']}".encode()
+                values[row["name"]] = orjson.loads(
+                    AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], associated)
+                )
+        missing = [name for name in names if name not in values]
+        if missing:
+            raise NotFound(f"sealed value {missing[0]!r} of order {order_id} does not exist any more")
+        return values
+
+    def _opened(self, tenant: str, document: Any, values: dict[str, Any]) -> Any:
+        if is_sealed(document):
+            return values[document[SEALED]]
+        if is_encrypted(document):
+            key_id, key = self._tenant_keys[tenant]
+            named, _, body = document[ENCRYPTED].partition(".")
+            if named != key_id:
+                raise NotFound(f"tenant key {named!r} does not exist")
+            blob = base64.b64decode(body)
+            try:
+                plain = AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], tenant.encode())
+            except InvalidTag as error:
+                raise NotFound("the ciphertext does not belong to the tenant's key") from error
+            return orjson.loads(plain)
+        if isinstance(document, dict):
+            return {key: self._opened(tenant, value, values) for key, value in document.items()}
+        if isinstance(document, list):
+            return [self._opened(tenant, value, values) for value in document]
+        return document
+
+
+def _sealed_names(document: Any) -> Iterable[str]:
+    if is_sealed(document):
+        yield document[SEALED]
+    elif isinstance(document, dict):
+        for value in document.values():
+            yield from _sealed_names(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _sealed_names(value)

@@ -194,9 +194,9 @@ class Tick:
                 self._keep_template(plan)
         self.calls.extend(turn.calls)
         for item in turn.tasks_opened:
-            row = task_row(plan, item, self.now)
-            self.commit.tasks_new[row.task_id] = row
-            self.commit.tasks_closed.pop(row.task_id, None)
+            task = task_row(plan, item, self.now)
+            self.commit.tasks_new[task.task_id] = task
+            self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
         self._book(plan, account, turn, shard)

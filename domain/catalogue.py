@@ -10,11 +10,11 @@ and dependency definitions, and TM Forum TMF620/TMF633 specifications.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-FORMAT = "orderplan.release/1"
+FORMAT: Final = "orderplan.release/1"
 
 Code = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f@~]+$")]
 """Names an element of a release. `@` and `~` are kept for item keys, control characters are refused."""

@@ -398,14 +398,14 @@ def _attach_scenarios(
             by_product[scenario.product].append(compiled)
         elif scenario.product_class is not None:
             by_class[scenario.product_class].append(compiled)
-    for product in products.values():
-        found = list(by_product[product.code])
-        at = product.source.product_class
+    for defined in products.values():
+        found = list(by_product[defined.code])
+        at = defined.source.product_class
         while at is not None:
             found.extend(by_class[at])
             at = parents.get(at)
         found.sort(key=lambda each: each.index)
-        product.scenarios = {
+        defined.scenarios = {
             action.value: tuple(each for each in found if action.value in each.actions) for action in Action
         }
 

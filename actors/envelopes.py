@@ -65,7 +65,9 @@ class GiveAway(Envelope):
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """What a channel learns of its order: 201 with `acknowledged`, `pending` or `rejected`; `is_repeat` for a known key."""
+    """What a channel learns of its order: 201 with `acknowledged`, `pending` or `rejected`; `is_repeat` for a known
+    key.
+    """
 
     order_id: str
     state: str

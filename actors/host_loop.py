@@ -1,12 +1,13 @@
 """The loop of a plan host: take a batch, decide it, commit it once, and only then let anything leave.
 
-Plain asyncio with everything injected (journal, vault, dispatch, clock, entropy), so that the same code runs under Ray and
-under a simulator. One loop owns all state; the methods that others call only put envelopes into the bounded inbox.
+Plain asyncio with everything injected (journal, vault, dispatch, clock, entropy), so that the same code runs under
+Ray and under a simulator. One loop owns all state; the methods that others call only put envelopes into the bounded
+inbox.
 
-When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by envelope,
-and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is raised first, so
-that the old commit is settled one way or the other, then heads and touched plans are read again and the same envelopes are
-decided again. Somebody else has raised the epoch: stop at once, write nothing.
+When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by
+envelope, and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is
+raised first, so that the old commit is settled one way or the other, then heads and touched plans are read again and
+the same envelopes are decided again. Somebody else has raised the epoch: stop at once, write nothing.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ class HostLoop:
             return
         for tenant in self._tenants:
             await self._vault.load_tenant(tenant)
-            await self.memory.refresh_releases(tenant)
+            await self.memory.folder.refresh_releases(tenant)
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
         await self.memory.load_plans(unfinished)
@@ -358,7 +359,7 @@ class HostLoop:
         self.heads = tick.heads
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)
-        self.memory.stored_templates.update(
+        self.memory.folder.stored_templates.update(
             (row.tenant, row.template_id) for row in tick.commit.templates.values()
         )
         for envelope, answer in tick.replies:
@@ -444,7 +445,7 @@ class HostLoop:
     async def refresh_releases(self) -> None:
         """Learn of newly published releases."""
         for tenant in self._tenants:
-            await self.memory.refresh_releases(tenant)
+            await self.memory.folder.refresh_releases(tenant)
 
     def lag(self) -> timedelta:
         """How late the earliest due timer is; zero when none is due."""

@@ -1,25 +1,23 @@
-"""What a host remembers of its shards: plans in work, accounts, releases. All of it can be read again from the journal."""
+"""What a host remembers of its shards: plans in work, accounts, releases. All of it can be read again from the
+journal.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
-from domain.catalogue import Release
-from domain.compose import Template
-from domain.errors import NotFound
-from domain.facts import PLAN_COMPOSED, Fact, upcast
-from domain.inventory import Account, Asset
+from actors.folding import PlanFolder, StorePort
 from domain.intake import open_order_of
-from domain.plan import Plan, plan_from_facts
-from domain.release import CompiledRelease, compile_release
-from persistence.journal import Commit, KnownKey, StoredFact
+from domain.inventory import Account, Asset
+from domain.plan import Plan
+from persistence.journal import Commit, KnownKey
 
 PLANS_MAX = 20_000
 ACCOUNTS_MAX = 50_000
 
 
-class JournalPort(Protocol):
+class JournalPort(StorePort, Protocol):
     """What a host needs of its journal (persistence/journal.py; a memory twin stands in the tests)."""
 
     incarnation_id: str
@@ -30,15 +28,12 @@ class JournalPort(Protocol):
     def abandon(self) -> None: ...
     async def heads(self, shards: Iterable[int]) -> dict[int, int]: ...
     async def owned_shards(self) -> dict[int, int]: ...
-    async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]: ...
     async def unfinished(self, shards: Iterable[int]) -> list[str]: ...
     async def unshredded(self, shards: Iterable[int]) -> list[str]: ...
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
     async def account_state(
         self, tenant: str, accounts: Sequence[str]
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]: ...
-    async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None: ...
-    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None: ...
 
 
 AccountKey = tuple[str, str]
@@ -57,39 +52,7 @@ class Memory:
         self._journal = journal
         self.plans: dict[str, Plan] = {}
         self.accounts: dict[AccountKey, Account] = {}
-        self.stored_templates: set[tuple[str, str]] = set()
-        self._releases: dict[tuple[str, str], CompiledRelease] = {}
-        self._newest: dict[str, str] = {}
-        self._templates: dict[tuple[str, str], Template] = {}
-
-    # Releases.
-
-    async def refresh_releases(self, tenant: str) -> str | None:
-        """Learn the newest published release; returns its id, None when nothing is published."""
-        found = await self._journal.release_body(tenant, None)
-        if found is None:
-            return None
-        release_id, body = found
-        if (tenant, release_id) not in self._releases:
-            self._releases[tenant, release_id] = compile_release(Release.model_validate(body))
-        self._newest[tenant] = release_id
-        return release_id
-
-    async def release(self, tenant: str, release_id: str) -> CompiledRelease:
-        """A release by id, compiled."""
-        known = self._releases.get((tenant, release_id))
-        if known is None:
-            found = await self._journal.release_body(tenant, release_id)
-            if found is None:
-                raise NotFound(f"there is no release {release_id!r}")
-            known = compile_release(Release.model_validate(found[1]))
-            self._releases[tenant, release_id] = known
-        return known
-
-    def newest_release(self, tenant: str) -> CompiledRelease | None:
-        """The release that new orders take."""
-        release_id = self._newest.get(tenant)
-        return self._releases[tenant, release_id] if release_id else None
+        self.folder = PlanFolder(journal)
 
     # Plans.
 
@@ -100,36 +63,7 @@ class Memory:
             return
         for order_id, stored in (await self._journal.facts_of(missing)).items():
             if stored:
-                self.plans[order_id] = await self.fold(stored)
-
-    async def fold(self, stored: list[StoredFact]) -> Plan:
-        """A plan from its stored facts."""
-        facts = [
-            Fact(each.kind, each.at, each.item, upcast(each.kind, each.v, each.payload), each.actor, each.cause)
-            for each in stored
-        ]
-        first = facts[0].payload or {}
-        tenant = first["order"]["tenant"]
-        releases = {first["release"]: await self.release(tenant, first["release"])}
-        templates: dict[str, Template] = {}
-        for fact in facts:
-            if fact.kind == PLAN_COMPOSED and fact.payload is not None:
-                release = await self.release(tenant, fact.payload["release"])
-                releases[release.release_id] = release
-                name = fact.payload["template"]
-                templates[name] = await self._template(tenant, name, release)
-        return plan_from_facts(facts, releases.__getitem__, templates.__getitem__)
-
-    async def _template(self, tenant: str, template_id: str, release: CompiledRelease) -> Template:
-        known = self._templates.get((tenant, template_id))
-        if known is None:
-            body = await self._journal.template(tenant, template_id)
-            if body is None:
-                raise NotFound(f"there is no plan template {template_id!r}")
-            known = Template.from_dict(body, release)
-            self._templates[tenant, template_id] = known
-            self.stored_templates.add((tenant, template_id))
-        return known
+                self.plans[order_id] = await self.folder.fold(stored)
 
     # Accounts.
 

@@ -1,7 +1,7 @@
 """One tick of a host: decide a batch of envelopes in memory and collect everything that has to be written or sent.
 
-Nothing here is awaited: what the batch needs was loaded before. The tick owns no state of its own beyond the batch, so a
-failed commit throws it away together with the plans it touched.
+Nothing here is awaited: what the batch needs was loaded before. The tick owns no state of its own beyond the batch,
+so a failed commit throws it away together with the plans it touched.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ MESSAGES_MAX = 100_000
 class Tick:
     """The decisions on one batch.
 
-    `heads` are the last offsets of the shards; the tick advances them. `rows` are the order rows as last written, so that
-    an order's row is written only when something a list shows has changed.
+    `heads` are the last offsets of the shards; the tick advances them. `rows` are the order rows as last written, so
+    that an order's row is written only when something a list shows has changed.
     """
 
     memory: Memory
@@ -98,9 +98,11 @@ class Tick:
                         orderId=known.order_id,
                     )
                 return Submitted(known.order_id, known.state, is_repeat=True)
-        release = self.memory.newest_release(order.tenant)
+        release = self.memory.folder.newest_release(order.tenant)
         if release is None:
-            raise NotPossibleNow("no catalogue release is published", mend="publish one: orderplan catalogue publish FILE")
+            raise NotPossibleNow(
+                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
+            )
         self._sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.
         entropy = (self._sequence << 20) | (self.entropy() & 0xF_FFFF)
@@ -212,7 +214,7 @@ class Tick:
         template = plan.template
         assert template is not None
         key = (plan.order.tenant, template.template_id)
-        if key in self.memory.stored_templates or template.template_id in self.commit.templates:
+        if key in self.memory.folder.stored_templates or template.template_id in self.commit.templates:
             return
         self.commit.templates[template.template_id] = TemplateRow(
             plan.order.tenant, template.template_id, plan.release.release_id, orjson.dumps(template.to_dict()).decode()

@@ -63,6 +63,7 @@ _REPAIRABLE: Final = {
 class Call:
     """Effect: one attempt of a callout is to be sent to its system."""
 
+    tenant: str
     order_id: str
     item: str
     attempt: int
@@ -258,6 +259,7 @@ def _send(turn: Turn, item: ItemRun) -> None:
 def _call(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str, Any] | None = None) -> Call:
     definition = _definition(item)
     return Call(
+        tenant=plan.order.tenant,
         order_id=plan.order_id,
         item=item.key,
         attempt=item.attempt,

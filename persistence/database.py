@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from alembic import command
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from domain.errors import OrderplanError
+from persistence.journal import CommitUnknown
 from persistence.tables import key_metadata
 
 SHARDS_DEFAULT: Final = 64
@@ -76,7 +77,25 @@ def _driver_url(dsn: str) -> str:
     return dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
 
 
-async def open_pool(dsn: str, *, size_max: int = 5) -> asyncpg.Pool[Any]:
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+"""A pool of connections, as the other packages know it."""
+
+_UNAVAILABLE_CLASSES: Final = ("08", "57", "53", "25", "40", "55")
+"""SQLSTATE classes that say: not now. Connection, operator intervention, resources, transaction state, rollback,
+lock.
+"""
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether the database could not be reached or has no time, as opposed to having refused something."""
+    if isinstance(error, CommitUnknown | OSError | TimeoutError):
+        return True
+    if isinstance(error, asyncpg.InterfaceError):
+        return not isinstance(error, asyncpg.DataError)
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _UNAVAILABLE_CLASSES
+
+
+async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
     """A small pool with bounded waits."""
     return await asyncpg.create_pool(
         dsn, min_size=1, max_size=size_max, timeout=POOL_TIMEOUT_S, command_timeout=30.0

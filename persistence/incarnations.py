@@ -1,8 +1,8 @@
 """Who owns which shard, and how a dead or hung owner is replaced.
 
-All decisions are compare-and-set rows, so two directors at once are harmless. The order of a takeover matters: end the old
-backend (no timeout frees a client that stopped inside COPY), raise the epoch, point the shards elsewhere; only then may
-the new owner read the heads.
+All decisions are compare-and-set rows, so two directors at once are harmless. The order of a takeover matters: end
+the old backend (no timeout frees a client that stopped inside COPY), raise the epoch, point the shards elsewhere;
+only then may the new owner read the heads.
 """
 
 from __future__ import annotations

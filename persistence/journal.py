@@ -4,14 +4,14 @@ A commit checks and raises the commit counter of its own incarnation row first. 
 whatever a fenced host still tries to write changes nothing: its check finds no row. The second fence is the primary key
 of `fact`: (shard, offset) can be written once.
 
-Plain asyncpg, not SQLAlchemy, on this path: COPY as the first statement under a lazily begun transaction would commit by
-itself. The alternative of one INSERT per fact costs about ten times as much.
+Plain asyncpg, not SQLAlchemy, on this path: COPY as the first statement under a lazily begun transaction would commit
+by itself. The alternative of one INSERT per fact costs about ten times as much.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -20,6 +20,7 @@ import asyncpg
 import orjson
 
 from domain.errors import OrderplanError
+from persistence.readstore import ReadStore
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -161,22 +162,6 @@ class Commit:
         return not (self.facts or self.orders_changed or self.assets or self.released_shards)
 
 
-class StoredFact(NamedTuple):
-    """A fact as read back: payload decoded."""
-
-    shard: int
-    offset: int
-    order_id: str
-    item: str | None
-    kind: str
-    v: int
-    at: datetime
-    release_id: str | None
-    actor: str
-    cause: str | None
-    payload: dict[str, Any]
-
-
 class KnownKey(NamedTuple):
     """An order that a client key already names."""
 
@@ -190,7 +175,7 @@ Probe = Callable[[str], Awaitable[None]]
 """Awaited at named points of a commit (`checked`, `copying`, `committing`); tests stop or cut the process there."""
 
 
-async def _no_probe(_point: str) -> None:
+async def no_probe(_point: str) -> None:
     return None
 
 
@@ -230,10 +215,10 @@ update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
  where s.shard = n.shard and s.incarnation_id = $3"""
 
 
-class Journal:
+class Journal(ReadStore):
     """One host's way to the order database: a connection of its own for commits, a small pool for reads."""
 
-    def __init__(self, dsn: str, incarnation_id: str, *, probe: Probe = _no_probe) -> None:
+    def __init__(self, dsn: str, incarnation_id: str, *, probe: Probe = no_probe) -> None:
         self._dsn = dsn
         self.incarnation_id = incarnation_id
         self.epoch = 0
@@ -246,7 +231,8 @@ class Journal:
         """Connect and register the incarnation as living, with epoch 1."""
         connection = await self._connect()
         row = await connection.fetchrow(
-            "insert into incarnation (incarnation_id, epoch, state, backend_pid, backend_start, started_at, heartbeat_at) "
+            "insert into incarnation "
+            "(incarnation_id, epoch, state, backend_pid, backend_start, started_at, heartbeat_at) "
             "select $1, 1, 'living', pid, backend_start, clock_timestamp(), clock_timestamp() from pg_stat_activity "
             "where pid = pg_backend_pid() returning epoch, backend_pid, backend_start",
             self.incarnation_id,
@@ -316,7 +302,7 @@ class Journal:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
                 raise DataRefused(str(error), error.sqlstate or "", getattr(error, "constraint_name", None)) from error
             raise CommitUnknown(f"the commit failed: {error}") from error
-        except (asyncpg.InterfaceError, OSError, TimeoutError, ConnectionError) as error:
+        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
             if isinstance(error, asyncpg.DataError):
                 raise DataRefused(str(error), "22000") from error
             raise CommitUnknown(f"the commit was not heard: {error!r}") from error
@@ -368,7 +354,7 @@ class Journal:
             )
 
     def _records(self, facts: list[FactRow]) -> Sequence[FactRow] | AsyncIterator[FactRow]:
-        if self._probe is _no_probe:
+        if self._probe is no_probe:
             return facts
         return self._probed(facts)
 
@@ -391,7 +377,8 @@ class Journal:
         try:
             if self._backend is not None:
                 await connection.execute(
-                    "select pg_terminate_backend(pid, 5000) from pg_stat_activity where pid = $1 and backend_start = $2",
+                    "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+                    "where pid = $1 and backend_start = $2",
                     *self._backend,
                 )
             async with connection.transaction():
@@ -437,16 +424,6 @@ class Journal:
             "select shard, version from shard where incarnation_id = $1", self.incarnation_id
         )
         return {row["shard"]: row["version"] for row in rows}
-
-    async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]:
-        """The facts of each order, in order."""
-        wanted = list(order_ids)
-        rows = await self._pool().fetch(
-            "select shard, \"offset\", order_id, item, kind, v, at, release_id, actor, cause, payload from fact "
-            "where order_id = any($1) order by order_id, \"offset\"",
-            wanted,
-        )
-        return group_facts(rows, wanted)
 
     async def unfinished(self, shards: Iterable[int]) -> list[str]:
         """Orders of the shards that have something running or a timer: what recovery activates."""
@@ -497,48 +474,6 @@ class Journal:
         ):
             orders.setdefault(row["account"], []).append(row["order_id"])
         return assets, orders
-
-    async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None:
-        """The body of a plan template."""
-        body = await self._pool().fetchval(
-            "select body from plan_template where tenant = $1 and template_id = $2", tenant, template_id
-        )
-        return orjson.loads(body) if body is not None else None
-
-    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None:
-        """(id, body) of a release, or of the newest published one when no id is given."""
-        if release_id is None:
-            row = await self._pool().fetchrow(
-                "select release_id, body from release where tenant = $1 order by sequence desc limit 1", tenant
-            )
-        else:
-            row = await self._pool().fetchrow(
-                "select release_id, body from release where tenant = $1 and release_id = $2", tenant, release_id
-            )
-        return (row["release_id"], orjson.loads(row["body"])) if row is not None else None
-
-
-def group_facts(rows: Iterable[Mapping[str, Any]], wanted: Iterable[str]) -> dict[str, list[StoredFact]]:
-    """Rows of `fact` as facts by order id; every wanted id has a list."""
-    found: dict[str, list[StoredFact]] = {order_id: [] for order_id in wanted}
-    for row in rows:
-        payload = row["payload"]
-        found[row["order_id"]].append(
-            StoredFact(
-                row["shard"],
-                row["offset"],
-                row["order_id"],
-                row["item"],
-                row["kind"],
-                row["v"],
-                row["at"],
-                row["release_id"],
-                row["actor"],
-                row["cause"],
-                orjson.loads(payload) if payload is not None else {},
-            )
-        )
-    return found
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

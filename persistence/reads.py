@@ -1,4 +1,6 @@
-"""What the gateway reads: lists and single resources, straight from the tables, so that what was acknowledged is there."""
+"""What the gateway reads: lists and single resources, straight from the tables, so that what was acknowledged is
+there.
+"""
 
 from __future__ import annotations
 
@@ -9,41 +11,13 @@ import asyncpg
 import orjson
 
 from domain.errors import NotFound
-from persistence.journal import StoredFact, group_facts
-
-_FACT = 'shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload'
-
-
-async def facts_of(pool: asyncpg.Pool[Any], tenant: str, order_id: str, *, after: int = 0) -> list[StoredFact]:
-    """The facts of one order after an offset.
-
-    Raises:
-        NotFound: the tenant has no such order.
-    """
-    rows = await pool.fetch(
-        f'select {_FACT} from fact where order_id = $1 and tenant = $2 and "offset" > $3 order by "offset"',
-        order_id,
-        tenant,
-        after,
-    )
-    if not rows and after == 0:
-        raise NotFound(f"there is no order {order_id!r}")
-    return group_facts(rows, [order_id])[order_id]
-
-
-async def facts_of_many(pool: asyncpg.Pool[Any], order_ids: list[str]) -> dict[str, list[StoredFact]]:
-    """The facts of several orders."""
-    rows = await pool.fetch(
-        f'select {_FACT} from fact where order_id = any($1) order by order_id, "offset"', order_ids
-    )
-    return group_facts(rows, order_ids)
 
 
 async def list_orders(
     pool: asyncpg.Pool[Any],
     tenant: str,
     *,
-    state: str | None = None,
+    states: tuple[str, ...] = (),
     external_id: str | None = None,
     account: str | None = None,
     created_after: datetime | None = None,
@@ -51,13 +25,14 @@ async def list_orders(
     offset: int = 0,
     limit: int = 50,
 ) -> tuple[list[str], int]:
-    """(ids of one page, newest first; number of all matches)."""
+    """(ids of one page, newest first; number of all matches). `created_after` counts, `created_before` does not."""
     where = (
-        "where tenant = $1 and ($2::text is null or state = $2) and ($3::text is null or external_id = $3) "
-        "and ($4::text is null or account = $4) and ($5::timestamptz is null or created_at > $5) "
-        "and ($6::timestamptz is null or created_at <= $6)"
+        "where tenant = $1 and (cardinality($2::text[]) = 0 or state = any($2)) "
+        "and ($3::text is null or external_id = $3) "
+        "and ($4::text is null or account = $4) and ($5::timestamptz is null or created_at >= $5) "
+        "and ($6::timestamptz is null or created_at < $6)"
     )
-    values = (tenant, state, external_id, account, created_after, created_before)
+    values = (tenant, list(states), external_id, account, created_after, created_before)
     rows = await pool.fetch(
         f"select order_id from product_order {where} order by created_at desc, order_id desc limit $7 offset $8",
         *values,

@@ -1,8 +1,8 @@
 """The schema of the order database, as SQLAlchemy Core tables; Alembic migrations in `migrations/` create it.
 
-Every row names its tenant. `fact` is append-only and has one writer per shard; `product_order`, `asset` and `manual_task`
-are read models written in the same transaction as the facts they follow from. Claims, systems and releases have writers of
-their own.
+Every row names its tenant. `fact` is append-only and has one writer per shard; `product_order`, `asset` and
+`manual_task` are read models written in the same transaction as the facts they follow from. Claims, systems and
+releases have writers of their own.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Manual tasks as people see them: what is open, and who holds what until when.
 
-A task's row is the plan's, written in its tick. A claim is the queue's own row, changed by conditional update only, so a
-second queue actor is harmless.
+A task's row is the plan's, written in its tick. A claim is the queue's own row, changed by conditional update only,
+so a second queue actor is harmless.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Values that must not be seen: sealed per order, or encrypted for good.
 
-A sealed value is AES-GCM under a key of its order; the ciphertext stands in the order database, the key in the key store,
-which is another database with another (short) retention of backups. When the order has ended its keys are destroyed and
-nothing can open the ciphertexts any more, wherever copies of them lie. An encrypted attribute is AES-GCM under the
-tenant's key; a keyed hash beside it tells equal values without opening them.
+A sealed value is AES-GCM under a key of its order; the ciphertext stands in the order database, the key in the key
+store, which is another database with another (short) retention of backups. When the order has ended its keys are
+destroyed and nothing can open the ciphertexts any more, wherever copies of them lie. An encrypted attribute is
+AES-GCM under the tenant's key; a keyed hash beside it tells equal values without opening them.
 """
 
 from __future__ import annotations

@@ -1,0 +1,36 @@
+"""What every actor of one cluster has to know, as one value that travels to each of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+NAMESPACE = "orderplan"
+DIRECTOR = "director"
+ADAPTERS = "adapters"
+PEOPLE = "people"
+GATEWAY = "gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterConfig:
+    """Databases, addresses and sizes.
+
+    `dsn` is the order database, `key_dsn` the key store. `public_url` is where fulfilment systems reach the gateway for
+    callbacks. `faults_dir` is for fault tests only: a host stops itself at a named point when a file there says so.
+    """
+
+    dsn: str
+    key_dsn: str
+    host: str = "127.0.0.1"
+    port: int = 8080
+    public_url: str = ""
+    plan_hosts: int = 1
+    tenant: str = "main"
+    body_bytes_max: int = 8 * 1024 * 1024
+    faults_dir: str = ""
+    log_level: str = "info"
+
+    @property
+    def callback_base(self) -> str:
+        """The URL that callback tokens are appended to."""
+        return (self.public_url or f"http://{self.host}:{self.port}") + "/v1/callbacks/"

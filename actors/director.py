@@ -1,0 +1,245 @@
+"""The director: keeps the wanted number of plan hosts alive and every shard owned by one of them.
+
+It holds no state of its own: who lives and who owns what are rows, changed by compare-and-set only. So it may be
+killed at any moment, and two of them are harmless. Senders live on their last routing table while it is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+
+from actors.config import ClusterConfig
+from actors.plan_host import GROUPS, PlanHost
+from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
+from persistence import incarnations
+from persistence.database import Pool, is_unavailable, open_pool
+
+log = structlog.get_logger(__name__)
+
+CHECK_S: Final = 0.5
+PING_TIMEOUT_S: Final = 2.0
+START_TIMEOUT_S: Final = 60.0
+SILENT_MAX_S: Final = 10.0
+"""A host whose heartbeat in the database is older than this hangs, whatever Ray says of it (Ray does not see
+SIGSTOP).
+"""
+
+
+class Director:
+    """Ray's shell and the whole of the director."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+        self._pool: Pool | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._is_stopping = False
+        self._wanted = config.plan_hosts
+        self._adopted: dict[str, frozenset[int]] = {}
+        self._opening = asyncio.Lock()
+        self.takeovers = 0
+
+    async def start(self) -> None:
+        """Begin to watch; called by `up`, and by the actor itself after a restart. Repeating it is harmless."""
+        async with self._opening:
+            if self._pool is None:
+                self._pool = await open_pool(self._config.dsn, size_max=3)
+            if self._watching is None:
+                self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    async def ready(self) -> bool:
+        """Whether every shard has a living owner that has adopted it."""
+        await self.start()
+        assert self._pool is not None
+        table = await incarnations.assignments(self._pool)
+        return all(each.incarnation_id is not None and self._has_adopted(each) for each in table)
+
+    def _has_adopted(self, each: incarnations.Assignment) -> bool:
+        return each.shard in self._adopted.get(each.incarnation_id or "", frozenset())
+
+    async def scale(self, plan_hosts: int) -> None:
+        """Change the number of hosts."""
+        self._wanted = plan_hosts
+        await self.start()
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters for metrics."""
+        return {"takeovers": self.takeovers, "wanted": self._wanted}
+
+    async def drain(self) -> None:
+        """Stop watching and let every host finish what it has."""
+        self._is_stopping = True
+        if self._watching is not None:
+            await self._watching
+        assert self._pool is not None
+        for each in await incarnations.living(self._pool):
+            handle = handle_of(f"host-{each.incarnation_id}")
+            if handle is not None:
+                try:
+                    async with asyncio.timeout(START_TIMEOUT_S):
+                        await handle.drain.remote()
+                except Exception as error:
+                    if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                        raise
+                    log.warning("a host did not drain", host=each.incarnation_id, error=str(error))
+
+    async def _watch(self) -> None:
+        while not self._is_stopping:
+            try:
+                await self._check()
+            except Exception as error:
+                if is_unavailable(error):
+                    log.warning("the database is away, nothing can be decided", error=str(error))
+                else:
+                    log.exception("the director's check failed; it is made again")
+            await asyncio.sleep(CHECK_S)
+
+    async def _check(self) -> None:
+        """One look at everything: end the dead and the hung, move their shards, start what is missing, even out."""
+        assert self._pool is not None
+        living = await incarnations.living(self._pool)
+        answers = await asyncio.gather(*(self._is_well(each) for each in living))
+        well = []
+        for each, is_well in zip(living, answers, strict=True):
+            if is_well:
+                well.append(each.incarnation_id)
+            else:
+                await self._end(each)
+        await self._place(well)
+        missing = self._wanted - len(well)
+        if missing > 0:
+            await asyncio.gather(*(self._start_host() for _ in range(missing)))
+            well = [each.incarnation_id for each in await incarnations.living(self._pool)]
+            await self._place(well)
+        await self._even_out(well[: self._wanted])
+        for surplus in well[self._wanted :]:
+            await self._retire(surplus)
+
+    async def _is_well(self, each: incarnations.Incarnation) -> bool:
+        """False when the process is dead, or silent for too long. Slow is not dead."""
+        handle = handle_of(f"host-{each.incarnation_id}")
+        if handle is None:
+            # Registered but not findable by name: gone, unless it is only just being born.
+            return each.silent_s < SILENT_MAX_S
+        try:
+            async with asyncio.timeout(PING_TIMEOUT_S):
+                await handle.ping.remote()
+        except TimeoutError:
+            return each.silent_s < SILENT_MAX_S
+        except Exception as error:
+            if is_dead(error):
+                return False
+            if not is_remote_failure(error):
+                raise
+        return each.silent_s < SILENT_MAX_S
+
+    async def _end(self, each: incarnations.Incarnation) -> None:
+        """Fence first; the process is ended last, because ending it proves nothing."""
+        assert self._pool is not None
+        log.warning("host is gone, fencing it", host=each.incarnation_id, silent_s=round(each.silent_s, 1))
+        if await incarnations.fence(self._pool, each.incarnation_id):
+            self.takeovers += 1
+        self._adopted.pop(each.incarnation_id, None)
+        handle = handle_of(f"host-{each.incarnation_id}")
+        if handle is not None:
+            kill_actor(handle)
+
+    async def _place(self, well: list[str]) -> None:
+        """Give shards without a living owner to living hosts at once, rather than waiting for a new process."""
+        assert self._pool is not None
+        if not well:
+            return
+        table = await incarnations.assignments(self._pool)
+        owners = set(well)
+        homeless = [each for each in table if each.incarnation_id not in owners]
+        if homeless:
+            target = incarnations.balance(table, well)
+            wanted = {
+                each.shard: (each.incarnation_id, target[each.shard])
+                for each in homeless
+            }
+            moved = await incarnations.reassign(self._pool, wanted)
+            log.info("shards placed", shards=moved)
+        await self._adopt(well)
+
+    async def _adopt(self, hosts: Iterable[str]) -> None:
+        """Make every host take up what the table gives it."""
+        assert self._pool is not None
+        table = await incarnations.assignments(self._pool)
+        for host in hosts:
+            shards = frozenset(each.shard for each in table if each.incarnation_id == host)
+            if shards == self._adopted.get(host):
+                continue
+            handle = handle_of(f"host-{host}")
+            if handle is None:
+                continue
+            try:
+                async with asyncio.timeout(START_TIMEOUT_S):
+                    await handle.adopt.remote()
+            except Exception as error:
+                if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                    raise
+                log.warning("a host did not adopt its shards; it is asked again", host=host, error=str(error))
+                continue
+            self._adopted[host] = shards
+
+    async def _start_host(self) -> None:
+        incarnation_id = uuid.uuid4().hex[:12]
+        handle = start_actor(
+            PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, restarts=0, groups=GROUPS
+        )
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await handle.start.remote()
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                raise
+            log.warning("a host did not start", host=incarnation_id, error=str(error))
+            kill_actor(handle)
+
+    async def _even_out(self, hosts: list[str]) -> None:
+        """Move shards between living hosts, by the owner's own commit, until each has its share."""
+        assert self._pool is not None
+        if not hosts:
+            return
+        table = await incarnations.assignments(self._pool)
+        target = incarnations.balance(table, hosts)
+        moves: dict[str, dict[int, str]] = {}
+        for each in table:
+            to = target[each.shard]
+            if each.incarnation_id is not None and each.incarnation_id != to:
+                moves.setdefault(each.incarnation_id, {})[each.shard] = to
+        if not moves:
+            return
+        for owner, shards in moves.items():
+            await self._give_away(owner, shards)
+        await self._adopt(sorted({to for shards in moves.values() for to in shards.values()}))
+
+    async def _give_away(self, owner: str, shards: dict[int, str]) -> None:
+        handle = handle_of(f"host-{owner}")
+        if handle is None:
+            return
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await handle.give_away.remote(shards)
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                raise
+            log.warning("a host did not give shards away; tried again", host=owner, error=str(error))
+            return
+        self._adopted.pop(owner, None)
+
+    async def _retire(self, host: str) -> None:
+        """A host too many, with no shards left: let it finish."""
+        handle = handle_of(f"host-{host}")
+        if handle is not None:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await handle.drain.remote()
+            kill_actor(handle)
+
+
+__all__ = ["Director"]

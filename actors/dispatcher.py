@@ -1,0 +1,130 @@
+"""The host's side of callouts: every call is kept until its result is committed, and sent again when it may be lost.
+
+Calls to one adapter actor travel in batches. The adapter actor accepts a batch with the id of its present life
+(`boot`); when it has died and come back with another one, what the old life had accepted is sent again, with the same
+keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from actors.remote import is_remote_failure
+from domain.decide import Call
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX: Final = 1_000
+RETRY_S: Final = 0.2
+CHECK_S: Final = 1.0
+CALL_TIMEOUT_S: Final = 10.0
+
+CallKey = tuple[str, str, int]
+
+
+@dataclass(slots=True)
+class _Open:
+    call: Call
+    boot: str | None = None
+
+
+class Dispatcher:
+    """Sends calls to the adapter actor. `adapters` gives its handle, or None while there is none."""
+
+    def __init__(self, adapters: Callable[[], Any | None]) -> None:
+        self._adapters = adapters
+        self._open: dict[CallKey, _Open] = {}
+        self._unsent: dict[CallKey, None] = {}
+        self._wake = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin sending."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._send_loop()), loop.create_task(self._check_loop())]
+
+    def stop(self) -> None:
+        """Stop sending; what is open is sent again by the next owner."""
+        for task in self._tasks:
+            task.cancel()
+
+    def open_calls(self) -> int:
+        """How many calls have no committed result."""
+        return len(self._open)
+
+    def send(self, calls: Sequence[Call]) -> None:
+        """Take calls to send; returns at once."""
+        for call in calls:
+            key = (call.order_id, call.item, call.attempt)
+            self._open[key] = _Open(call)
+            self._unsent[key] = None
+        if calls:
+            self._wake.set()
+
+    def settled(self, order_id: str, item: str, attempt: int) -> None:
+        """The attempt's result is committed."""
+        key = (order_id, item, attempt)
+        self._open.pop(key, None)
+        self._unsent.pop(key, None)
+
+    def forget(self, keep: Callable[[str], bool]) -> None:
+        """Drop the calls of orders that another host owns now."""
+        for key in [key for key in self._open if not keep(key[0])]:
+            self._open.pop(key, None)
+            self._unsent.pop(key, None)
+
+    async def _send_loop(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._unsent:
+                batch = list(self._unsent)[:BATCH_MAX]
+                if not await self._send_batch(batch):
+                    await asyncio.sleep(RETRY_S)
+
+    async def _send_batch(self, keys: list[CallKey]) -> bool:
+        handle = self._adapters()
+        if handle is None:
+            return False
+        for key in keys:
+            self._unsent.pop(key, None)
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                boot = await handle.perform.remote([self._open[key].call for key in keys if key in self._open])
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                log.exception("calls could not be handed to the adapters")
+            self._unsent.update((key, None) for key in keys if key in self._open)
+            return False
+        for key in keys:
+            entry = self._open.get(key)
+            if entry is not None:
+                entry.boot = boot
+        return True
+
+    async def _check_loop(self) -> None:
+        """Notice when the adapter actor has lost what it accepted."""
+        while True:
+            await asyncio.sleep(CHECK_S)
+            handle = self._adapters()
+            if not self._open or handle is None:
+                continue
+            try:
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    boot = await handle.boot.remote()
+            except Exception as error:
+                if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                    log.exception("the adapters could not be asked for their boot id")
+                continue
+            lost = [key for key, entry in self._open.items() if entry.boot not in (None, boot)]
+            if lost:
+                log.warning("adapters restarted, sending again", calls=len(lost))
+                for key in lost:
+                    self._open[key].boot = None
+                    self._unsent[key] = None
+                self._wake.set()

@@ -1,0 +1,94 @@
+"""From stored facts to a plan: upcast, fetch the releases and templates they name, fold. Used by hosts and readers
+alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from domain.catalogue import Release
+from domain.compose import Template
+from domain.errors import NotFound
+from domain.facts import PLAN_COMPOSED, Fact, upcast
+from domain.plan import Plan, plan_from_facts
+from domain.release import CompiledRelease, compile_release
+from persistence.readstore import StoredFact
+
+
+class StorePort(Protocol):
+    """Where facts, templates and releases are read (persistence/readstore.py)."""
+
+    async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]: ...
+    async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None: ...
+    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None: ...
+    async def newest_release(self, tenant: str) -> str | None: ...
+
+
+class PlanFolder:
+    """Folds plans; keeps compiled releases and templates, which never change."""
+
+    def __init__(self, store: StorePort) -> None:
+        self._store = store
+        self._releases: dict[tuple[str, str], CompiledRelease] = {}
+        self._newest: dict[str, str] = {}
+        self._templates: dict[tuple[str, str], Template] = {}
+        self.stored_templates: set[tuple[str, str]] = set()
+        """Templates known to be in the database."""
+
+    async def refresh_releases(self, tenant: str) -> str | None:
+        """Learn the newest published release; returns its id, None when nothing is published."""
+        release_id = await self._store.newest_release(tenant)
+        if release_id is not None:
+            await self.release(tenant, release_id)
+            self._newest[tenant] = release_id
+        return release_id
+
+    async def release(self, tenant: str, release_id: str) -> CompiledRelease:
+        """A release by id, compiled.
+
+        Raises:
+            NotFound: it is not published.
+        """
+        known = self._releases.get((tenant, release_id))
+        if known is None:
+            found = await self._store.release_body(tenant, release_id)
+            if found is None:
+                raise NotFound(f"there is no release {release_id!r}")
+            known = compile_release(Release.model_validate(found[1]))
+            self._releases[tenant, release_id] = known
+        return known
+
+    def newest_release(self, tenant: str) -> CompiledRelease | None:
+        """The release that new orders take."""
+        release_id = self._newest.get(tenant)
+        return self._releases[tenant, release_id] if release_id else None
+
+    async def fold(self, stored: list[StoredFact]) -> Plan:
+        """A plan from its stored facts, the first of which is its acceptance or rejection."""
+        facts = [
+            Fact(each.kind, each.at, each.item, upcast(each.kind, each.v, each.payload), each.actor, each.cause)
+            for each in stored
+        ]
+        first = facts[0].payload or {}
+        tenant = first["order"]["tenant"]
+        releases = {first["release"]: await self.release(tenant, first["release"])}
+        templates: dict[str, Template] = {}
+        for fact in facts:
+            if fact.kind == PLAN_COMPOSED and fact.payload is not None:
+                release = await self.release(tenant, fact.payload["release"])
+                releases[release.release_id] = release
+                name = fact.payload["template"]
+                templates[name] = await self._template(tenant, name, release)
+        return plan_from_facts(facts, releases.__getitem__, templates.__getitem__)
+
+    async def _template(self, tenant: str, template_id: str, release: CompiledRelease) -> Template:
+        known = self._templates.get((tenant, template_id))
+        if known is None:
+            body = await self._store.template(tenant, template_id)
+            if body is None:
+                raise NotFound(f"there is no plan template {template_id!r}")
+            known = Template.from_dict(body, release)
+            self._templates[tenant, template_id] = known
+            self.stored_templates.add((tenant, template_id))
+        return known

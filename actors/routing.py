@@ -1,0 +1,199 @@
+"""Finding the owner of a shard and talking to it: batched, retried until answered or out of time.
+
+Used by everybody who sends to plans (gateway, adapters, people). The routing table is Postgres; a sender lives on its
+last copy while the director is away, and reads it again when a host says `NotOwner` or has died. A call whose outcome
+is unknown is simply made again: submissions carry a client key, reports an attempt, operators a message id, so a repeat
+decides nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from actors.envelopes import Envelope, NotOwner
+from actors.remote import handle_of, is_remote_failure
+from domain.errors import Busy, OrderplanError
+from persistence import incarnations
+from persistence.database import Pool, is_unavailable
+
+log = structlog.get_logger(__name__)
+
+BATCH_MAX: Final = 500
+CALLS_OPEN_MAX: Final = 4
+"""Ray calls in flight to one host and lane; what waits meanwhile travels together in the next."""
+WAITING_MAX: Final = 50_000
+RETRY_S: Final = 0.1
+CALL_TIMEOUT_S: Final = 15.0
+"""A host that does not answer a call for this long is asked again: the same envelopes, harmless when decided before."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    envelope: Envelope
+    shard: int
+    answer: asyncio.Future[Any]
+    deadline: float
+
+
+@dataclass(slots=True)
+class _Lane:
+    """What waits for one host on one of its methods."""
+
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    open_calls: int = 0
+    is_scheduled: bool = False
+
+
+class HostClient:
+    """Sends envelopes to the hosts that own their shards.
+
+    `lane` names the method group at the host: `receive_orders` or `receive_reports`.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        *,
+        handles: Callable[[str], Any | None] = handle_of,
+    ) -> None:
+        self._pool = pool
+        self._handle_of = handles
+        self._owners: dict[int, str] = {}
+        self._handles: dict[str, Any] = {}
+        self._lanes: dict[tuple[str, str], _Lane] = {}
+        self._homeless: deque[tuple[str, _Waiting]] = deque()
+        self._refreshing: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._waiting = 0
+        self.shards = 0
+
+    async def open(self) -> None:
+        """Read the routing table once."""
+        self.shards = await incarnations.shard_count(self._pool)
+        await self._read_table()
+
+    def hosts(self) -> dict[str, Any]:
+        """Handles of the hosts that own shards now, by incarnation."""
+        found = {}
+        for incarnation_id in sorted(set(self._owners.values())):
+            handle = self._handle(incarnation_id)
+            if handle is not None:
+                found[incarnation_id] = handle
+        return found
+
+    async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any:
+        """Send one envelope and return the host's answer, which is given after its commit.
+
+        Raises:
+            OrderplanError: the host refuses; nothing was changed.
+            Busy: too much is waiting, or nobody answered in time; whether it was decided is unknown then.
+        """
+        if self._waiting >= WAITING_MAX:
+            raise Busy("too many requests are waiting", retryAfterS=1)
+        loop = asyncio.get_running_loop()
+        waiting = _Waiting(envelope, shard, loop.create_future(), loop.time() + timeout_s)
+        self._waiting += 1
+        try:
+            self._enqueue(lane, waiting)
+            async with asyncio.timeout(timeout_s):
+                answer = await waiting.answer
+        except TimeoutError:
+            raise Busy("no plan host answered in time; the outcome is unknown", retryAfterS=1) from None
+        finally:
+            self._waiting -= 1
+        if isinstance(answer, OrderplanError):
+            raise answer
+        return answer
+
+    def _enqueue(self, lane: str, waiting: _Waiting) -> None:
+        owner = self._owners.get(waiting.shard)
+        if owner is None or self._handle(owner) is None:
+            self._homeless.append((lane, waiting))
+            self._refresh()
+            return
+        queue = self._lanes.setdefault((owner, lane), _Lane())
+        queue.waiting.append(waiting)
+        if not queue.is_scheduled and queue.open_calls < CALLS_OPEN_MAX:
+            # At the end of this turn of the loop: whatever arrives in the same turn travels in one call.
+            queue.is_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush, owner, lane)
+
+    def _flush(self, owner: str, lane: str) -> None:
+        queue = self._lanes[owner, lane]
+        queue.is_scheduled = False
+        while queue.waiting and queue.open_calls < CALLS_OPEN_MAX:
+            batch = [queue.waiting.popleft() for _ in range(min(BATCH_MAX, len(queue.waiting)))]
+            queue.open_calls += 1
+            task = asyncio.get_running_loop().create_task(self._call(owner, lane, batch))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _call(self, owner: str, lane: str, batch: list[_Waiting]) -> None:
+        queue = self._lanes[owner, lane]
+        live = [each for each in batch if not each.answer.done()]
+        again: list[_Waiting] = []
+        try:
+            if live:
+                method = getattr(self._handles[owner], lane)
+                async with asyncio.timeout(CALL_TIMEOUT_S):
+                    answers = await method.remote([each.envelope for each in live])
+                for each, answer in zip(live, answers, strict=True):
+                    if isinstance(answer, NotOwner):
+                        again.append(each)
+                    elif not each.answer.done():
+                        each.answer.set_result(answer)
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, TimeoutError | KeyError)):
+                log.exception("a call to a plan host failed", host=owner)
+            again = [each for each in live if not each.answer.done()]
+        finally:
+            queue.open_calls -= 1
+        if again:
+            self._homeless.extend((lane, each) for each in again)
+            self._refresh()
+        self._flush(owner, lane)
+
+    def _handle(self, incarnation_id: str) -> Any | None:
+        handle = self._handles.get(incarnation_id)
+        if handle is None:
+            handle = self._handle_of(f"host-{incarnation_id}")
+            if handle is not None:
+                self._handles[incarnation_id] = handle
+        return handle
+
+    def _refresh(self) -> None:
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.get_running_loop().create_task(self._rehome())
+
+    async def _rehome(self) -> None:
+        """Read the table until everything that has no home is sent or out of time."""
+        while self._homeless:
+            await asyncio.sleep(RETRY_S)
+            try:
+                await self._read_table()
+            except Exception as error:
+                if not is_unavailable(error):
+                    log.exception("the routing table cannot be read")
+            now = asyncio.get_running_loop().time()
+            waiting, self._homeless = self._homeless, deque()
+            for lane, each in waiting:
+                if each.answer.done() or each.deadline < now:
+                    continue
+                owner = self._owners.get(each.shard)
+                if owner is None or self._handle(owner) is None:
+                    self._homeless.append((lane, each))
+                else:
+                    self._enqueue(lane, each)
+
+    async def _read_table(self) -> None:
+        table = await incarnations.assignments(self._pool)
+        self._owners = {each.shard: each.incarnation_id for each in table if each.incarnation_id is not None}
+        current = set(self._owners.values())
+        for gone in [each for each in self._handles if each not in current]:
+            del self._handles[gone]

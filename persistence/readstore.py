@@ -1,0 +1,96 @@
+"""Reading what makes plans: facts, plan templates, releases. Shared by the journal of a host and by whoever only
+reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import asyncpg
+import orjson
+
+
+class StoredFact(NamedTuple):
+    """A fact as read back: payload decoded."""
+
+    shard: int
+    offset: int
+    order_id: str
+    item: str | None
+    kind: str
+    v: int
+    at: datetime
+    release_id: str | None
+    actor: str
+    cause: str | None
+    payload: dict[str, Any]
+
+
+class ReadStore:
+    """Reads on a pool."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._reads: asyncpg.Pool[Any] | None = pool
+
+    def _pool(self) -> asyncpg.Pool[Any]:
+        assert self._reads is not None, "open it first"
+        return self._reads
+
+    async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]:
+        """The facts of each order, in order; an unknown order has none."""
+        wanted = list(order_ids)
+        found: dict[str, list[StoredFact]] = {order_id: [] for order_id in wanted}
+        rows = await self._pool().fetch(
+            'select shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload from fact '
+            'where order_id = any($1) order by order_id, "offset"',
+            wanted,
+        )
+        for row in rows:
+            found[row["order_id"]].append(stored_fact(row))
+        return found
+
+    async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None:
+        """The body of a plan template."""
+        body = await self._pool().fetchval(
+            "select body from plan_template where tenant = $1 and template_id = $2", tenant, template_id
+        )
+        return orjson.loads(body) if body is not None else None
+
+    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None:
+        """(id, body) of a release, or of the newest published one when no id is given."""
+        if release_id is None:
+            row = await self._pool().fetchrow(
+                "select release_id, body from release where tenant = $1 order by sequence desc limit 1", tenant
+            )
+        else:
+            row = await self._pool().fetchrow(
+                "select release_id, body from release where tenant = $1 and release_id = $2", tenant, release_id
+            )
+        return (row["release_id"], orjson.loads(row["body"])) if row is not None else None
+
+    async def newest_release(self, tenant: str) -> str | None:
+        """The id of the newest published release."""
+        found: str | None = await self._pool().fetchval(
+            "select release_id from release where tenant = $1 order by sequence desc limit 1", tenant
+        )
+        return found
+
+
+def stored_fact(row: Mapping[str, Any]) -> StoredFact:
+    """A row of `fact` with its payload decoded."""
+    payload = row["payload"]
+    return StoredFact(
+        row["shard"],
+        row["offset"],
+        row["order_id"],
+        row["item"],
+        row["kind"],
+        row["v"],
+        row["at"],
+        row["release_id"],
+        row["actor"],
+        row["cause"],
+        orjson.loads(payload) if payload is not None else {},
+    )

@@ -1,10 +1,10 @@
 """A catalogue release: what can be ordered, how it decomposes, and which plans deliver it.
 
-A release is an immutable, versioned set. This module is its file form (YAML or JSON, one schema): what a team keeps in git
-and what importers produce. `domain/release.py` compiles it for running. A release names systems and queues by code only;
-addresses, credentials and people are environment and may differ between test and production.
-Sources of the fields: REFERENCE of Salesforce Industries decomposition relationships, orchestration scenarios, plan, item
-and dependency definitions, and TM Forum TMF620/TMF633 specifications.
+A release is an immutable, versioned set. This module is its file form (YAML or JSON, one schema): what a team keeps in
+git and what importers produce. `domain/release.py` compiles it for running. A release names systems and queues by code
+only; addresses, credentials and people are environment and may differ between test and production.
+Sources of the fields: decomposition relationships, orchestration scenarios, plan, item and dependency definitions of
+Salesforce Industries Order Management, and the TM Forum TMF620/TMF633 specifications.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class Product(_Element):
     name: str = ""
     kind: Literal["commercial", "technical"] = "technical"
     external_id: str | None = Field(default=None, alias="externalId")
-    """How channels name it: productOffering.id of a commercial, productSpecification.id of a technical product; None: the code."""
+    """How channels name it: productOffering.id of a commercial product, productSpecification.id of a technical one.
+    None: by its code."""
     product_class: Code | None = Field(default=None, alias="class")
     attributes: tuple[Attribute, ...] = ()
     scope: Scope = Scope.ITEM
@@ -200,8 +201,8 @@ class ItemRef(_Element):
 class Dependency(_Element):
     """Order between two item definitions; belongs to `item`.
 
-    `dependsOn`: `item` waits for `other`. `processedBefore`: `other` waits for `item`. Where the order has `item` but no
-    `other` inside the scope, the dependency is void: it never blocks, and `explain` names it.
+    `dependsOn`: `item` waits for `other`. `processedBefore`: `other` waits for `item`. Where the order has `item` but
+    no `other` inside the scope, the dependency is void: it never blocks, and `explain` names it.
     """
 
     item: ItemRef

@@ -1,9 +1,9 @@
 """From fulfilment lines to a plan: which items exist, and what waits for what.
 
-Nobody draws a workflow per offer: each line picks plan definitions by its scenarios, each item definition is instantiated
-once per instance of its scope, and dependency definitions are resolved between the instances that share a scope. What
-comes out depends only on the *shape* of the order, so it is kept as a template that orders of the same shape share; a plan
-is a template bound to the lines of one order.
+Nobody draws a workflow per offer: each line picks plan definitions by its scenarios, each item definition is
+instantiated once per instance of its scope, and dependency definitions are resolved between the instances that share a
+scope. What comes out depends only on the *shape* of the order, so it is kept as a template that orders of the same
+shape share; a plan is a template bound to the lines of one order.
 """
 
 from __future__ import annotations

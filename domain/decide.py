@@ -1,9 +1,9 @@
 """What a message means for a plan: facts, and the effects that they cause.
 
 `decide` appends facts to a turn and applies each at once (`Turn.add`), because what follows depends on it: an item that
-completes makes others ready, a milestone completes in the same turn. Nothing leaves the process here: the owner sends the
-turn's effects only after its facts are committed. A message about a settled or superseded attempt is noted and changes
-nothing; adapters may deliver the same report more than once.
+completes makes others ready, a milestone completes in the same turn. Nothing leaves the process here: the owner sends
+the turn's effects only after its facts are committed. A message about a settled or superseded attempt is noted and
+changes nothing; adapters may deliver the same report more than once.
 """
 
 from __future__ import annotations
@@ -401,7 +401,8 @@ def _timer(turn: Turn, message: TimerFired) -> None:
         _begin(turn, item)
     elif item.state is ItemState.RUNNING:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
-        _failed(turn, item, Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True))
+        report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
+        _failed(turn, item, report)
 
 
 # People.

@@ -1,11 +1,11 @@
 """From order lines to fulfilment lines: what has to be done to what, compared with what the account (will) have.
 
 Order lines become lines as they are; decomposition rules add technical lines below them. All sources of one target
-product inside one scope instance merge into one line. The action of a technical line is not copied from the order: it is
-the difference between what is wanted and what is there (REFERENCE a1, "action of a technical line").
+product inside one scope instance merge into one line. The action of a technical line is not copied from the order: it
+is the difference between what is wanted and what is there.
 
-Line keys name the target product and the scope instance, whose own key holds the chain of sources down to the order line
-(`RFS@CFS@4`): the same order always gives the same keys, whatever the order of its lines.
+Line keys name the target product and the scope instance, whose own key holds the chain of sources down to the order
+line (`RFS@CFS@4`): the same order always gives the same keys, whatever the order of its lines.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _KEEPING_ACTIONS = frozenset({Action.SUSPEND.value, Action.RESUME.value, Action.
 class Line:
     """A fulfilment line: an order line, or a technical line that rules derived from others.
 
-    `sources` are the keys of the lines it came from (its lineage), `order_lines` the ids of the order lines at the bottom
-    of that lineage. `root` is the key of its bundle's root order line, `main` of its main item. `previous` holds the
-    installed values. `joins` names the open order that has yet to deliver this instance.
+    `sources` are the keys of the lines it came from (its lineage), `order_lines` the ids of the order lines at the
+    bottom of that lineage. `root` is the key of its bundle's root order line, `main` of its main item. `previous` holds
+    the installed values. `joins` names the open order that has yet to deliver this instance.
     """
 
     key: str
@@ -196,7 +196,8 @@ def resolve_lines(order: Order, release: CompiledRelease, projection: Projection
             found = release.products.get(asset.product)
             if found is None:
                 raise UnknownProduct(
-                    f"product {each.product_id!r} is a {asset.product!r}, which release {release.release_id} does not have",
+                    f"product {each.product_id!r} is a {asset.product!r}, "
+                    f"which release {release.release_id} does not have",
                     path=f"{each.path}.product.id",
                 )
             product = found
@@ -471,7 +472,7 @@ def _action(
 
 
 def _mapped(context: Mapping[str, Any], sources: list[tuple[Line, Rule]]) -> dict[str, Any]:
-    """Target attributes by the rules; the lower priority number wins, then the lower rule name, then the lower source."""
+    """Target attributes by the rules; the lower priority number wins, then the lower rule name, then the source."""
     values: dict[str, Any] = {}
     ranked = sorted(sources, key=lambda each: (each[1].priority, each[1].name, each[0].key))
     for line, rule in ranked:
@@ -496,7 +497,7 @@ def _map_value(mapping: CompiledMapping, line: Line, context: Mapping[str, Any])
 
 
 def delta_of(line: Line, release: CompiledRelease) -> AssetDelta | None:
-    """What delivering the line does to its asset, or None when it does nothing. Values that may not stay are left out."""
+    """What delivering the line does to its asset, or None for nothing. Values that may not stay are left out."""
     if not line.is_asset:
         return None
     product = release.products[line.product]

@@ -1,8 +1,8 @@
 """Facts: what happened to an order, in past tense, append-only.
 
-A fact is the audit trail, the recovery source, the training data of delay models and the feed of every consumer. Each kind
-has a schema version; `upcast` turns every earlier version into the newest, so that readers know one form only. Golden files
-of every version stand in tests/golden/facts.
+A fact is the audit trail, the recovery source, the training data of delay models and the feed of every consumer. Each
+kind has a schema version; `upcast` turns every earlier version into the newest, so that readers know one form only.
+Golden files of every version stand in tests/golden/facts.
 """
 
 from __future__ import annotations

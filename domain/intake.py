@@ -1,7 +1,7 @@
 """Accepting an order: validation against the release and the account, decomposition, composition, first items.
 
-All of it happens inside the accepting turn, so the answer carries `acknowledged` or `rejected` with reasons, never the one
-and then the other. What the channel can mend in its document raises (400, 409); what is well-formed but cannot be
+All of it happens inside the accepting turn, so the answer carries `acknowledged` or `rejected` with reasons, never the
+one and then the other. What the channel can mend in its document raises (400, 409); what is well-formed but cannot be
 delivered is stored as `rejected`.
 """
 

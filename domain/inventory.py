@@ -1,8 +1,9 @@
 """What an account has, what it will have, and who has to wait for whom.
 
 An account's *projected* state is its installed assets overlaid with the changes of its open orders, in the order they
-were admitted. Orders are always compared with that, so that two orders of one account never decide on a stale inventory:
-a root asset has at most one open order; instances shared over the account do not lock, a later line joins the earlier one.
+were admitted. Orders are always compared with that, so that two orders of one account never decide on a stale
+inventory: a root asset has at most one open order; instances shared over the account do not lock, a later line joins
+the earlier one.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ ACCOUNT_INSTANCE = "account"
 class Asset:
     """An installed product or technical instance.
 
-    `uses` maps the assets that need it (its sources) to the quantity each contributes; empty for what a customer ordered
-    directly. `instance` is `account` for an instance shared over the account. `root_id` is its bundle's root asset.
+    `uses` maps the assets that need it (its sources) to the quantity each contributes; empty for what a customer
+    ordered directly. `instance` is `account` for an instance shared over the account. `root_id` is its bundle's root
+    asset.
     """
 
     asset_id: str

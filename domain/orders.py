@@ -21,8 +21,8 @@ PARENT_RELATIONS = frozenset({"bundledBy", "isChild", "isSold"})
 class OrderLine:
     """One line of an order as the channel sent it.
 
-    `attributes` maps characteristic names to values (already classified: a sealed value is a reference). `relations` are
-    (type, other line id). `specification` and `offering` are the ids the channel named (at least one of them, or a
+    `attributes` maps characteristic names to values (already classified: a sealed value is a reference). `relations`
+    are (type, other line id). `specification` and `offering` are the ids the channel named (at least one of them, or a
     `product_id`, which names an installed product).
     """
 
@@ -149,7 +149,7 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """Where each line stands: parent (None for a root) and root, by line id; `alone` has neither parent nor children."""
+    """Where each line stands: parent (None for a root) and root, by line id; `alone` have neither parent nor child."""
 
     parent: dict[str, str | None]
     root: dict[str, str]
@@ -188,7 +188,7 @@ def bundle_tree(lines: Iterable[OrderLine]) -> Tree:
             parent[below] = above
             has_child.add(above)
     root: dict[str, str] = {}
-    for line_id in by_id:
+    for line_id, line in by_id.items():
         # A dictionary keeps the way up in order and answers at once, however deep the tree is.
         seen = dict.fromkeys([line_id])
         at = line_id
@@ -196,7 +196,7 @@ def bundle_tree(lines: Iterable[OrderLine]) -> Tree:
             if above_at in seen:
                 raise BadDocument(
                     f"items {' -> '.join([*seen, above_at])} stand below one another in a circle",
-                    path=by_id[line_id].path,
+                    path=line.path,
                     mend="remove one of the relations",
                 )
             seen[above_at] = None

@@ -15,8 +15,9 @@ def payload_of(plan: Plan, item: ItemRun) -> dict[str, Any]:
     """The document for one item.
 
     The standard payload names order, account, item and operation, and under `lines` each line with its action, the
-    identity of its product, the wanted values and, for a modify, the installed values that differ. Sealed values are left
-    out: only a request that names the attribute gets them. A request of the definition's own gives exactly its fields.
+    identity of its product, the wanted values and, for a modify, the installed values that differ. Sealed values are
+    left out: only a request that names the attribute gets them. A request of the definition's own gives exactly its
+    fields.
 
     Raises:
         ExpressionFailed: an expression of the request compared what cannot be compared.

@@ -1,8 +1,9 @@
 """The state of one order's plan, and `evolve`: what each fact does to it.
 
-Replaying an order's facts from empty gives exactly its stored state, so nothing here decides anything. A plan is mutable
-inside its owner's turn (copying a plan of thousands of items for each message would cost milliseconds); when a commit
-fails, its owner throws it away and folds the facts again. The cost of a fact depends on its item's neighbours only.
+Replaying an order's facts from empty gives exactly its stored state, so nothing here decides anything. A plan is
+mutable inside its owner's turn (copying a plan of thousands of items for each message would cost milliseconds); when a
+commit fails, its owner throws it away and folds the facts again. The cost of a fact depends on its item's neighbours
+only.
 """
 
 from __future__ import annotations

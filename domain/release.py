@@ -201,8 +201,10 @@ def compile_release(release: Release) -> CompiledRelease:
         first, *more = problems.errors
         reason = first if not more else f"{first}; and {len(more)} more"
         raise BadRelease(reason, problems=problems.errors, mend="mend the release and publish it again")
-    by_specification = {(p.source.external_id or p.code): p.code for p in products.values() if p.source.kind == "technical"}
-    by_offering = {(p.source.external_id or p.code): p.code for p in products.values() if p.source.kind == "commercial"}
+    by_specification, by_offering = (
+        {each.source.external_id or code: code for code, each in products.items() if each.source.kind == kind}
+        for kind in ("technical", "commercial")
+    )
     return CompiledRelease(
         release_id=release_id_of(release),
         source=release,
@@ -225,9 +227,9 @@ def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
         for item in plan.items:
             ref = f"{plan.code}/{item.code}"
             if item.type is ItemType.CALLOUT and item.system not in systems:
-                problems.errors.append(f"item {ref}: callout names system {item.system!r}, which the release does not have")
+                problems.errors.append(f"item {ref}: system {item.system!r} is not in the release")
             if item.type is ItemType.MANUAL_TASK and item.queue not in queues:
-                problems.errors.append(f"item {ref}: manual task names queue {item.queue!r}, which the release does not have")
+                problems.errors.append(f"item {ref}: queue {item.queue!r} is not in the release")
             if item.type is ItemType.AUTO_TASK and item.task not in STOCK_AUTO_TASKS:
                 problems.errors.append(f"item {ref}: auto task {item.task!r} is not one of {sorted(STOCK_AUTO_TASKS)}")
             if item.retry is not None and item.retry not in retries:
@@ -353,8 +355,8 @@ def _rank(products: dict[str, ProductDef], problems: _Problems) -> None:
             done[code] = 1 + max((rank(each) for each in sources[code]), default=-1)
         return done[code]
 
-    for code in products:
-        products[code].rank = rank(code)
+    for code, product in products.items():
+        product.rank = rank(code)
 
 
 def _attach_scenarios(

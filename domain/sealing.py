@@ -1,9 +1,10 @@
 """Which values may stay, and what stands in their place when they may not.
 
 Every incoming document is classified against the release before anything of it is written. A value that must not stay
-(not assetizable) is replaced by a reference `{"$sealed": name}`; the value itself goes to the vault under the order's own
-key, which is destroyed when the order ends. An encrypted attribute is replaced by `{"$encrypted": ..., "mac": ...}`, whose
-keyed hash lets two values be compared without opening them. The vault does the cryptography; this module only decides.
+(not assetizable) is replaced by a reference `{"$sealed": name}`; the value itself goes to the vault under the order's
+own key, which is destroyed when the order ends. An encrypted attribute is replaced by `{"$encrypted": ..., "mac":
+...}`, whose keyed hash lets two values be compared without opening them. The vault does the cryptography; this module
+only decides.
 """
 
 from __future__ import annotations

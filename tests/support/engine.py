@@ -1,4 +1,4 @@
-"""The domain without actors or a database: orders of one account driven by hand, with a protector that keeps everything."""
+"""The domain without actors or a database: orders of one account driven by hand."""
 
 from __future__ import annotations
 

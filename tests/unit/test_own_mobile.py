@@ -42,7 +42,8 @@ def test_the_add_order_gives_the_expected_plan(engine: Engine) -> None:
 
 
 def test_the_add_plan_has_the_edges_of_the_public_sample(engine: Engine) -> None:
-    public = json.loads((own_mobile.FOLDER.parents[1] / "tests/data/orders/orange-disco-orchestration-plan-after-build.json").read_text())
+    sample = own_mobile.FOLDER.parents[1] / "tests/data/orders/orange-disco-orchestration-plan-after-build.json"
+    public = json.loads(sample.read_text(encoding="utf-8"))
     lines = {node["id"]: node["relatedProductOrderItem"][0]["id"] for node in public["orchestrationPlanNodes"]}
     edges = {
         (lines[node["id"]], lines[related["relatedNodeId"]])

@@ -135,7 +135,7 @@ class Retry(_Element):
 
     code: Code
     attempts_max: int = Field(default=3, ge=1, le=1_000_000, alias="attemptsMax")
-    delays_s: tuple[float, ...] = Field(default=(30.0,), alias="delaysS")
+    delays_s: tuple[Annotated[float, Field(ge=0, le=366 * 86400)], ...] = Field(default=(30.0,), alias="delaysS")
 
 
 class FormField(_Element):

@@ -142,6 +142,8 @@ class CompiledRelease:
     items: list[ItemDef]
     findings: list[str]
     dedicated: Expression | None
+    key_names: tuple[str, ...] = ()
+    """Attributes whose values name instances of items."""
     templates: dict[Any, Any] = field(default_factory=dict)
     """Composed plan templates by the shape of the order (domain/compose.py)."""
 
@@ -192,6 +194,9 @@ def compile_release(release: Release) -> CompiledRelease:
     problems.unique("plan", (each.code for each in release.plans))
     problems.unique("decomposition", (each.name for each in release.decompositions))
     problems.unique("class", (each.code for each in release.classes))
+    problems.unique("retry policy", (each.code for each in release.retries))
+    problems.unique("system", (each.code for each in release.systems))
+    problems.unique("queue", (each.code for each in release.queues))
     items = _compile_items(release, problems)
     products = _compile_products(release, items, problems)
     _compile_dependencies(release, items, problems)
@@ -201,6 +206,7 @@ def compile_release(release: Release) -> CompiledRelease:
         first, *more = problems.errors
         reason = first if not more else f"{first}; and {len(more)} more"
         raise BadRelease(reason, problems=problems.errors, mend="mend the release and publish it again")
+    _look_for_oddities(release, products, problems)
     by_specification, by_offering = (
         {each.source.external_id or code: code for code, each in products.items() if each.source.kind == kind}
         for kind in ("technical", "commercial")
@@ -214,7 +220,40 @@ def compile_release(release: Release) -> CompiledRelease:
         items=items,
         findings=problems.findings,
         dedicated=dedicated,
+        key_names=tuple(sorted({item.scope_key for item in items if item.scope_key})),
     )
+
+
+def _look_for_oddities(release: Release, products: Mapping[str, ProductDef], problems: _Problems) -> None:
+    """Note what would run, but probably not as meant."""
+    used = {scenario.plan for scenario in release.scenarios}
+    for plan in release.plans:
+        if plan.code not in used:
+            problems.findings.append(f"plan {plan.code}: no scenario composes it")
+    makes_assets = any(item.task == "assetize" for plan in release.plans for item in plan.items)
+    for product in release.products:
+        if product.asset and product.assetize == "explicit" and not makes_assets:
+            problems.findings.append(
+                f"product {product.code} becomes an asset only through an assetize item, and no plan has one"
+            )
+        for attribute in product.attributes:
+            # Significant is the default: only who says so himself is told that it means nothing here.
+            if "significant" in attribute.model_fields_set and attribute.significant and not attribute.assetizable:
+                problems.findings.append(
+                    f"product {product.code}: attribute {attribute.name} is not kept, so it cannot be compared; "
+                    "it drives no modify"
+                )
+    for rule in release.decompositions:
+        if not products[rule.source].source.asset:
+            problems.findings.append(
+                f"decomposition {rule.name}: {rule.source!r} is no asset, so a later order cannot find what it became"
+            )
+        for mapping in rule.map:
+            if not products[rule.target].is_assetizable(mapping.to):
+                problems.findings.append(
+                    f"decomposition {rule.name}, mapping to {mapping.to}: the attribute is not kept; "
+                    "fill it during orchestration"
+                )
 
 
 def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
@@ -234,6 +273,7 @@ def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
                 problems.errors.append(f"item {ref}: auto task {item.task!r} is not one of {sorted(STOCK_AUTO_TASKS)}")
             if item.retry is not None and item.retry not in retries:
                 problems.errors.append(f"item {ref}: retry policy {item.retry!r} is not in the release")
+            problems.unique(f"form field of item {ref}", (each.name for each in item.form))
             scope = item.scope or plan.scope
             if scope is Scope.KEY and not item.scope_key:
                 problems.errors.append(f"item {ref}: scope key needs scopeKey, the attribute that names the instance")
@@ -262,6 +302,9 @@ def _compile_values(
 ) -> dict[str, Expression] | None:
     if sources is None:
         return None
+    for name, source in sources.items():
+        if not source.strip():
+            problems.errors.append(f"{where} {name}: the expression is empty")
     compiled = {name: problems.value(f"{where} {name}", source, known) for name, source in sources.items()}
     return {name: expression for name, expression in compiled.items() if expression is not None}
 
@@ -280,12 +323,6 @@ def _compile_products(release: Release, items: list[ItemDef], problems: _Problem
         problems.unique(f"attribute of product {product.code}", (a.name for a in product.attributes))
         if product.scope is Scope.KEY and not product.scope_key:
             problems.errors.append(f"product {product.code}: scope key needs scopeKey")
-        for attribute in product.attributes:
-            if attribute.significant and not attribute.assetizable:
-                problems.findings.append(
-                    f"product {product.code}: attribute {attribute.name} is not kept, so it cannot be compared; "
-                    "it drives no modify"
-                )
     _attach_rules(release, products, problems)
     _attach_scenarios(release, products, items, problems)
     return products
@@ -323,7 +360,9 @@ def _compile_mappings(rule: Decomposition, problems: _Problems) -> Iterable[Comp
             problems.errors.append(f"{where}: give exactly one of copy, static, list, expression")
             continue
         kind = given.pop()
-        if kind == "copy_from":
+        if (kind == "copy_from" and not each.copy_from) or (kind == "list_of" and not each.list_of):
+            problems.errors.append(f"{where}: {'copy' if kind == 'copy_from' else 'list'} names no attribute")
+        elif kind == "copy_from":
             yield CompiledMapping(each.to, "copy", source=each.copy_from)
         elif kind == "static":
             yield CompiledMapping(each.to, "static", value=each.static)
@@ -348,15 +387,19 @@ def _rank(products: dict[str, ProductDef], problems: _Problems) -> None:
     if cycle:
         problems.errors.append(f"decomposition goes in a circle: {' -> '.join(reversed(cycle))}")
         return
-    done: dict[str, int] = {}
-
-    def rank(code: str) -> int:
-        if code not in done:
-            done[code] = 1 + max((rank(each) for each in sources[code]), default=-1)
-        return done[code]
-
-    for code, product in products.items():
-        product.rank = rank(code)
+    # Level by level, from the products that nothing decomposes into.
+    targets: dict[str, list[str]] = defaultdict(list)
+    for code, above in sources.items():
+        for source in above:
+            targets[source].append(code)
+    waiting = {code: len(above) for code, above in sources.items()}
+    ready = [code for code, count in waiting.items() if count == 0]
+    for code in ready:
+        for target in targets[code]:
+            products[target].rank = max(products[target].rank, products[code].rank + 1)
+            waiting[target] -= 1
+            if waiting[target] == 0:
+                ready.append(target)
 
 
 def _attach_scenarios(
@@ -425,6 +468,10 @@ def _compile_dependencies(release: Release, items: list[ItemDef], problems: _Pro
         if item is other:
             problems.errors.append(f"item {item.ref} depends on itself")
             continue
+        if each.scope is Scope.KEY and item.scope_key is None and other.scope_key is None:
+            problems.errors.append(
+                f"dependency {each.item} on {each.other}: scope key needs an item with a scopeKey at one end"
+            )
         is_before = each.type == "processedBefore"
         waiter, target = (other, item) if is_before else (item, other)
         if (waiter.index, target.index) in seen:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 
 from actors.config import ClusterConfig
-from actors.plan_host import GROUPS, PlanHost
+from actors.plan_host import PlanHost
 from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
 from persistence import incarnations
 from persistence.database import Pool, is_unavailable, open_pool
@@ -36,25 +36,17 @@ class Director:
     def __init__(self, config: ClusterConfig) -> None:
         self._config = config
         self._pool: Pool | None = None
-        self._watching: asyncio.Task[None] | None = None
         self._is_stopping = False
         self._wanted = config.plan_hosts
         self._adopted: dict[str, frozenset[int]] = {}
-        self._opening = asyncio.Lock()
         self.takeovers = 0
-
-    async def start(self) -> None:
-        """Begin to watch; called by `up`, and by the actor itself after a restart. Repeating it is harmless."""
-        async with self._opening:
-            if self._pool is None:
-                self._pool = await open_pool(self._config.dsn, size_max=3)
-            if self._watching is None:
-                self._watching = asyncio.get_running_loop().create_task(self._watch())
+        # Ray starts a dead actor again by its constructor alone, so the watch begins here.
+        self._watching = asyncio.get_running_loop().create_task(self._watch())
 
     async def ready(self) -> bool:
         """Whether every shard has a living owner that has adopted it."""
-        await self.start()
-        assert self._pool is not None
+        if self._pool is None:
+            return False
         table = await incarnations.assignments(self._pool)
         return all(each.incarnation_id is not None and self._has_adopted(each) for each in table)
 
@@ -64,7 +56,6 @@ class Director:
     async def scale(self, plan_hosts: int) -> None:
         """Change the number of hosts."""
         self._wanted = plan_hosts
-        await self.start()
 
     async def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
@@ -73,9 +64,9 @@ class Director:
     async def drain(self) -> None:
         """Stop watching and let every host finish what it has."""
         self._is_stopping = True
-        if self._watching is not None:
-            await self._watching
-        assert self._pool is not None
+        await self._watching
+        if self._pool is None:
+            return
         for each in await incarnations.living(self._pool):
             handle = handle_of(f"host-{each.incarnation_id}")
             if handle is not None:
@@ -90,6 +81,8 @@ class Director:
     async def _watch(self) -> None:
         while not self._is_stopping:
             try:
+                if self._pool is None:
+                    self._pool = await open_pool(self._config.dsn, size_max=3)
                 await self._check()
             except Exception as error:
                 if is_unavailable(error):
@@ -189,9 +182,7 @@ class Director:
 
     async def _start_host(self) -> None:
         incarnation_id = uuid.uuid4().hex[:12]
-        handle = start_actor(
-            PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, restarts=0, groups=GROUPS
-        )
+        handle = start_actor(PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, restarts=0)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await handle.start.remote()

@@ -30,8 +30,6 @@ from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-GROUPS: Final = {"control": 8, "orders": 64, "reports": 64}
-"""Concurrency groups: with one group, a flood of orders would look like death to the director."""
 RELEASES_POLL_S: Final = 2.0
 _FENCED_EXIT: Final = 3
 

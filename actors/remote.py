@@ -31,8 +31,13 @@ def is_remote_failure(error: BaseException) -> bool:
     return isinstance(error, RayError) and not isinstance(error, RayTaskError)
 
 
-def start_actor(cls: type, name: str, *args: Any, restarts: int, groups: dict[str, int] | None = None) -> Any:
-    """Start a named, detached actor that needs no CPU slot; `restarts` -1 lets Ray start it again for ever."""
+def start_actor(cls: type, name: str, *args: Any, restarts: int) -> Any:
+    """Start a named, detached actor that needs no CPU slot; `restarts` -1 lets Ray start it again for ever.
+
+    No concurrency groups: Ray gives each group of an async actor an event loop and thread of its own, and the state of
+    our actors belongs to one loop. What groups are for (a flood of work must not keep a ping waiting) holds because
+    every sender bounds its open calls far below `max_concurrency`.
+    """
     options: dict[str, Any] = {
         "name": name,
         "namespace": NAMESPACE,
@@ -43,9 +48,8 @@ def start_actor(cls: type, name: str, *args: Any, restarts: int, groups: dict[st
         "max_pending_calls": CALLS_PENDING_MAX,
         "max_concurrency": 1000,
     }
-    if groups:
-        options["concurrency_groups"] = groups
-    return ray.remote(cls).options(**options).remote(*args)
+    as_actor: Any = ray.remote
+    return as_actor(cls).options(**options).remote(*args)
 
 
 def kill_actor(handle: Any) -> None:

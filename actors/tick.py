@@ -256,6 +256,12 @@ class Tick:
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
         assets = [Asset.from_dict(body) for body in envelope.assets]
+        release = self.memory.folder.newest_release(envelope.tenant)
+        for asset in assets:
+            declared = release.products[asset.product].attributes if release else {}
+            for name, value in asset.attributes.items():
+                if name in declared and declared[name].encrypted:
+                    asset.attributes[name] = self.protector.encrypt(envelope.tenant, value)
         for asset in assets:
             installed = account.assets.get(asset.asset_id)
             if installed is not None and installed.product != asset.product:

@@ -22,6 +22,10 @@ class OrderplanError(Exception):
         self.mend = mend
         self.facts = facts
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Refusals travel between processes as values; subclasses have constructors of their own.
+        return _restored, (type(self), self.args, self.__dict__)
+
     def __str__(self) -> str:
         text = f"{self.path}: {self.reason}" if self.path else self.reason
         return f"{text} ({self.mend})" if self.mend else text
@@ -35,6 +39,13 @@ class OrderplanError(Exception):
             shown["mend"] = self.mend
         shown.update(self.facts)
         return shown
+
+
+def _restored(cls: type[OrderplanError], args: tuple[Any, ...], members: dict[str, Any]) -> OrderplanError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(members)
+    return error
 
 
 class IllegalTransition(OrderplanError):

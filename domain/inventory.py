@@ -8,11 +8,12 @@ the earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 ACCOUNT_INSTANCE = "account"
+BUNDLE_INSTANCE = "bundle"
 
 
 @dataclass(slots=True)
@@ -20,8 +21,8 @@ class Asset:
     """An installed product or technical instance.
 
     `uses` maps the assets that need it (its sources) to the quantity each contributes; empty for what a customer
-    ordered directly. `instance` is `account` for an instance shared over the account. `root_id` is its bundle's root
-    asset.
+    ordered directly. `instance` says what it is shared over: `account`, `bundle`, `key:<value>`; empty: by nobody who
+    does not use it already. `root_id` is its bundle's root asset.
     """
 
     asset_id: str
@@ -240,6 +241,7 @@ class Projection:
 
     def __init__(self, account: Account, before: str | None) -> None:
         self.assets: dict[str, Asset] = dict(account.assets)
+        self._users: dict[str, list[Asset]] | None = None
         self._pending: dict[str, str] = {}
         """Asset id -> the last open order that has yet to deliver a change of it."""
         self._shared: dict[str, str] = {}
@@ -266,9 +268,22 @@ class Projection:
         """Assets of a product, oldest first."""
         return (asset for asset in self.assets.values() if asset.product == product)
 
-    def using(self, source_asset_id: str) -> Iterator[Asset]:
-        """Technical instances that exist because of a source asset."""
-        return (asset for asset in self.assets.values() if source_asset_id in asset.uses)
+    def using(self, source_asset_id: str) -> Sequence[Asset]:
+        """Technical instances that exist because of a source asset, by id."""
+        if self._users is None:
+            # Once for a decision: looked for line by line, a large order in a large account would hold its host up.
+            self._users = {}
+            for _, asset in sorted(self.assets.items()):
+                for source in asset.uses:
+                    self._users.setdefault(source, []).append(asset)
+        return self._users.get(source_asset_id, ())
+
+    def of_bundle(self, product: str, root_id: str) -> Asset | None:
+        """The instance of a product that a bundle shares, found by the bundle's root asset."""
+        for asset in self.of_product(product):
+            if asset.instance == BUNDLE_INSTANCE and asset.root_id == root_id:
+                return asset
+        return None
 
     def shared(self, product: str) -> tuple[Asset | None, str | None]:
         """(account-wide instance of a product, the open order that has yet to deliver it)."""

@@ -23,7 +23,7 @@ class OrderLine:
 
     `attributes` maps characteristic names to values (already classified: a sealed value is a reference). `relations`
     are (type, other line id). `specification` and `offering` are the ids the channel named (at least one of them, or a
-    `product_id`, which names an installed product).
+    `product_id`, which names an installed product). `quantity` None: the channel did not say.
     """
 
     line_id: str
@@ -32,7 +32,7 @@ class OrderLine:
     offering: str | None = None
     product_id: str | None = None
     name: str = ""
-    quantity: int = 1
+    quantity: int | None = None
     attributes: dict[str, Any] = field(default_factory=dict)
     relations: tuple[tuple[str, str], ...] = ()
     product_relations: tuple[tuple[str, str], ...] = ()
@@ -50,7 +50,7 @@ class OrderLine:
             ("offering", self.offering, None),
             ("productId", self.product_id, None),
             ("name", self.name, ""),
-            ("quantity", self.quantity, 1),
+            ("quantity", self.quantity, None),
             ("attributes", self.attributes, {}),
             ("relations", [list(pair) for pair in self.relations], []),
             ("productRelations", [list(pair) for pair in self.product_relations], []),
@@ -72,7 +72,7 @@ class OrderLine:
             offering=stored.get("offering"),
             product_id=stored.get("productId"),
             name=stored.get("name", ""),
-            quantity=stored.get("quantity", 1),
+            quantity=stored.get("quantity"),
             attributes=dict(stored.get("attributes", {})),
             relations=tuple((kind, other) for kind, other in stored.get("relations", ())),
             product_relations=tuple((kind, other) for kind, other in stored.get("productRelations", ())),
@@ -160,9 +160,14 @@ def bundle_tree(lines: Iterable[OrderLine]) -> Tree:
     """Build the tree from bundles, bundledBy, isChild, contains, sells and isSold relations.
 
     Raises:
-        BadDocument: a relation names no line, a line has two parents, or the relations form a circle.
+        BadDocument: two lines have one id, a relation names no line, a line has two parents, or the relations form a
+            circle.
     """
-    by_id = {line.line_id: line for line in lines}
+    by_id: dict[str, OrderLine] = {}
+    for line in lines:
+        if line.line_id in by_id:
+            raise BadDocument(f"two items have the id {line.line_id!r}", path=line.path, mend="give each its own id")
+        by_id[line.line_id] = line
     parent: dict[str, str | None] = dict.fromkeys(by_id)
     has_child: set[str] = set()
     for line in by_id.values():

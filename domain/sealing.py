@@ -9,6 +9,8 @@ only decides.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -47,6 +49,26 @@ def same_value(left: Any, right: Any) -> bool:
     return bool(left == right)
 
 
+def key_text(value: Any) -> str | None:
+    """The value as the name of a scope instance: short, printable, without what joins the parts of keys.
+
+    None where there is nothing to go by: an absent value, or one that was taken out of sight. A ciphertext goes by its
+    keyed hash, so that equal values share an instance without being opened.
+    """
+    if value is None or is_sealed(value):
+        return None
+    if is_encrypted(value):
+        value = value.get("mac")
+    text = value if isinstance(value, str) else json.dumps(value, sort_keys=True, default=str)
+    if len(text) <= _KEY_TEXT_MAX and text.isprintable() and not _KEY_JOINTS & set(text):
+        return text
+    return "#" + hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=12).hexdigest()
+
+
+_KEY_TEXT_MAX = 60
+_KEY_JOINTS = frozenset("@~")
+
+
 def classify(
     release: CompiledRelease,
     product: ProductDef | None,
@@ -56,10 +78,11 @@ def classify(
     tenant: str,
     order_id: str,
     line_key: str,
+    undeclared: str | None = None,
 ) -> dict[str, Any]:
     """The attributes as they may be stored: plain, sealed, encrypted, or left out.
 
-    Attributes that the product does not declare follow the release's `undeclared` rule.
+    Attributes that the product does not declare follow `undeclared`, else the release's rule of that name.
     """
     stored: dict[str, Any] = {}
     for name, value in attributes.items():
@@ -67,7 +90,10 @@ def classify(
             stored[name] = value
             continue
         declared = product.attributes.get(name) if product else None
-        rule = release.source.undeclared if declared is None else "keep" if declared.assetizable else "seal"
+        if declared is None:
+            rule = undeclared or release.source.undeclared
+        else:
+            rule = "keep" if declared.assetizable else "seal"
         if rule == "drop":
             continue
         if rule == "seal":

@@ -215,7 +215,9 @@ TERMINAL_ITEM_STATES: Final = frozenset(
 """States that only an amendment or a cancellation leaves."""
 
 SATISFYING_ITEM_STATES: Final = frozenset({_S.COMPLETED, _S.SKIPPED})
-"""States that satisfy what depends on the item. An Amended item is followed by its redo, which its dependents wait for."""
+"""States that satisfy what depends on the item. An Amended item is followed by its redo, which its dependents wait
+for.
+"""
 
 PLAN_TRANSITIONS: Final[dict[PlanState, dict[PlanEvent, PlanState]]] = {
     PlanState.NOT_STARTED: {PlanEvent.STARTED: PlanState.IN_PROGRESS},

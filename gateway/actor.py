@@ -1,0 +1,128 @@
+"""The gateway as a Ray actor: Ray starts it again when it dies, and it holds no state between requests."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+
+from actors.config import ADAPTERS, DIRECTOR, PEOPLE, ClusterConfig
+from actors.folding import PlanFolder
+from actors.remote import handle_of, is_remote_failure
+from actors.routing import HostClient
+from domain.errors import OrderplanError
+from gateway.app import make_app
+from gateway.context import Context
+from persistence import catalogue
+from persistence.database import open_pool
+from persistence.readstore import ReadStore
+
+log = structlog.get_logger(__name__)
+
+STATS_TIMEOUT_S: Final = 2.0
+BROADCAST_TIMEOUT_S: Final = 10.0
+SHUTDOWN_S: Final = 10.0
+
+
+class AddressNotAllowed(OrderplanError):
+    """Until access is configured the gateway listens on loopback only."""
+
+    code = "addressNotAllowed"
+
+
+class Gateway:
+    """Ray's shell: builds the context, serves the application."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        if not _is_loopback(config.host):
+            raise AddressNotAllowed(
+                f"the gateway does not listen on {config.host}: access is not configured", mend="listen on 127.0.0.1"
+            )
+        self._config = config
+        self._runner: web.AppRunner | None = None
+        self._context: Context | None = None
+        # Ray starts a dead actor again by its constructor alone, so serving begins here.
+        self._serving = asyncio.get_running_loop().create_task(self._serve())
+
+    async def start(self) -> str:
+        """Wait until the gateway serves; returns its URL."""
+        await self._serving
+        return f"http://{self._config.host}:{self._config.port}"
+
+    async def _serve(self) -> None:
+        config = self._config
+        pool = await open_pool(config.dsn, size_max=10)
+        store = ReadStore(pool)
+        hosts = HostClient(pool)
+        await hosts.open()
+        self._context = Context(
+            config=config,
+            pool=pool,
+            store=store,
+            hosts=hosts,
+            folder=PlanFolder(store),
+            people=lambda: handle_of(PEOPLE),
+            broadcast=self._broadcast,
+            stats=self._stats,
+            secret=await catalogue.callback_secret(pool),
+        )
+        self._runner = web.AppRunner(make_app(self._context), access_log=None, shutdown_timeout=SHUTDOWN_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, config.host, config.port, backlog=1024)
+        await site.start()
+        log.info("gateway serves", host=config.host, port=config.port)
+
+    async def stop(self) -> None:
+        """Finish open requests and stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _broadcast(self, what: str) -> None:
+        """Tell the actors that something was changed; each of them also finds out by itself, a little later."""
+        assert self._context is not None
+        method = {"releases": "refresh_releases", "systems": "refresh"}[what]
+        if what == "releases":
+            handles = list(self._context.hosts.hosts().values())
+        else:
+            adapters = handle_of(ADAPTERS)
+            handles = [adapters] if adapters is not None else []
+        for handle in handles:
+            try:
+                async with asyncio.timeout(BROADCAST_TIMEOUT_S):
+                    await getattr(handle, method).remote()
+            except Exception as error:
+                if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                    raise
+                log.warning("an actor was not told of a change", what=what, error=str(error))
+
+    async def _stats(self) -> dict[str, Any]:
+        """Counters of every actor that answers in time."""
+        assert self._context is not None
+        handles = {f"host-{name}": handle for name, handle in self._context.hosts.hosts().items()}
+        for name in (DIRECTOR, ADAPTERS, PEOPLE):
+            handle = handle_of(name)
+            if handle is not None:
+                handles[name] = handle
+        found: dict[str, Any] = {}
+        for name, handle in handles.items():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STATS_TIMEOUT_S):
+                    try:
+                        found[name] = await handle.stats.remote()
+                    except Exception as error:
+                        if not is_remote_failure(error):
+                            raise
+        return found
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

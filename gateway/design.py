@@ -1,0 +1,216 @@
+"""Releases, the environment's systems, and the installed base."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+
+from actors.envelopes import ImportAssets
+from adapters.importers.tmf620 import import_tmf620
+from adapters.registry import build_adapter
+from domain.catalogue import Release
+from domain.errors import BadDocument, BadRelease, NotPossibleNow
+from domain.ids import shard_for
+from domain.inventory import Asset
+from domain.release import CompiledRelease, compile_release
+from gateway.context import Context, context_of, tenant_of, user_of
+from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json
+from gateway.tmf637 import parse_products
+from gateway.views import product_view
+from persistence import catalogue, reads
+
+ASSETS_PER_MESSAGE = 200
+
+
+def read_release(body: dict[str, Any]) -> Release:
+    """A release from its file form.
+
+    Raises:
+        BadRelease: it is not of that form; the path of every field is named.
+    """
+    try:
+        return Release.model_validate(body)
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in each['loc']) or 'release'}: {each['msg']}" for each in error.errors()
+        ]
+        raise BadRelease(
+            problems[0] if len(problems) == 1 else f"{problems[0]}; and {len(problems) - 1} more",
+            problems=problems[:50],
+            mend="see docs/CATALOGUE.md for the form",
+        ) from error
+
+
+def body_of(release: Release) -> dict[str, Any]:
+    """The stored form of a release."""
+    return release.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"format": release.format}
+
+
+async def list_releases(request: web.Request) -> web.Response:
+    """GET /v1/releases: published releases, newest first."""
+    return native_json(await catalogue.list_releases(context_of(request).pool, tenant_of(request)))
+
+
+async def get_release(request: web.Request) -> web.Response:
+    """GET /v1/releases/{id}: a published release in its file form."""
+    found = await catalogue.read_release(
+        context_of(request).pool, tenant_of(request), request.match_info["release_id"]
+    )
+    return native_json(found)
+
+
+async def validate_release(request: web.Request) -> web.Response:
+    """POST /v1/releases:validate: what publishing would say; nothing is stored."""
+    compiled = compile_release(read_release(await read_object(request)))
+    return native_json(_checked(compiled))
+
+
+async def publish_release(request: web.Request) -> web.Response:
+    """POST /v1/releases:publish: check and store; new orders take it from then on."""
+    context = context_of(request)
+    release = read_release(await read_object(request))
+    compiled = compile_release(release)
+    return native_json(await _publish(context, tenant_of(request), release, compiled), 201)
+
+
+async def import_tmf620_catalogue(request: web.Request) -> web.Response:
+    """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it."""
+    context = context_of(request)
+    body = await read_object(request)
+    document = body.get("catalogue")
+    if not isinstance(document, dict):
+        raise BadDocument("must be the catalogue document, an object", path="catalogue")
+    release, findings = import_tmf620(document, body.get("bindings"), str(body.get("version", "1")))
+    compiled = compile_release(release)
+    answer = await _publish(context, tenant_of(request), release, compiled)
+    answer["findings"] = [*findings, *answer["findings"]]
+    return native_json(answer, 201)
+
+
+def _checked(compiled: CompiledRelease) -> dict[str, Any]:
+    source = compiled.source
+    return {
+        "id": compiled.release_id,
+        "products": len(source.products),
+        "plans": len(source.plans),
+        "items": len(compiled.items),
+        "dependencies": len(source.dependencies),
+        "scenarios": len(source.scenarios),
+        "findings": compiled.findings,
+    }
+
+
+async def _publish(
+    context: Context, tenant: str, release: Release, compiled: CompiledRelease
+) -> dict[str, Any]:
+    is_new = await catalogue.publish_release(
+        context.pool, tenant, compiled.release_id, body_of(release), context.now()
+    )
+    await context.broadcast("releases")
+    return _checked(compiled) | {"published": is_new}
+
+
+async def list_systems(request: web.Request) -> web.Response:
+    """GET /v1/systems: how this environment reaches its fulfilment systems."""
+    return native_json(await catalogue.list_systems(context_of(request).pool, tenant_of(request)))
+
+
+async def put_system(request: web.Request) -> web.Response:
+    """PUT /v1/systems/{code} with `{"adapter": "http", "config": {...}, "concurrency": 50}`."""
+    context = context_of(request)
+    body = await read_object(request)
+    adapter, config, concurrency = body.get("adapter"), body.get("config", {}), body.get("concurrency", 50)
+    if not isinstance(adapter, str):
+        raise BadDocument("must name the adapter", path="adapter", mend="http, simulated, or module:Class")
+    if not isinstance(config, dict):
+        raise BadDocument("must be an object", path="config")
+    if not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
+        raise BadDocument("must be between 1 and 10000", path="concurrency")
+    await build_adapter(adapter, config).close()
+    await catalogue.put_system(
+        context.pool,
+        tenant_of(request),
+        request.match_info["code"],
+        adapter=adapter,
+        config=config,
+        concurrency=concurrency,
+        now=context.now(),
+    )
+    await context.broadcast("systems")
+    return native_json({"code": request.match_info["code"], "adapter": adapter, "concurrency": concurrency})
+
+
+async def import_inventory(request: web.Request) -> web.Response:
+    """POST /v1/inventory:import with `{"products": [TMF637 product, ...]}`: load the installed base, account by
+    account.
+    """
+    context = context_of(request)
+    body = await read_object(request)
+    tenant = tenant_of(request)
+    release_id = await context.folder.refresh_releases(tenant)
+    if release_id is None:
+        raise NotPossibleNow("no catalogue release is published, so products have no specification to belong to")
+    release = await context.folder.release(tenant, release_id)
+    accounts = parse_products(body.get("products"), release)
+    results = []
+    for account, assets in accounts.items():
+        for start in range(0, len(assets), ASSETS_PER_MESSAGE):
+            part = assets[start : start + ASSETS_PER_MESSAGE]
+            results.append(await _import(context, tenant, account, part, user_of(request)))
+    return native_json({"imported": sum(each["imported"] for each in results), "accounts": len(accounts)}, 201)
+
+
+async def _import(
+    context: Context, tenant: str, account: str, assets: list[Asset], user: str
+) -> dict[str, Any]:
+    shard = shard_for(f"{tenant}/{account}", context.hosts.shards)
+    envelope = ImportAssets(
+        shard=shard,
+        tenant=tenant,
+        account=account,
+        assets=[asset.to_dict() for asset in assets],
+        actor=f"person:{user}",
+        cause=uuid.uuid4().hex,
+    )
+    answer: dict[str, Any] = await context.hosts.ask(
+        "receive_orders", shard, envelope, timeout_s=ANSWER_TIMEOUT_S
+    )
+    return answer
+
+
+async def list_products(request: web.Request) -> web.Response:
+    """GET productInventory/v4/product?billingAccount.id=&offset=&limit=: what is installed (TMF637)."""
+    context = context_of(request)
+    account = request.query.get("billingAccount.id") or request.query.get("relatedParty.id")
+    try:
+        offset, limit = int(request.query.get("offset", "0")), int(request.query.get("limit", "50"))
+    except ValueError:
+        raise BadDocument("must be a number", path="offset, limit") from None
+    if offset < 0 or not 1 <= limit <= 1000:
+        raise BadDocument("offset must not be negative, limit between 1 and 1000", path="offset, limit")
+    bodies, total = await reads.assets_of(
+        context.pool, tenant_of(request), account=account, offset=offset, limit=limit
+    )
+    names = await _specifications(context, tenant_of(request))
+    shown = [product_view(body, names.get(body["product"])) for body in bodies]
+    return tmf_json(shown, 200, {"X-Total-Count": str(total), "X-Result-Count": str(len(shown))})
+
+
+async def get_product(request: web.Request) -> web.Response:
+    """GET productInventory/v4/product/{id}."""
+    context = context_of(request)
+    body = await reads.asset(context.pool, tenant_of(request), request.match_info["asset_id"])
+    names = await _specifications(context, tenant_of(request))
+    return tmf_json(product_view(body, names.get(body["product"])))
+
+
+async def _specifications(context: Context, tenant: str) -> dict[str, str]:
+    """How channels name each product of the newest release."""
+    release_id = await context.folder.refresh_releases(tenant)
+    if release_id is None:
+        return {}
+    release = await context.folder.release(tenant, release_id)
+    return {code: product.source.external_id or code for code, product in release.products.items()}

@@ -1,0 +1,40 @@
+"""Prometheus metrics. Nothing is counted per item on the hot path: actors keep plain integers, read when scraped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+
+class Metrics:
+    """The gateway's registry, with what the actors report laid over it at each scrape."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "orderplan_http_requests_total", "Requests by route and status", ["route", "status"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "orderplan_http_request_seconds", "Time to answer, by route", ["route"], registry=self.registry
+        )
+        self.submitted = Counter(
+            "orderplan_orders_submitted_total", "Orders answered, by state", ["state"], registry=self.registry
+        )
+        self.orders = Gauge("orderplan_orders", "Orders by state", ["state"], registry=self.registry)
+        self.actors = Gauge(
+            "orderplan_actor", "What the actors count, by actor and name", ["actor", "name"], registry=self.registry
+        )
+
+    def render(self, orders: Mapping[str, int], stats: Mapping[str, Any]) -> bytes:
+        """The exposition text."""
+        self.orders.clear()
+        for state, count in orders.items():
+            self.orders.labels(state).set(count)
+        self.actors.clear()
+        for actor, counters in stats.items():
+            for name, value in counters.items():
+                if isinstance(value, int | float):
+                    self.actors.labels(actor, name).set(value)
+        return generate_latest(self.registry)

@@ -1,0 +1,243 @@
+"""Orders: TMF622 productOrder for channels, and the native resources of order, plan, facts and items."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import uuid
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from actors.envelopes import Submission, Submitted, ToPlan
+from actors.tokens import key_of
+from domain.errors import BadDocument, NotFound, NotPossibleNow
+from domain.ids import parse_effect_key, shard_for, shard_of
+from domain.messages import OperateItem, Report
+from domain.orders import Order
+from gateway.context import Context, context_of, tenant_of, user_of
+from gateway.documents import decode_body
+from gateway.tmf622 import parse_order
+from gateway.tmf622_render import PRODUCT_ORDER_PATH, render_order
+from gateway.tmf630 import parse_list_query, select_fields
+from gateway.views import item_view, masked, order_summary, order_view, plan_view
+from persistence import reads
+
+SUBMIT_TIMEOUT_S: Final = 30.0
+ANSWER_TIMEOUT_S: Final = 20.0
+TMF_JSON: Final = "application/json;charset=utf-8"
+KEY_LENGTH_MAX: Final = 200
+
+
+def tmf_json(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    """A TMF answer."""
+    return web.Response(
+        body=orjson.dumps(document), status=status, headers={"Content-Type": TMF_JSON, **(headers or {})}
+    )
+
+
+def native_json(document: Any, status: int = 200) -> web.Response:
+    """A native answer."""
+    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+
+
+async def create_product_order(request: web.Request) -> web.Response:
+    """POST productOrder: 201 with the order as `acknowledged`, `pending` or `rejected`, after it is stored."""
+    context = context_of(request)
+    body = decode_body(await request.read())
+    tenant = tenant_of(request)
+    order = parse_order(body, order_id="", tenant=tenant, client_key=None)
+    order.client_key = _client_key(request, order)
+    digest = hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+    submitted = await submit(context, order, digest)
+    context.metrics.submitted.labels(submitted.state).inc()
+    stored = order.to_dict()
+    stored["id"] = submitted.order_id
+    view = {
+        "state": submitted.state,
+        "orderDate": context.now().isoformat(),
+        "stateReasons": list(submitted.reasons),
+        "lines": {line.line_id: {"state": submitted.state} for line in order.lines},
+    }
+    if submitted.is_repeat:
+        plan = await context.plan(tenant, submitted.order_id)
+        stored, view = plan.order.to_dict(), order_view(plan)
+    if not view.get("stateReasons"):
+        view.pop("stateReasons", None)
+    document = render_order(stored, view)
+    return tmf_json(document, 201, {"Location": document["href"]})
+
+
+def _client_key(request: web.Request, order: Order) -> str:
+    """The key that makes a repeat of this request the same order; without one of the client's, one of this request."""
+    given = request.headers.get("Idempotency-Key")
+    if given is not None:
+        if not given or len(given) > KEY_LENGTH_MAX:
+            raise BadDocument(
+                f"must have 1 to {KEY_LENGTH_MAX} characters", path="header Idempotency-Key", mend="shorten it"
+            )
+        return f"key {given}"
+    if order.external_id is not None:
+        return f"ext {order.channel}/{order.external_id}"
+    # Lets this gateway repeat the submission when a host dies under it; the client cannot name it.
+    return f"once {uuid.uuid4().hex}"
+
+
+async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
+    """Send an order to the host that owns its account's shard; returns after the commit."""
+    shards = context.hosts.shards
+    if order.account is not None:
+        shard = shard_for(f"{order.tenant}/{order.account}", shards)
+    elif order.client_key is not None and not order.client_key.startswith("once "):
+        shard = shard_for(f"{order.tenant}/{order.client_key}", shards)
+    else:
+        shard = random.randrange(shards)
+    answer: Submitted = await context.hosts.ask(
+        "receive_orders", shard, Submission(shard, order.to_dict(), digest), timeout_s=SUBMIT_TIMEOUT_S
+    )
+    return answer
+
+
+async def get_product_order(request: web.Request) -> web.Response:
+    """GET productOrder/{id}."""
+    context = context_of(request)
+    plan = await context.plan(tenant_of(request), request.match_info["order_id"])
+    document = render_order(plan.order.to_dict(), order_view(plan))
+    return tmf_json(select_fields(document, request.query.get("fields")))
+
+
+async def list_product_orders(request: web.Request) -> web.Response:
+    """GET productOrder: a page, newest first, with X-Total-Count and X-Result-Count."""
+    context = context_of(request)
+    query = parse_list_query(request.query)
+    order_ids, total = await reads.list_orders(
+        context.pool,
+        tenant_of(request),
+        states=query.states,
+        external_id=query.external_id,
+        account=query.billing_account or query.related_party,
+        created_after=query.ordered_after,
+        created_before=query.ordered_before,
+        offset=query.offset,
+        limit=query.limit,
+    )
+    found = await context.store.facts_of(order_ids)
+    documents = []
+    for order_id in order_ids:
+        plan = await context.folder.fold(found[order_id])
+        documents.append(select_fields(render_order(plan.order.to_dict(), order_view(plan)), query.fields))
+    return tmf_json(documents, 200, {"X-Total-Count": str(total), "X-Result-Count": str(len(documents))})
+
+
+async def get_order(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}: where the order stands."""
+    plan = await context_of(request).plan(tenant_of(request), request.match_info["order_id"])
+    return native_json(order_summary(plan) | {"href": f"{PRODUCT_ORDER_PATH}/{plan.order_id}"})
+
+
+async def get_plan(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}/plan: lines, items, what waits for what."""
+    plan = await context_of(request).plan(tenant_of(request), request.match_info["order_id"])
+    return native_json(plan_view(plan))
+
+
+async def get_facts(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}/facts: everything that happened to the order, oldest first."""
+    facts = await context_of(request).facts(tenant_of(request), request.match_info["order_id"])
+    shown = [
+        {
+            "id": f"{fact.shard}-{fact.offset}",
+            "kind": fact.kind,
+            "v": fact.v,
+            "at": fact.at.isoformat(),
+            "item": fact.item,
+            "actor": fact.actor,
+            "cause": fact.cause,
+            "releaseId": fact.release_id,
+            "payload": masked(fact.payload),
+        }
+        for fact in facts
+    ]
+    return native_json(shown)
+
+
+async def get_item(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}/items/{item}."""
+    plan = await context_of(request).plan(tenant_of(request), request.match_info["order_id"])
+    item = plan.by_key.get(request.match_info["item"])
+    if item is None:
+        raise NotFound(f"order {plan.order_id} has no item {request.match_info['item']!r}")
+    return native_json(item_view(plan, item))
+
+
+_OPERATIONS: Final[dict[str, str]] = {"retry": "retry", "skip": "skip", "complete": "complete"}
+
+
+async def operate_item(request: web.Request) -> web.Response:
+    """POST /v1/orders/{id}/items/{item}:retry|:skip|:complete with `{"reason": ..., "answer": {...}}`."""
+    context = context_of(request)
+    order_id, item, action = (request.match_info[name] for name in ("order_id", "item", "action"))
+    body = await read_object(request)
+    reason = body.get("reason")
+    if not isinstance(reason, str) or not reason.strip():
+        raise BadDocument("must say why, for the audit trail", path="reason", mend='send {"reason": "..."}')
+    answer = body.get("answer", {})
+    if not isinstance(answer, dict):
+        raise BadDocument("must be an object", path="answer")
+    user = user_of(request)
+    message_id = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
+    message = OperateItem(
+        item=item,
+        action=_OPERATIONS[action],  # type: ignore[arg-type]  # the route admits these three only
+        operator=user,
+        reason=reason[:500],
+        message_id=message_id,
+        answer=answer,
+    )
+    envelope = ToPlan(order_id, message, actor=f"person:{user}", cause=message_id)
+    result = await context.hosts.ask("receive_orders", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
+    return native_json(result)
+
+
+async def receive_callback(request: web.Request) -> web.Response:
+    """POST /v1/callbacks/{token}: a system's later answer: `{"outcome": "completed"|"failed", "attributes": {...}}`."""
+    context = context_of(request)
+    key = key_of(context.secret, request.match_info["token"])
+    order_id, item, attempt = parse_effect_key(key)
+    body = await read_object(request)
+    outcome = body.get("outcome", "completed")
+    if outcome not in ("completed", "failed"):
+        raise BadDocument("must be completed or failed", path="outcome")
+    plan = await context.plan(tenant_of(request), order_id)
+    waiting = plan.by_key.get(item)
+    if waiting is None or waiting.attempt != attempt or waiting.ended_at is not None:
+        raise NotPossibleNow("the work that this token stands for is settled already")
+    message = Report(
+        item=item,
+        attempt=attempt,
+        kind=outcome,
+        answer=body,
+        error=str(body.get("error", ""))[:500],
+        error_code=str(body.get("errorCode", ""))[:100],
+        via="callback",
+    )
+    system = waiting.definition.source.system if waiting.definition else ""
+    envelope = ToPlan(order_id, message, actor=f"adapter:{system}", cause=key)
+    await context.hosts.ask("receive_reports", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
+    return web.Response(status=204)
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The request's JSON object; an empty body counts as an empty object.
+
+    Raises:
+        BadDocument: it is no JSON, or no object.
+    """
+    raw = await request.read()
+    if not raw.strip():
+        return {}
+    body = decode_body(raw)
+    if not isinstance(body, dict):
+        raise BadDocument("must be a JSON object", path="body")
+    return body

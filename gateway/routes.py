@@ -1,0 +1,77 @@
+"""The list of routes: path, handler, who may use it. The OpenAPI document is made from this list, so it cannot
+drift.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from gateway import design, operations, orders, people
+from gateway.context import Role
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+TMF622: Final = "/tmf-api/productOrderingManagement/v4"
+TMF637: Final = "/tmf-api/productInventory/v4"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One route. `path` is aiohttp's; `success` the status of a good answer; `body` says whether a JSON body is
+    read.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    role: Role
+    success: int = 200
+    body: bool = False
+
+    @property
+    def summary(self) -> str:
+        """The first line of the handler's docstring, without the path."""
+        doc = (self.handler.__doc__ or "").strip().splitlines()
+        return doc[0].partition(": ")[2] or doc[0] if doc else ""
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route("POST", f"{TMF622}/productOrder", orders.create_product_order, Role.CHANNEL, 201, body=True),
+    Route("GET", f"{TMF622}/productOrder", orders.list_product_orders, Role.CHANNEL),
+    Route("GET", f"{TMF622}/productOrder/{{order_id}}", orders.get_product_order, Role.CHANNEL),
+    Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
+    Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
+    Route("GET", "/v1/orders/{order_id}", orders.get_order, Role.AGENT),
+    Route("GET", "/v1/orders/{order_id}/plan", orders.get_plan, Role.AGENT),
+    Route("GET", "/v1/orders/{order_id}/facts", orders.get_facts, Role.AUDITOR),
+    Route(
+        "POST",
+        "/v1/orders/{order_id}/items/{item:.+}:{action:retry|skip|complete}",
+        orders.operate_item,
+        Role.OPERATOR,
+        body=True,
+    ),
+    Route("GET", "/v1/orders/{order_id}/items/{item:.+}", orders.get_item, Role.AGENT),
+    Route("POST", "/v1/callbacks/{token}", orders.receive_callback, Role.SYSTEM, 204, body=True),
+    Route("GET", "/v1/tasks", people.list_tasks, Role.WORKER),
+    Route("GET", "/v1/tasks/{task_id}", people.get_task, Role.WORKER),
+    Route("POST", "/v1/tasks/{task_id}:claim", people.claim_task, Role.WORKER, body=True),
+    Route("POST", "/v1/tasks/{task_id}:release", people.release_task, Role.WORKER, body=True),
+    Route("POST", "/v1/tasks/{task_id}:complete", people.complete_task, Role.WORKER, body=True),
+    Route("GET", "/v1/releases", design.list_releases, Role.DESIGNER),
+    Route("GET", "/v1/releases/{release_id}", design.get_release, Role.DESIGNER),
+    Route("POST", "/v1/releases:validate", design.validate_release, Role.DESIGNER, body=True),
+    Route("POST", "/v1/releases:publish", design.publish_release, Role.DESIGNER, 201, body=True),
+    Route("POST", "/v1/releases:import-tmf620", design.import_tmf620_catalogue, Role.DESIGNER, 201, body=True),
+    Route("GET", "/v1/systems", design.list_systems, Role.OPERATOR),
+    Route("PUT", "/v1/systems/{code}", design.put_system, Role.ADMIN, body=True),
+    Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
+    Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),
+    Route("GET", "/healthz", operations.get_health, Role.ANYONE),
+    Route("GET", "/readyz", operations.get_readiness, Role.ANYONE),
+    Route("GET", "/metrics", operations.get_metrics, Role.ANYONE),
+    Route("GET", "/openapi.json", operations.get_openapi, Role.ANYONE),
+)

@@ -1,0 +1,100 @@
+"""TMF637 products in: the installed base as it is loaded from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.errors import BadDocument
+from domain.inventory import Asset
+from domain.release import CompiledRelease
+from gateway.documents import Problems
+
+PRODUCTS_MAX = 10_000
+
+
+def parse_products(products: Any, release: CompiledRelease) -> dict[str, list[Asset]]:
+    """TMF637 product documents as assets, by account.
+
+    Sealed attributes of the release are left out: they must not be kept.
+
+    Raises:
+        BadDocument: with every problem and its path; nothing is imported then.
+    """
+    problems = Problems()
+    if not isinstance(products, list) or not products:
+        raise BadDocument("must be a list of products", path="products", mend='send {"products": [...]}')
+    if len(products) > PRODUCTS_MAX:
+        raise BadDocument(f"must have at most {PRODUCTS_MAX} products", path="products", mend="send it in parts")
+    accounts: dict[str, list[Asset]] = {}
+    seen: set[str] = set()
+    for index, product in enumerate(products):
+        path = f"products[{index}]"
+        if not isinstance(product, dict):
+            problems.add(path, "must be an object")
+            continue
+        account, asset = _read(product, path, release, problems)
+        if asset is None or account is None:
+            continue
+        if asset.asset_id in seen:
+            problems.add(f"{path}.id", f"{asset.asset_id!r} is used twice")
+            continue
+        seen.add(asset.asset_id)
+        accounts.setdefault(account, []).append(asset)
+    problems.raise_if_any()
+    return accounts
+
+
+def _read(
+    product: dict[str, Any], path: str, release: CompiledRelease, problems: Problems
+) -> tuple[str | None, Asset | None]:
+    asset_id = product.get("id")
+    if not isinstance(asset_id, str) or not asset_id:
+        problems.add(f"{path}.id", "must be a text that is not empty")
+        return None, None
+    specification = (product.get("productSpecification") or {}).get("id")
+    offering = (product.get("productOffering") or {}).get("id")
+    code = release.by_specification.get(specification or "") or release.by_offering.get(offering or "")
+    if code is None:
+        problems.add(
+            f"{path}.productSpecification.id", f"the release {release.release_id} has no product {specification!r}"
+        )
+        return None, None
+    account = _account(product)
+    if account is None:
+        problems.add(path, "names neither a billingAccount nor a related party with role customer")
+        return None, None
+    definition = release.products[code]
+    attributes = {}
+    for position, each in enumerate(product.get("productCharacteristic") or ()):
+        if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+            problems.add(f"{path}.productCharacteristic[{position}]", "must be an object with name and value")
+            continue
+        if definition.is_assetizable(each["name"]):
+            attributes[each["name"]] = each.get("value")
+    relations = [
+        [str(each.get("relationshipType", "")), str((each.get("product") or {}).get("id", ""))]
+        for each in product.get("productRelationship") or ()
+        if isinstance(each, dict)
+    ]
+    return account, Asset(
+        asset_id=asset_id,
+        product=code,
+        root_id=asset_id,
+        name=str(product.get("name") or definition.source.name or code),
+        offering=offering,
+        attributes=attributes,
+        quantity=int(product.get("quantity") or 1),
+        relations=relations,
+        status=str(product.get("status") or "active"),
+    )
+
+
+def _account(product: dict[str, Any]) -> str | None:
+    billing = product.get("billingAccount")
+    if isinstance(billing, dict) and isinstance(billing.get("id"), str):
+        found: str = billing["id"]
+        return found
+    for party in product.get("relatedParty") or ():
+        if isinstance(party, dict) and str(party.get("role", "")).lower() == "customer":
+            return str(party.get("id"))
+    return None

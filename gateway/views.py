@@ -1,0 +1,199 @@
+"""A plan as the API shows it. Pure functions from the folded plan; the same for one order and for lists."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from domain.plan import ItemRun, Plan
+from domain.sealing import is_encrypted, is_sealed
+from domain.states import ItemState, OrderState
+
+_HIDDEN = "********"
+_ENDED_BEFORE_WORK = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
+_DONE = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
+_UNTOUCHED = frozenset({ItemState.PENDING, ItemState.SCHEDULED})
+
+
+def order_view(plan: Plan) -> dict[str, Any]:
+    """What `render_order` needs of a plan besides the order itself: states, dates, product ids by line."""
+    view: dict[str, Any] = {
+        "state": plan.order_state.value,
+        "orderDate": plan.created_at.isoformat(),
+        "lines": {line.line_id: line_view(plan, line.line_id) for line in plan.order.lines},
+    }
+    if plan.ended_at is not None and plan.order_state is OrderState.COMPLETED:
+        view["completionDate"] = plan.ended_at.isoformat()
+    if plan.reasons:
+        view["stateReasons"] = plan.reasons
+    if plan.behind:
+        view["stateReasons"] = [
+            *view.get("stateReasons", ()),
+            {"code": "waiting", "reason": f"waits for order {', '.join(plan.behind)} on the same product"},
+        ]
+    return view
+
+
+def line_view(plan: Plan, line_id: str) -> dict[str, Any]:
+    """State and product id of one order line; its state follows from the items that work for it."""
+    view: dict[str, Any] = {"state": _line_state(plan, line_id)}
+    index = plan.line_at.get(line_id)
+    if index is not None and plan.lines[index].is_asset:
+        view["productId"] = plan.lines[index].asset_id
+    return view
+
+
+def _line_state(plan: Plan, line_id: str) -> str:
+    if plan.order_state in _ENDED_BEFORE_WORK or plan.template is None:
+        return plan.order_state.value
+    states = {
+        item.state
+        for item in plan.items
+        if any(line_id in line.order_lines for line in plan.lines_of(item))
+    }
+    if plan.ended_at is not None or (states and states <= _DONE):
+        return OrderState.COMPLETED.value
+    if ItemState.FATALLY_FAILED in states and states <= _DONE | _UNTOUCHED | {ItemState.FATALLY_FAILED}:
+        return OrderState.HELD.value
+    if not states or states <= _UNTOUCHED:
+        return OrderState.ACKNOWLEDGED.value
+    return OrderState.IN_PROGRESS.value
+
+
+def order_summary(plan: Plan) -> dict[str, Any]:
+    """The native order resource: where it stands, without the channel's document."""
+    counts: dict[str, int] = {}
+    for item in plan.items:
+        counts[item.state.value] = counts.get(item.state.value, 0) + 1
+    summary: dict[str, Any] = {
+        "id": plan.order_id,
+        "state": plan.order_state.value,
+        "planState": plan.state.value if plan.state else None,
+        "releaseId": plan.release.release_id,
+        "account": plan.order.account,
+        "channel": plan.order.channel,
+        "externalId": plan.order.external_id,
+        "priority": plan.order.priority,
+        "createdAt": plan.created_at.isoformat(),
+        "endedAt": plan.ended_at.isoformat() if plan.ended_at else None,
+        "items": counts,
+        "behind": plan.behind,
+        "reasons": plan.reasons,
+    }
+    if plan.template is not None:
+        idle = [plan.lines[index] for index in plan.template.idle_lines]
+        summary["warnings"] = [
+            f"line {line.key} ({line.name}, {line.action}) matches no scenario and is delivered without work"
+            for line in idle
+            if line.is_asset
+        ]
+    return summary
+
+
+def plan_view(plan: Plan) -> dict[str, Any]:
+    """The plan: lines, items with their states and what they wait for, void dependencies by name."""
+    if plan.template is None:
+        return {"orderId": plan.order_id, "state": None, "lines": [], "items": []}
+    voids: dict[int, list[str]] = {}
+    for node, ref in plan.template.voids:
+        voids.setdefault(node, []).append(ref)
+    return {
+        "orderId": plan.order_id,
+        "state": plan.state.value if plan.state else None,
+        "template": plan.template.template_id,
+        "releaseId": plan.release.release_id,
+        "lines": [_line(plan, line.key) for line in plan.lines],
+        "items": [item_view(plan, item) | {"void": voids.get(item.node, [])} for item in plan.items],
+    }
+
+
+def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
+    """One item of a plan."""
+    assert plan.template is not None
+    definition = item.definition
+    view: dict[str, Any] = {
+        "key": item.key,
+        "name": definition.name if definition else f"Await delivery of {plan.lines_of(item)[0].name}",
+        "type": definition.type.value if definition else "await",
+        "plan": definition.plan if definition else None,
+        "state": item.state.value,
+        "attempt": item.attempt,
+        "lines": [line.key for line in plan.lines_of(item)],
+        "dependsOn": [plan.items[target].key for target in plan.template.waits[item.node]],
+        "readyAt": item.ready_at.isoformat() if item.ready_at else None,
+        "startedAt": item.started_at.isoformat() if item.started_at else None,
+        "endedAt": item.ended_at.isoformat() if item.ended_at else None,
+    }
+    if definition is not None:
+        for name, value in (
+            ("system", definition.source.system),
+            ("operation", definition.source.operation),
+            ("queue", definition.source.queue),
+            ("pointOfNoReturn", definition.source.point_of_no_return),
+        ):
+            if value:
+                view[name] = value
+    for name, shown in (
+        ("error", item.error),
+        ("errorCode", item.error_code),
+        ("worker", item.worker),
+        ("skipReason", item.skip_reason),
+        ("simulated", item.is_simulated),
+        ("timerAt", item.timer_at.isoformat() if item.timer_at else None),
+    ):
+        if shown:
+            view[name] = shown
+    return view
+
+
+def _line(plan: Plan, key: str) -> dict[str, Any]:
+    line = plan.lines[plan.line_at[key]]
+    return {
+        "key": line.key,
+        "name": line.name,
+        "product": line.product,
+        "action": line.action,
+        "quantity": line.quantity,
+        "productId": line.asset_id if line.is_asset else None,
+        "attributes": masked(line.attributes),
+        "previous": masked(line.previous),
+        "sources": list(line.sources),
+        "rules": list(line.rules),
+        "joins": line.joins,
+        "delivered": line.key in plan.delivered,
+    }
+
+
+def masked(document: Any) -> Any:
+    """A copy in which values out of sight show as asterisks."""
+    if is_sealed(document) or is_encrypted(document):
+        return _HIDDEN
+    if isinstance(document, dict):
+        return {key: masked(value) for key, value in document.items()}
+    if isinstance(document, list):
+        return [masked(value) for value in document]
+    return document
+
+
+def product_view(body: dict[str, Any], specification: str | None) -> dict[str, Any]:
+    """An asset as a TMF637 product."""
+    attributes = masked(body.get("attributes", {}))
+    view: dict[str, Any] = {
+        "id": body["id"],
+        "href": f"/tmf-api/productInventory/v4/product/{body['id']}",
+        "name": body.get("name") or body["product"],
+        "status": body.get("status", "active"),
+        "@type": "Product",
+        "productSpecification": {"id": specification or body["product"], "name": body["product"]},
+        "productCharacteristic": [{"name": name, "value": value} for name, value in attributes.items()],
+        "quantity": body.get("quantity", 1),
+        "productRelationship": [
+            {"relationshipType": kind, "product": {"id": other}} for kind, other in body.get("relations", ())
+        ],
+    }
+    if body.get("account"):
+        view["billingAccount"] = {"id": body["account"]}
+    if body.get("offering"):
+        view["productOffering"] = {"id": body["offering"]}
+    if body.get("orderId"):
+        view["productOrderItem"] = [{"productOrderId": body["orderId"]}]
+    return view

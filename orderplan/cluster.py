@@ -1,0 +1,229 @@
+"""Bringing a cluster up and down: PostgreSQL, Ray, the actors. Used by `up`, `demo`, `bench` and the tests alike.
+
+The process that brings a local cluster up owns it: it supervises the embedded PostgreSQL and ends everything it
+started. On a Ray cluster that exists already (`address`) the actors are detached and live on; this process only
+starts them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from actors.config import ADAPTERS, DIRECTOR, GATEWAY, PEOPLE, ClusterConfig
+from domain.errors import OrderplanError
+from persistence.database import migrate
+from persistence.embedded import EmbeddedPostgres
+
+log = structlog.get_logger(__name__)
+
+READY_TIMEOUT_S: Final = 120.0
+DRAIN_TIMEOUT_S: Final = 30.0
+SUPERVISE_S: Final = 0.5
+OBJECT_STORE_BYTES: Final = 200 * 1024 * 1024
+
+
+class ClusterError(OrderplanError):
+    """The cluster could not be brought up."""
+
+    code = "cluster"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What `up` is asked for. `database_url` None means the embedded server in `data`."""
+
+    data: Path
+    port: int = 8080
+    plan_hosts: int = 1
+    database_url: str | None = None
+    key_database_url: str | None = None
+    address: str | None = None
+    public_url: str = ""
+    tenant: str = "main"
+    faults_dir: str = ""
+    log_to_driver: bool = False
+
+
+class Cluster:
+    """A running cluster. `start` returns when it is ready; `stop` drains and ends what this process started."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._postgres: EmbeddedPostgres | None = None
+        self._supervisor: threading.Thread | None = None
+        self._is_stopping = threading.Event()
+        self.config: ClusterConfig | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the gateway serves."""
+        assert self.config is not None, "start it first"
+        return f"http://{self.config.host}:{self.config.port}"
+
+    @property
+    def postgres(self) -> EmbeddedPostgres | None:
+        """The embedded server, if this cluster has one."""
+        return self._postgres
+
+    def start(self) -> str:
+        """Start everything; returns the gateway's URL.
+
+        Raises:
+            ClusterError: something did not come up; what had started is ended again.
+        """
+        # Before Ray's own exit handler ends the actors without a word.
+        atexit.register(self.stop)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self.url
+
+    def _start(self) -> None:
+        options = self._options
+        options.data.mkdir(parents=True, exist_ok=True)
+        dsn, key_dsn = self._databases()
+        asyncio.run(migrate(dsn, key_dsn))
+        config = ClusterConfig(
+            dsn=dsn,
+            key_dsn=key_dsn,
+            port=options.port or _free_port(),
+            public_url=options.public_url,
+            plan_hosts=options.plan_hosts,
+            tenant=options.tenant,
+            faults_dir=options.faults_dir,
+        )
+        self.config = config
+        self._start_ray()
+        self._start_actors(config)
+        if self._postgres is not None:
+            self._supervisor = threading.Thread(target=self._supervise, name="postgres supervisor", daemon=True)
+            self._supervisor.start()
+
+    def _databases(self) -> tuple[str, str]:
+        options = self._options
+        if options.database_url is not None:
+            return options.database_url, options.key_database_url or options.database_url
+        self._postgres = EmbeddedPostgres(options.data / "postgres")
+        self._postgres.start()
+        return self._postgres.dsn("orderplan"), self._postgres.dsn("orderplan_keys")
+
+    def _start_ray(self) -> None:
+        """Join or start Ray. The token and its mode must stand in the environment before Ray is imported."""
+        token = self._options.data / "ray-token"
+        if self._options.address is None:
+            if not token.exists():
+                token.touch(mode=0o600)
+                token.write_text(secrets.token_hex(32))
+            os.environ["RAY_AUTH_MODE"] = "token"
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        import ray  # only now: it reads the environment when it is imported
+
+        common: dict[str, Any] = {
+            "namespace": "orderplan",
+            "configure_logging": True,
+            "logging_level": logging.WARNING,
+            "log_to_driver": self._options.log_to_driver,
+        }
+        try:
+            if self._options.address is not None:
+                ray.init(address=self._options.address, **common)
+            else:
+                ray.init(
+                    include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, num_cpus=os.cpu_count(), **common
+                )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise ClusterError(f"Ray cannot be reached or started: {error}", mend="check --address and its token") from error
+
+    def _start_actors(self, config: ClusterConfig) -> None:
+        import ray  # see _start_ray
+
+        from actors.adapter import AdapterActor
+        from actors.director import Director
+        from actors.manual_queue import ManualQueueActor
+        from actors.remote import handle_of, start_actor
+        from gateway.actor import Gateway
+
+        for name, cls in ((ADAPTERS, AdapterActor), (PEOPLE, ManualQueueActor), (DIRECTOR, Director)):
+            if handle_of(name) is None:
+                start_actor(cls, name, config, restarts=-1)
+        director = handle_of(DIRECTOR)
+        assert director is not None
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while not ray.get(director.ready.remote(), timeout=READY_TIMEOUT_S):
+            if time.monotonic() > deadline:
+                raise ClusterError("the plan hosts did not come up in time")
+            time.sleep(0.1)
+        gateway = handle_of(GATEWAY)
+        if gateway is None:
+            gateway = start_actor(Gateway, GATEWAY, config, restarts=-1)
+        ray.get(gateway.start.remote(), timeout=READY_TIMEOUT_S)
+
+    def _supervise(self) -> None:
+        """Start the embedded server again when it has died, until the cluster stops."""
+        assert self._postgres is not None
+        while not self._is_stopping.wait(SUPERVISE_S):
+            try:
+                if self._postgres.ensure():
+                    log.warning("the embedded PostgreSQL had died and was started again")
+            except OrderplanError as error:
+                log.error("the embedded PostgreSQL is down", error=str(error))
+
+    def drain(self) -> None:
+        """Let hosts finish what they have, so that nothing has to be recovered."""
+        import ray  # see _start_ray
+        from ray.exceptions import RayError
+
+        from actors.remote import handle_of
+
+        for name, method in ((GATEWAY, "stop"), (DIRECTOR, "drain")):
+            handle = handle_of(name)
+            if handle is None:
+                continue
+            try:
+                ray.get(getattr(handle, method).remote(), timeout=DRAIN_TIMEOUT_S)
+            except RayError as error:
+                log.warning("an actor did not drain", actor=name, error=str(error))
+
+    def stop(self) -> None:
+        """End what this process started: the actors (on a local Ray), Ray, the embedded server. Repeating is
+        harmless.
+        """
+        self._is_stopping.set()
+        atexit.unregister(self.stop)
+        if self._supervisor is not None:
+            self._supervisor.join()
+            self._supervisor = None
+        if self._options.address is None and self.config is not None:
+            import ray  # see _start_ray
+
+            if ray.is_initialized():
+                self.drain()
+                ray.shutdown()
+        if self._postgres is not None:
+            self._postgres.stop()
+            self._postgres = None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+

@@ -6,16 +6,16 @@ import uuid
 from typing import Any
 
 from aiohttp import web
-from pydantic import ValidationError
 
 from actors.envelopes import ImportAssets
 from adapters.importers.tmf620 import import_tmf620
 from adapters.registry import build_adapter
 from domain.catalogue import Release
-from domain.errors import BadDocument, BadRelease, NotPossibleNow
+from domain.errors import BadDocument, NotPossibleNow
 from domain.ids import shard_for
 from domain.inventory import Asset
 from domain.release import CompiledRelease, compile_release
+from domain.release_file import read_release, release_document
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json
 from gateway.tmf637 import parse_products
@@ -23,30 +23,6 @@ from gateway.views import product_view
 from persistence import catalogue, reads
 
 ASSETS_PER_MESSAGE = 200
-
-
-def read_release(body: dict[str, Any]) -> Release:
-    """A release from its file form.
-
-    Raises:
-        BadRelease: it is not of that form; the path of every field is named.
-    """
-    try:
-        return Release.model_validate(body)
-    except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in each['loc']) or 'release'}: {each['msg']}" for each in error.errors()
-        ]
-        raise BadRelease(
-            problems[0] if len(problems) == 1 else f"{problems[0]}; and {len(problems) - 1} more",
-            problems=problems[:50],
-            mend="see docs/CATALOGUE.md for the form",
-        ) from error
-
-
-def body_of(release: Release) -> dict[str, Any]:
-    """The stored form of a release."""
-    return release.model_dump(mode="json", by_alias=True, exclude_defaults=True) | {"format": release.format}
 
 
 async def list_releases(request: web.Request) -> web.Response:
@@ -107,7 +83,7 @@ async def _publish(
     context: Context, tenant: str, release: Release, compiled: CompiledRelease
 ) -> dict[str, Any]:
     is_new = await catalogue.publish_release(
-        context.pool, tenant, compiled.release_id, body_of(release), context.now()
+        context.pool, tenant, compiled.release_id, release_document(release), context.now()
     )
     await context.broadcast("releases")
     return _checked(compiled) | {"published": is_new}

@@ -18,6 +18,7 @@ import structlog
 
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
+from actors.logs import configure_logs
 from actors.routing import HostClient
 from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
@@ -200,6 +201,7 @@ class AdapterActor:
     """Ray's shell around the adapter runtime."""
 
     def __init__(self, config: ClusterConfig) -> None:
+        configure_logs(config.log_level)
         self._config = config
         self._runtime: AdapterRuntime | None = None
         self._opening = asyncio.Lock()

@@ -14,6 +14,7 @@ from typing import Any, Final
 import structlog
 
 from actors.config import ClusterConfig
+from actors.logs import configure_logs
 from actors.plan_host import PlanHost
 from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
 from persistence import incarnations
@@ -34,6 +35,7 @@ class Director:
     """Ray's shell and the whole of the director."""
 
     def __init__(self, config: ClusterConfig) -> None:
+        configure_logs(config.log_level)
         self._config = config
         self._pool: Pool | None = None
         self._is_stopping = False

@@ -219,7 +219,7 @@ class HostLoop:
             except Fenced:
                 raise
             except DataRefused as error:
-                log.warning("commit refused for its data", error=error.reason, sqlstate=error.sqlstate)
+                log.warning("commit refused for its data", sqlstate=error.sqlstate, constraint=error.constraint)
                 break
             except Exception as error:
                 if not self._is_unavailable(error):
@@ -251,7 +251,7 @@ class HostLoop:
                 return
 
     async def _poisoned(self, envelope: Envelope, error: Exception) -> None:
-        log.error("message quarantined", envelope=type(envelope).__name__, error=str(error))
+        log.error("message quarantined", envelope=type(envelope).__name__, error=type(error).__name__)
         is_data = isinstance(error, DataRefused)
         if isinstance(error, DataRefused) and error.constraint == "product_order_client_key_key":
             _answer(envelope, ClientKeyReused("the client key already names an order of another account"))

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
+from actors.logs import configure_logs
 from actors.routing import HostClient
 from domain.errors import NotPossibleNow, OrderplanError, TaskTaken
 from domain.ids import shard_of
@@ -104,6 +105,7 @@ class ManualQueueActor:
     """Ray's shell around the queues."""
 
     def __init__(self, config: ClusterConfig) -> None:
+        configure_logs(config.log_level)
         self._config = config
         self._queues: ManualQueues | None = None
         self._opening = asyncio.Lock()

@@ -22,6 +22,7 @@ from actors.config import ADAPTERS, ClusterConfig
 from actors.dispatcher import Dispatcher
 from actors.envelopes import Envelope, GiveAway
 from actors.host_loop import HostLoop
+from actors.logs import configure_logs
 from actors.remote import handle_of
 from domain.ids import shard_of
 from persistence.database import is_unavailable, open_pool
@@ -38,6 +39,7 @@ class PlanHost:
     """One incarnation: its journal, its loop, its dispatcher."""
 
     def __init__(self, config: ClusterConfig, incarnation_id: str) -> None:
+        configure_logs(config.log_level)
         self._config = config
         self._incarnation_id = incarnation_id
         self._loop: HostLoop | None = None

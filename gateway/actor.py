@@ -12,6 +12,7 @@ from aiohttp import web
 
 from actors.config import ADAPTERS, DIRECTOR, PEOPLE, ClusterConfig
 from actors.folding import PlanFolder
+from actors.logs import configure_logs
 from actors.remote import handle_of, is_remote_failure
 from actors.routing import HostClient
 from domain.errors import OrderplanError
@@ -42,6 +43,7 @@ class Gateway:
             raise AddressNotAllowed(
                 f"the gateway does not listen on {config.host}: access is not configured", mend="listen on 127.0.0.1"
             )
+        configure_logs(config.log_level)
         self._config = config
         self._runner: web.AppRunner | None = None
         self._context: Context | None = None

@@ -73,3 +73,11 @@ async def asset(pool: asyncpg.Pool[Any], tenant: str, asset_id: str) -> dict[str
     if row is None:
         raise NotFound(f"there is no product {asset_id!r}")
     return {**orjson.loads(row["body"]), "account": row["account"], "status": row["status"]}
+
+
+async def ended_since(pool: asyncpg.Pool[Any], order_ids: list[str]) -> dict[str, datetime]:
+    """When each of the orders ended, those that have."""
+    rows = await pool.fetch(
+        "select order_id, ended_at from product_order where order_id = any($1) and ended_at is not null", order_ids
+    )
+    return {row["order_id"]: row["ended_at"] for row in rows}

@@ -1,0 +1,1 @@
+"""Measurements: load generator, scenarios, reports. Loopback only; stops by itself. Not part of the wheel."""

@@ -88,7 +88,7 @@ lock.
 
 def is_unavailable(error: BaseException) -> bool:
     """Whether the database could not be reached or has no time, as opposed to having refused something."""
-    if isinstance(error, CommitUnknown | OSError | TimeoutError):
+    if isinstance(error, CommitUnknown | OSError | TimeoutError | asyncpg.InternalClientError):
         return True
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, asyncpg.DataError)

@@ -7,6 +7,7 @@ only then may the new owner read the heads.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -108,7 +109,9 @@ def balance(shards: Sequence[Assignment], hosts: Sequence[str]) -> dict[int, str
     if not hosts:
         return {}
     share, extra = divmod(len(shards), len(hosts))
-    room = {host: share + (1 if index < extra else 0) for index, host in enumerate(hosts)}
+    held = Counter(each.incarnation_id for each in shards)
+    # What does not divide goes to those that hold most already.
+    room = dict.fromkeys(hosts, share) | dict.fromkeys(sorted(hosts, key=lambda host: -held[host])[:extra], share + 1)
     target: dict[int, str] = {}
     homeless = []
     for each in shards:

@@ -25,6 +25,7 @@ from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
 CONNECT_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
+_CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DATA_CLASSES: Final = ("22", "23")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation."""
 
@@ -288,6 +289,7 @@ class Journal(ReadStore):
         connection = self._connection
         if connection is None or connection.is_closed():
             raise CommitUnknown("there is no connection")
+        is_written = False
         try:
             async with connection.transaction():
                 if await connection.execute(_CHECK, self.incarnation_id, self.epoch) != "UPDATE 1":
@@ -296,19 +298,19 @@ class Journal(ReadStore):
                 if not commit.is_empty():
                     await self._write(connection, commit)
                 await self._probe("committing")
+                is_written = True
         except Fenced:
             raise
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
                 raise DataRefused(str(error), error.sqlstate or "", getattr(error, "constraint_name", None)) from error
             raise CommitUnknown(f"the commit failed: {error}") from error
-        except (asyncpg.InterfaceError, OSError, TimeoutError) as error:
-            if isinstance(error, asyncpg.DataError):
-                raise DataRefused(str(error), "22000") from error
-            raise CommitUnknown(f"the commit was not heard: {error!r}") from error
-        except (UnicodeError, ValueError, OverflowError) as error:
+        except Exception as error:
+            is_lost = isinstance(error, (OSError, TimeoutError, *_CLIENT_ERRORS))
+            if is_written or (is_lost and not isinstance(error, asyncpg.DataError)):
+                raise CommitUnknown(f"the commit was not heard: {error!r}") from error
             # Raised while encoding a value, so before COMMIT was sent; the transaction was rolled back.
-            raise DataRefused(str(error), "22021") from error
+            raise DataRefused(str(error), "22000") from error
 
     async def _write(self, connection: asyncpg.Connection[Any], commit: Commit) -> None:
         if commit.templates:
@@ -366,13 +368,16 @@ class Journal(ReadStore):
     async def raise_epoch(self) -> None:
         """Make sure that the last commit is settled: end the old backend, raise the own epoch, use a new connection.
 
+        Whatever the epoch is, as long as the incarnation lives: nobody else raises it without fencing, so a higher one
+        than remembered is the trace of a raise that was not heard.
+
         Raises:
             Fenced: somebody else has raised the epoch.
             CommitUnknown: the database cannot be reached; call again.
         """
         try:
             connection = await self._connect()
-        except (OSError, TimeoutError, asyncpg.PostgresError) as error:
+        except (OSError, TimeoutError, *_CLIENT_ERRORS) as error:
             raise CommitUnknown(f"the database cannot be reached: {error!r}") from error
         try:
             if self._backend is not None:
@@ -387,11 +392,10 @@ class Journal(ReadStore):
                     "update incarnation as i set epoch = i.epoch + 1, backend_pid = a.pid, "
                     "backend_start = a.backend_start, heartbeat_at = clock_timestamp() "
                     "from pg_stat_activity as a where a.pid = pg_backend_pid() and i.incarnation_id = $1 "
-                    "and i.epoch = $2 and i.state = 'living' returning i.epoch, i.backend_pid, i.backend_start",
+                    "and i.state = 'living' returning i.epoch, i.backend_pid, i.backend_start",
                     self.incarnation_id,
-                    self.epoch,
                 )
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (OSError, TimeoutError, *_CLIENT_ERRORS) as error:
             connection.terminate()
             raise CommitUnknown(f"the own epoch could not be raised: {error!r}") from error
         if row is None:

@@ -1,0 +1,72 @@
+"""Rows for journals under test, and a journal that owns shards."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import asyncpg
+
+from persistence.journal import AssetRow, Commit, FactRow, Journal, OrderRow, Probe, no_probe
+
+AT: Final = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
+TABLES: Final = (
+    "incarnation, release, plan_template, fact, product_order, asset, manual_task, task_claim, sealed_value, system"
+)
+
+
+async def empty(dsn: str, key_dsn: str) -> None:
+    """Forget everything but the settings."""
+    for address, sql in (
+        (dsn, f"truncate {TABLES}; update shard set incarnation_id = null, version = 0"),
+        (key_dsn, "truncate order_key, tenant_key"),
+    ):
+        connection = await asyncpg.connect(address)
+        try:
+            await connection.execute(sql)
+        finally:
+            await connection.close()
+
+
+async def count(pool: asyncpg.Pool[Any], table: str) -> int:
+    """How many rows a table has."""
+    return int(await pool.fetchval(f"select count(*) from {table}"))
+
+
+async def open_journal(
+    dsn: str, name: str, shards: tuple[int, ...] = (), *, probe: Probe = no_probe, pool: asyncpg.Pool[Any] | None = None
+) -> Journal:
+    """A living incarnation; with shards, the table gives it those that nobody living has."""
+    journal = Journal(dsn, name, probe=probe)
+    await journal.open()
+    if shards:
+        assert pool is not None
+        await pool.execute("update shard set incarnation_id = $1 where shard = any($2)", name, list(shards))
+    return journal
+
+
+def fact(offset: int, shard: int = 0, payload: str | None = None, **changes: Any) -> FactRow:
+    """A fact row of an order of the shard."""
+    row = FactRow(
+        shard, offset, "main", f"o{shard:x}-1", None, "order.moved", 1, AT, None, "system", None, payload
+    )
+    return row._replace(**changes)
+
+
+def order_row(order_id: str = "o0-1", **changes: Any) -> OrderRow:
+    """The row of an order of shard 0."""
+    row = OrderRow(
+        order_id, "main", 0, "acc-1", "web", None, None, b"hash", None, "normal", "inProgress", AT, None, None, True,
+        None, 0, False, 1,
+    )  # fmt: skip
+    return row._replace(**changes)
+
+
+def asset_row(asset_id: str = "p1", body: str = "{}", **changes: Any) -> AssetRow:
+    """The row of an asset of account acc-1."""
+    return AssetRow("main", asset_id, 0, "acc-1", "sim", "active", body, AT)._replace(**changes)
+
+
+def commit_of(*facts: FactRow, **parts: Any) -> Commit:
+    """A commit of these facts."""
+    return Commit(facts=list(facts), **parts)

@@ -35,7 +35,6 @@ from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-RESULT_TIMEOUT_S: Final = 60.0
 WAITING_MAX: Final = 100_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
 
@@ -102,9 +101,10 @@ class AdapterRuntime:
     async def _one(self, key: str, call: Call) -> None:
         try:
             report = await self._perform(key, call)
-            await self._deliver(call, key, report)
-        finally:
+        except BaseException:
             self._under_way.pop(key, None)
+            raise
+        self._deliver(call, key, report)
 
     async def _perform(self, key: str, call: Call) -> Report:
         system = self._systems.get((call.tenant, call.system))
@@ -152,20 +152,20 @@ class AdapterRuntime:
             return _report(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"))
         return _report(call, outcome)
 
-    async def _deliver(self, call: Call, key: str, report: Report) -> None:
+    def _deliver(self, call: Call, key: str, report: Report) -> None:
         """Keep the result until a host says that its commit is done."""
-        envelope = ToPlan(call.order_id, report, actor=f"adapter:{call.system}", cause=key)
-        while True:
-            try:
-                await self._hosts.ask(
-                    "receive_reports", shard_of(call.order_id), envelope, timeout_s=RESULT_TIMEOUT_S
-                )
-            except Busy:
-                continue
-            except OrderplanError as error:
-                log.warning("a result was refused", order_id=call.order_id, error=error.reason)
+
+        def answered(answer: Any) -> None:
+            if isinstance(answer, Busy):
+                self._hosts.post("receive_reports", shard_of(call.order_id), envelope, answered)
+                return
+            if isinstance(answer, OrderplanError):
+                log.warning("a result was refused", order_id=call.order_id, code=answer.code)
             self.results += 1
-            return
+            self._under_way.pop(key, None)
+
+        envelope = ToPlan(call.order_id, report, f"adapter:{call.system}", key)
+        self._hosts.post("receive_reports", shard_of(call.order_id), envelope, answered)
 
     def stats(self) -> dict[str, Any]:
         """Calls under way and results delivered."""

@@ -9,6 +9,7 @@ decides nothing twice.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,10 +36,13 @@ CALL_TIMEOUT_S: Final = 15.0
 
 @dataclass(slots=True)
 class _Waiting:
+    """An envelope without its answer yet; `answered` is called once, `is_over` says that nobody waits any more."""
+
     envelope: Envelope
     shard: int
-    answer: asyncio.Future[Any]
+    answered: Callable[[Any], None]
     deadline: float
+    is_over: bool = False
 
 
 @dataclass(slots=True)
@@ -97,19 +101,29 @@ class HostClient:
         if self._waiting >= WAITING_MAX:
             raise Busy("too many requests are waiting", retryAfterS=1)
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(envelope, shard, loop.create_future(), loop.time() + timeout_s)
+        future: asyncio.Future[Any] = loop.create_future()
+        waiting = _Waiting(envelope, shard, future.set_result, loop.time() + timeout_s)
         self._waiting += 1
         try:
             self._enqueue(lane, waiting)
             async with asyncio.timeout(timeout_s):
-                answer = await waiting.answer
+                answer = await future
         except TimeoutError:
             raise Busy("no plan host answered in time; the outcome is unknown", retryAfterS=1) from None
         finally:
+            waiting.is_over = True
             self._waiting -= 1
         if isinstance(answer, OrderplanError):
             raise answer
         return answer
+
+    def post(self, lane: str, shard: int, envelope: Envelope, answered: Callable[[Any], None]) -> None:
+        """Send one envelope for as long as it takes; `answered` gets the host's answer, a refusal included.
+
+        No future and no timer of its own: this is how thousands of results a second travel. The caller bounds what it
+        has under way.
+        """
+        self._enqueue(lane, _Waiting(envelope, shard, answered, math.inf))
 
     def _enqueue(self, lane: str, waiting: _Waiting) -> None:
         owner = self._owners.get(waiting.shard)
@@ -136,7 +150,7 @@ class HostClient:
 
     async def _call(self, owner: str, lane: str, batch: list[_Waiting]) -> None:
         queue = self._lanes[owner, lane]
-        live = [each for each in batch if not each.answer.done()]
+        live = [each for each in batch if not each.is_over]
         again: list[_Waiting] = []
         try:
             if live:
@@ -146,12 +160,13 @@ class HostClient:
                 for each, answer in zip(live, answers, strict=True):
                     if isinstance(answer, NotOwner):
                         again.append(each)
-                    elif not each.answer.done():
-                        each.answer.set_result(answer)
+                    elif not each.is_over:
+                        each.is_over = True
+                        each.answered(answer)
         except Exception as error:
             if not (is_remote_failure(error) or isinstance(error, TimeoutError | KeyError)):
                 log.exception("a call to a plan host failed", host=owner)
-            again = [each for each in live if not each.answer.done()]
+            again = [each for each in live if not each.is_over]
         finally:
             queue.open_calls -= 1
         if again:
@@ -183,7 +198,7 @@ class HostClient:
             now = asyncio.get_running_loop().time()
             waiting, self._homeless = self._homeless, deque()
             for lane, each in waiting:
-                if each.answer.done() or each.deadline < now:
+                if each.is_over or each.deadline < now:
                     continue
                 owner = self._owners.get(each.shard)
                 if owner is None or self._handle(owner) is None:

@@ -11,19 +11,22 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain.catalogue import Scope
 from domain.decompose import Line, line_context
-from domain.release import CompiledRelease, Edge, ItemDef
-from domain.sealing import is_sealed
+from domain.release import ASSETIZE, CompiledRelease, Edge, ItemDef
+from domain.sealing import key_text
 
 AWAIT_REF = "await/delivery"
 """The item that stands for the delivery of a shared instance by another order."""
+_WIDTH = {Scope.ITEM: 0, Scope.KEY: 0, Scope.MAIN_ITEM: 1, Scope.BUNDLE: 2}
 _LADDER = (Scope.ITEM, Scope.MAIN_ITEM, Scope.BUNDLE, Scope.ORDER)
 """Scopes from narrow to wide, for dependencies that name none."""
+TEMPLATES_MAX = 1_000
+"""How many templates a release remembers; the oldest goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +43,14 @@ class Template:
     """A composed plan without the order: nodes, who waits for whom, and which dependencies are void.
 
     `waits[i]` are the nodes that node i waits for, `followers` the inverse. `voids` are (node, ref of the absent item).
-    `idle_lines` are lines that match no scenario.
+    `idle_lines` are lines that match no scenario, `covers` the lines that an assetize node turns into assets.
     """
 
     nodes: tuple[Node, ...]
     waits: tuple[tuple[int, ...], ...]
     voids: tuple[tuple[int, str], ...]
     idle_lines: tuple[int, ...]
+    covers: dict[int, tuple[int, ...]] = field(default_factory=dict)
     template_id: str = ""
     followers: tuple[tuple[int, ...], ...] = ()
     definitions: tuple[ItemDef | None, ...] = field(default=(), compare=False)
@@ -59,6 +63,7 @@ class Template:
             "waits": [list(each) for each in self.waits],
             "voids": [list(each) for each in self.voids],
             "idleLines": list(self.idle_lines),
+            "covers": [[node, list(lines)] for node, lines in self.covers.items()],
         }
 
     @classmethod
@@ -69,6 +74,7 @@ class Template:
             waits=tuple(tuple(each) for each in stored["waits"]),
             voids=tuple((node, ref) for node, ref in stored["voids"]),
             idle_lines=tuple(stored["idleLines"]),
+            covers={node: tuple(lines) for node, lines in stored["covers"]},
         )
         return _finish(template, release)
 
@@ -104,6 +110,8 @@ def compose(release: CompiledRelease, lines: Sequence[Line], context: Mapping[st
     if known is not None:
         return known  # type: ignore[no-any-return]  # the release holds it untyped, to keep modules one-way
     template = _compose(release, lines, chosen)
+    while len(release.templates) >= TEMPLATES_MAX:
+        del release.templates[next(iter(release.templates))]
     release.templates[shape] = template
     return template
 
@@ -125,33 +133,47 @@ def _scenarios_of(release: CompiledRelease, line: Line, context: Mapping[str, An
 
 
 def _shape(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[tuple[int, ...]]) -> tuple[Any, ...]:
+    """Everything of the order that its template depends on."""
     at = {line.key: index for index, line in enumerate(lines)}
-    shape = []
-    for line, matching in zip(lines, chosen, strict=True):
-        scenarios = release.products[line.product].scenarios.get(line.action, ())
-        keys = tuple(
-            _key_value(line, release.items[item].scope_key)
-            for index in matching
-            for item in scenarios[index].items
-            if release.items[item].scope is Scope.KEY
+    return tuple(
+        (
+            line.product,
+            line.action,
+            matching,
+            at[line.root],
+            at[line.main],
+            tuple(at[source] for source in line.sources),
+            line.is_alone,
+            line.joins is None,
+            tuple(_key_value(line, name) for name in release.key_names),
         )
-        shape.append(
-            (line.product, line.action, matching, at[line.root], at[line.main], line.is_alone, line.joins is None, keys)
-        )
-    return tuple(shape)
+        for line, matching in zip(lines, chosen, strict=True)
+    )
 
 
 def _key_value(line: Line, scope_key: str | None) -> str | None:
-    value = line.attributes.get(scope_key or "")
-    return None if value is None or is_sealed(value) else str(value)
+    return key_text(line.attributes.get(scope_key or ""))
 
 
 class _Places:
-    """Scope instances of lines."""
+    """Scope instances of lines. A line that merges sources of several bundles stands in all of them."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.at = {line.key: index for index, line in enumerate(lines)}
         self.lines = lines
+        self.roots: list[tuple[int, ...]] = []
+        self.mains: list[tuple[int, ...]] = []
+        for index, line in enumerate(lines):
+            sources = [self.at[source] for source in line.sources]
+            if not sources:
+                self.roots.append((self.at[line.root],))
+                self.mains.append((self.at[line.main],))
+                continue
+            # Sources stand before what they become.
+            self.roots.append(tuple(sorted({root for source in sources for root in self.roots[source]})))
+            above = [source for source in sources if lines[source].sources]
+            is_first = len(above) < len(sources)
+            self.mains.append((index,) if is_first else tuple(sorted({m for each in above for m in self.mains[each]})))
 
     def of_item(self, item: ItemDef, index: int) -> tuple[str, Any]:
         """The instance of an item definition that a line belongs to."""
@@ -171,17 +193,32 @@ class _Places:
                 return ("text", f"key:{value}")
         return ("line", index)
 
-    def at_scope(self, scope: Scope, index: int) -> Any:
-        """What two lines must have in common to share a scope."""
-        line = self.lines[index]
+    def at_scope(self, scope: Scope, key: str | None, index: int) -> tuple[Any, ...]:
+        """What two lines must have one of in common to share a scope; `key` is the attribute of scope `key`."""
         if scope is Scope.ITEM:
-            return index
+            return (index,)
         if scope is Scope.MAIN_ITEM:
-            return self.at[line.main]
-        if scope is Scope.BUNDLE and not line.is_alone:
-            return self.at[line.root]
+            return self.mains[index]
+        if scope is Scope.BUNDLE and not self.lines[index].is_alone:
+            return self.roots[index]
+        if scope is Scope.KEY:
+            value = _key_value(self.lines[index], key)
+            return (index,) if value is None else (value,)
         # A line without a root has no bundle: the order stands in for it (and for the wider scopes).
-        return "order"
+        return (_ORDER,)
+
+    def covered(self, item: ItemDef, members: Sequence[int]) -> tuple[int, ...]:
+        """The lines that an assetize item delivers: all of its scope instance."""
+        if item.scope in (Scope.GLOBAL, Scope.ORDER, Scope.ACCOUNT):
+            return tuple(range(len(self.lines)))
+        if item.scope in (Scope.ITEM, Scope.KEY):
+            return tuple(members)
+        places = self.roots if item.scope is Scope.BUNDLE else self.mains
+        mine = {each for member in members for each in places[member]}
+        return tuple(index for index, each in enumerate(places) if not mine.isdisjoint(each))
+
+
+_ORDER = "order"
 
 
 def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[tuple[int, ...]]) -> Template:
@@ -193,27 +230,34 @@ def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[t
         definitions = dict.fromkeys(item for at in matching for item in scenarios[at].items)
         for item in definitions:
             instance = places.of_item(release.items[item], index)
-            members = found.setdefault((item, instance), [])
-            if index not in members:
-                members.append(index)
+            found.setdefault((item, instance), []).append(index)
     nodes = [Node(release.items[item].ref, instance, tuple(members)) for (item, instance), members in found.items()]
+    definition_of = {release.items[item].ref: release.items[item] for item, _ in found}
     by_item: dict[int, list[int]] = defaultdict(list)
     for at, (item, _) in enumerate(found):
         by_item[item].append(at)
-    awaits = {}
+    awaits: dict[int, int] = {}
     for index, line in enumerate(lines):
         if line.joins is not None:
             awaits[index] = len(nodes)
             nodes.append(Node(AWAIT_REF, ("line", index), (index,)))
-    resolver = _Resolver(release, lines, places, nodes, by_item, awaits)
-    waits, voids = resolver.resolve()
-    for index, await_node in awaits.items():
+    covers = {
+        at: places.covered(definition, node.lines)
+        for at, node in enumerate(nodes)
+        if node.ref != AWAIT_REF and (definition := definition_of[node.ref]).source.task == ASSETIZE
+    }
+    waits, voids = _Resolver(release, lines, places, nodes, by_item, awaits).resolve()
+    if awaits:
+        # Nothing is done to a shared instance, and nobody calls it an asset, before the other order delivers it.
         for at, node in enumerate(nodes):
-            if at != await_node and index in node.lines:
-                waits[at].add(await_node)
-    idle = tuple(index for index, matching in enumerate(chosen) if not matching)
+            touched = (*node.lines, *covers.get(at, ()))
+            waits[at].update(awaits[index] for index in touched if index in awaits and awaits[index] != at)
     template = Template(
-        nodes=tuple(nodes), waits=tuple(tuple(sorted(each)) for each in waits), voids=tuple(voids), idle_lines=idle
+        nodes=tuple(nodes),
+        waits=tuple(tuple(sorted(each)) for each in waits),
+        voids=tuple(voids),
+        idle_lines=tuple(index for index, matching in enumerate(chosen) if not matching),
+        covers=covers,
     )
     return _finish(template, release)
 
@@ -236,7 +280,7 @@ class _Resolver:
         self._nodes = nodes
         self._by_item = by_item
         self._awaits = awaits
-        self._index: dict[tuple[int, Scope], dict[Any, list[int]]] = {}
+        self._index: dict[tuple[int, Scope, str | None], dict[Any, list[int]]] = {}
 
     def resolve(self) -> tuple[list[set[int]], list[tuple[int, str]]]:
         """(nodes that each node waits for, void dependencies of each node)."""
@@ -245,54 +289,70 @@ class _Resolver:
         for item, members in self._by_item.items():
             definition = self._release.items[item]
             for edge in definition.waits_for:
+                target = self._release.items[edge.target]
                 for at in members:
-                    targets = self._partners(edge, at, edge.target)
-                    waits[at].update(targets or self._awaited(edge, at))
-                    if not targets and edge.owner == edge.waiter and not self._awaited(edge, at):
-                        voids.append((at, self._release.items[edge.target].ref))
+                    targets = self._partners(edge, at, definition, target) or self._awaited(edge, at)
+                    waits[at].update(targets)
+                    if not targets and edge.owner == edge.waiter:
+                        voids.append((at, target.ref))
             for edge in definition.precedes:
+                waiter = self._release.items[edge.waiter]
                 for at in members:
-                    if not self._partners(edge, at, edge.waiter):
-                        voids.append((at, self._release.items[edge.waiter].ref))
+                    if not self._partners(edge, at, definition, waiter):
+                        voids.append((at, waiter.ref))
         return waits, sorted(voids)
 
-    def _partners(self, edge: Edge, at: int, other: int) -> list[int]:
-        """Nodes of the other definition that share the edge's scope with node `at`."""
-        if other not in self._by_item:
-            return []
-        scopes: Iterable[Scope] = (edge.scope,) if edge.scope is not None else _LADDER
-        for scope in scopes:
-            index = self._nodes_at(other, scope)
-            shared = {self._places.at_scope(scope, line) for line in self._nodes[at].lines}
-            if scope is Scope.BUNDLE and "order" in shared:
+    def _partners(self, edge: Edge, at: int, mine: ItemDef, other: ItemDef) -> Sequence[int]:
+        """Nodes of the other definition that share the edge's scope with node `at`, which is one of `mine`."""
+        if other.index not in self._by_item:
+            return ()
+        for scope in _rungs(mine, other) if edge.scope is None else (edge.scope,):
+            my_key, other_key = mine.scope_key or other.scope_key, other.scope_key or mine.scope_key
+            index = self._nodes_at(other.index, scope, other_key)
+            shared = {place for line in self._nodes[at].lines for place in self._places.at_scope(scope, my_key, line)}
+            if scope is Scope.BUNDLE and _ORDER in shared:
                 # Absent root: the whole order.
-                return list(self._by_item[other])
-            partners = sorted({node for each in shared for node in index.get(each, ())})
+                return self._by_item[other.index]
+            partners = {node for place in shared for node in index.get(place, ())}
             if partners:
-                return partners
-        return []
+                return sorted(partners)
+        return ()
 
-    def _nodes_at(self, item: int, scope: Scope) -> dict[Any, list[int]]:
-        known = self._index.get((item, scope))
+    def _nodes_at(self, item: int, scope: Scope, key: str | None) -> Mapping[Any, Sequence[int]]:
+        known = self._index.get((item, scope, key))
         if known is None:
-            known = defaultdict(list)
+            known = {}
             for node in self._by_item[item]:
-                for each in {self._places.at_scope(scope, line) for line in self._nodes[node].lines}:
-                    known[each].append(node)
-            self._index[item, scope] = known
+                lines = self._nodes[node].lines
+                for place in {place for line in lines for place in self._places.at_scope(scope, key, line)}:
+                    known.setdefault(place, []).append(node)
+            self._index[item, scope, key] = known
         return known
 
-    def _awaited(self, edge: Edge, at: int) -> list[int]:
+    def _awaited(self, edge: Edge, at: int) -> Sequence[int]:
         """Await nodes of joined lines on which the target would stand, had another order not been first."""
         if not self._awaits:
-            return []
-        plan = self._release.items[edge.target].plan
+            return ()
+        target = self._release.items[edge.target]
         scope = edge.scope or Scope.ORDER
-        shared = {self._places.at_scope(scope, line) for line in self._nodes[at].lines}
+        key = self._release.items[edge.waiter].scope_key or target.scope_key
+        shared = {place for line in self._nodes[at].lines for place in self._places.at_scope(scope, key, line)}
         awaited = []
         for line, node in self._awaits.items():
             scenarios = self._release.products[self._lines[line].product].scenarios
-            composes = any(scenario.plan == plan for each in scenarios.values() for scenario in each)
-            if composes and ("order" in shared or self._places.at_scope(scope, line) in shared):
+            composes = any(scenario.plan == target.plan for each in scenarios.values() for scenario in each)
+            places = self._places.at_scope(scope, target.scope_key or key, line)
+            if composes and (_ORDER in shared or not shared.isdisjoint(places)):
                 awaited.append(node)
         return awaited
+
+
+def _rungs(mine: ItemDef, other: ItemDef) -> Sequence[Scope]:
+    """The scopes that two items may share, from narrow to wide, for a dependency that names none.
+
+    It starts at the wider one of their own scopes: what there is once for an order waits for all of the order.
+    """
+    rungs = _LADDER[max(_WIDTH.get(mine.scope, len(_LADDER) - 1), _WIDTH.get(other.scope, len(_LADDER) - 1)) :]
+    if rungs[0] is Scope.ITEM and Scope.KEY in (mine.scope, other.scope):
+        return (Scope.KEY, *rungs[1:])
+    return rungs

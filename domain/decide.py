@@ -8,7 +8,8 @@ changes nothing; adapters may deliver the same report more than once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,8 +17,8 @@ from typing import Any, Final
 from domain import facts as f
 from domain.catalogue import ItemType
 from domain.compose import AWAIT_REF
-from domain.decompose import Line, delta_of, line_context, order_context
-from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow
+from domain.decompose import Line, delta_of, later_change_of, line_context, order_context
+from domain.errors import BadDocument, ExpressionFailed, IllegalTransition, NotFound, NotPossibleNow
 from domain.expressions import ABSENT
 from domain.facts import Fact
 from domain.inventory import AssetDelta
@@ -33,15 +34,14 @@ from domain.messages import (
     TimerFired,
 )
 from domain.payloads import payload_of
-from domain.plan import ItemRun, Plan, evolve
-from domain.release import ItemDef
+from domain.plan import ItemRun, Plan, evolve, roots_of
+from domain.release import ASSETIZE, ItemDef
 from domain.sealing import Protector, classify, is_sealed
 from domain.states import ItemState, OrderState, PlanState
 
 DEADLINE_GRACE_S: Final = 5.0
 """The adapter enforces the time-out; the plan waits this much longer before it stops believing in an answer."""
 ERROR_LENGTH_MAX: Final = 500
-_SATISFIED: Final = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
 _REPAIRABLE: Final = {
     "retry": frozenset({ItemState.FAILED, ItemState.FATALLY_FAILED}),
     "complete": frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED}),
@@ -56,7 +56,7 @@ _REPAIRABLE: Final = {
         }
     ),
 }
-"""In which item states an operator may do what (REFERENCE b2)."""
+"""In which item states an operator may do what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,20 @@ class Call:
     deadline_at: datetime
     payload: dict[str, Any]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By constructor, as Report: calls travel by the thousand.
+        return Call, (
+            self.tenant,
+            self.order_id,
+            self.item,
+            self.attempt,
+            self.system,
+            self.operation,
+            self.name,
+            self.deadline_at,
+            self.payload,
+        )
+
 
 @dataclass(slots=True)
 class Turn:
@@ -88,35 +102,52 @@ class Turn:
     tasks_opened: list[ItemRun] = field(default_factory=list)
     tasks_closed: list[ItemRun] = field(default_factory=list)
     deltas: list[AssetDelta] = field(default_factory=list)
-    _ready: list[ItemRun] = field(default_factory=list)
+    lines_changed: dict[str, None] = field(default_factory=dict)
+    """Lines that got values from an answer or a form, and are not delivered yet."""
+    _ready: deque[ItemRun] = field(default_factory=deque)
+    _roots_done: dict[str, None] = field(default_factory=dict)
 
     def add(self, kind: str, item: ItemRun | None = None, payload: dict[str, Any] | None = None) -> None:
-        """Record a fact and apply it."""
+        """Record a fact and apply it.
+
+        A fact that does not fit the plan's state is a bug here, not a refusal: what was asked for is checked before.
+        """
         fact = Fact(kind, self.now, item.key if item else None, payload, self.actor, self.cause)
-        evolve(self.plan, fact)
+        try:
+            evolve(self.plan, fact)
+        except IllegalTransition as error:
+            raise AssertionError(f"{kind} does not fit order {self.plan.order_id}: {error}") from error
         self.facts.append(fact)
 
     def unblocked(self, items: Iterable[ItemRun]) -> None:
         """Put items whose dependencies are all satisfied in line to be looked at."""
         self._ready.extend(item for item in items if item.waits == 0 and item.state is ItemState.PENDING)
 
-    def followers(self, item: ItemRun) -> list[ItemRun]:
-        """The items that wait for this one."""
+    def closed(self, item: ItemRun) -> None:
+        """Look at who waited for an item that was just completed or skipped, and at the bundles that it was part of."""
         assert self.plan.template is not None
-        return [self.plan.items[index] for index in self.plan.template.followers[item.node]]
+        self.unblocked(self.plan.items[index] for index in self.plan.template.followers[item.node])
+        done = (root for root in roots_of(self.plan, item) if self.plan.open_in_root[root] == 0)
+        self._roots_done.update(dict.fromkeys(sorted(done)))
+
+    def start(self) -> None:
+        """Look at the whole of a plan that was just composed."""
+        self.unblocked(self.plan.items)
+        self._roots_done.update((root, None) for root, count in self.plan.open_in_root.items() if count == 0)
 
     def settle(self) -> None:
         """Look at everything that became ready, and what that makes ready, until nothing moves by itself."""
         while self._ready:
-            item = self._ready.pop()
+            item = self._ready.popleft()
             if item.state is ItemState.PENDING and item.waits == 0:
                 _unblock(self, item)
-        _finish(self)
+        roots, self._roots_done = self._roots_done, {}
+        _finish(self, roots)
 
 
 def start(turn: Turn) -> None:
     """Begin a plan that was just composed."""
-    turn.unblocked(item for item in reversed(turn.plan.items) if item.definition is not None)
+    turn.start()
     turn.settle()
 
 
@@ -157,7 +188,8 @@ def pending_effects(plan: Plan, now: datetime) -> list[Call]:
     for item in plan.items:
         if item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted:
             assert item.timer_at is not None
-            calls.append(_call(plan, item, item.timer_at - timedelta(seconds=DEADLINE_GRACE_S)))
+            deadline_at = item.timer_at - timedelta(seconds=DEADLINE_GRACE_S)
+            calls.append(_call(plan, item, deadline_at, payload_of(plan, item, item.sent)))
     return calls
 
 
@@ -187,7 +219,7 @@ def _unblock(turn: Turn, item: ItemRun) -> None:
         _skip(turn, item, "branch", is_branch=True)
         return
     try:
-        if definition.condition is not None and not _holds(turn, item, definition):
+        if not _holds(turn, item, definition):
             _skip(turn, item, "condition", is_branch=definition.source.skip_branch)
             return
         until = _process_after(turn, item, definition)
@@ -200,32 +232,37 @@ def _unblock(turn: Turn, item: ItemRun) -> None:
     _begin(turn, item)
 
 
-def _contexts(turn: Turn, item: ItemRun) -> list[dict[str, Any]]:
+def _contexts(turn: Turn, item: ItemRun) -> Iterator[dict[str, Any]]:
     context = order_context(turn.plan.order)
-    return [line_context(context, line) for line in turn.plan.lines_of(item)]
+    return (line_context(context, line) for line in turn.plan.lines_of(item))
 
 
 def _holds(turn: Turn, item: ItemRun, definition: ItemDef) -> bool:
-    """A condition over several lines holds if any line meets it (REFERENCE a1)."""
-    assert definition.condition is not None
+    """A condition over several lines holds if any line meets it."""
+    if definition.condition is None:
+        return True
     return any(definition.condition.is_true(context) for context in _contexts(turn, item))
 
 
 def _process_after(turn: Turn, item: ItemRun, definition: ItemDef) -> datetime | None:
-    if definition.process_after is None:
+    """Not before this: the latest date of the item's lines that have one."""
+    expression = definition.process_after
+    if expression is None:
         return None
-    value = definition.process_after.evaluate(_contexts(turn, item)[0])
+    dates = (_instant(expression.source, expression.evaluate(context)) for context in _contexts(turn, item))
+    return max((date for date in dates if date is not None), default=None)
+
+
+def _instant(source: str, value: Any) -> datetime | None:
     if value is ABSENT or value is None or value == "":
         return None
-    if isinstance(value, datetime):
-        return value
     try:
-        until = datetime.fromisoformat(str(value))
-    except ValueError:
-        raise ExpressionFailed(definition.process_after.source, f"{value!r} is not an instant") from None
-    if until.tzinfo is None:
-        raise ExpressionFailed(definition.process_after.source, f"{value!r} has no time zone")
-    return until
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ExpressionFailed(source, "what should be an instant is none") from None
+    if instant.tzinfo is None:
+        raise ExpressionFailed(source, "an instant needs a time zone")
+    return instant
 
 
 def _begin(turn: Turn, item: ItemRun) -> None:
@@ -237,8 +274,9 @@ def _begin(turn: Turn, item: ItemRun) -> None:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
         turn.tasks_opened.append(item)
     else:
-        if definition.source.task == "assetize":
-            _deliver(turn, _covered_lines(turn.plan, item))
+        if definition.source.task == ASSETIZE:
+            assert turn.plan.template is not None
+            _deliver(turn, turn.plan.template.covers[item.node])
         _complete(turn, item, {})
 
 
@@ -247,16 +285,17 @@ def _send(turn: Turn, item: ItemRun) -> None:
     attempt = max(1, item.attempt if item.is_unheard else item.attempt + 1)
     timeout = timedelta(seconds=definition.source.timeout_s)
     try:
-        payload = payload_of(turn.plan, item)
+        payload = payload_of(turn.plan, item, item.sent if attempt == item.attempt else ())
     except ExpressionFailed as error:
-        _fatal(turn, item, str(error), "expressionFailed")
+        # An attempt that nobody heard of before stays one: whoever mends this repeats its key.
+        _fatal(turn, item, str(error), "expressionFailed", unheard=item.is_unheard)
         return
     deadline = turn.now + timeout + timedelta(seconds=DEADLINE_GRACE_S)
     turn.add(f.ITEM_STARTED, item, {"attempt": attempt, "deadline": deadline.isoformat()})
     turn.calls.append(_call(turn.plan, item, turn.now + timeout, payload))
 
 
-def _call(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str, Any] | None = None) -> Call:
+def _call(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str, Any]) -> Call:
     definition = _definition(item)
     return Call(
         tenant=plan.order.tenant,
@@ -267,7 +306,7 @@ def _call(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str, A
         operation=definition.source.operation,
         name=definition.name,
         deadline_at=deadline_at,
-        payload=payload if payload is not None else payload_of(plan, item),
+        payload=payload,
     )
 
 
@@ -275,7 +314,9 @@ def _complete(turn: Turn, item: ItemRun, payload: dict[str, Any]) -> None:
     if item.is_manual and item.ready_at is not None:
         turn.tasks_closed.append(item)
     turn.add(f.ITEM_COMPLETED, item, payload or None)
-    turn.unblocked(turn.followers(item))
+    if "set" in payload:
+        _keep_current(turn, payload["set"])
+    turn.closed(item)
 
 
 def _skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str = "") -> None:
@@ -287,7 +328,7 @@ def _skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str 
     if text:
         payload["text"] = text
     turn.add(f.ITEM_SKIPPED, item, payload)
-    turn.unblocked(turn.followers(item))
+    turn.closed(item)
 
 
 def _fatal(turn: Turn, item: ItemRun, error: str, error_code: str, *, unheard: bool = False) -> None:
@@ -304,8 +345,7 @@ def _fatal(turn: Turn, item: ItemRun, error: str, error_code: str, *, unheard: b
 
 def _report(turn: Turn, report: Report) -> None:
     item = _find(turn, report.item)
-    is_current = item.state is ItemState.RUNNING and report.attempt == item.attempt and item.is_callout
-    if not is_current:
+    if not _is_awaited(item, report):
         turn.add(f.ITEM_NOTED, item, {"attempt": report.attempt, "kind": report.kind, "via": report.via})
         return
     if report.kind == "accepted":
@@ -321,6 +361,20 @@ def _report(turn: Turn, report: Report) -> None:
         _complete(turn, item, _completion(turn, values, simulated=report.simulated))
         return
     _failed(turn, item, report)
+
+
+def _is_awaited(item: ItemRun, report: Report) -> bool:
+    """Whether the report is about an attempt that is not settled yet.
+
+    That is the running one, and one of which nobody heard in time: it goes on under the same key, so that a success
+    that comes late is its success. The next try would only be told that the work is done.
+    """
+    if not item.is_callout or report.attempt != item.attempt:
+        return False
+    if item.state is ItemState.RUNNING:
+        return True
+    is_unsettled = item.is_unheard and item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED)
+    return is_unsettled and report.kind == "completed"
 
 
 def _completion(turn: Turn, values: dict[str, dict[str, Any]], *, simulated: bool = False) -> dict[str, Any]:
@@ -453,13 +507,15 @@ def _form_values(item: ItemRun, data: Mapping[str, Any]) -> dict[str, Any]:
         declared = form.get(name)
         if declared is None:
             raise BadDocument(f"the form has no field {name!r}", path=f"data.{name}", mend=f"give {sorted(form)}")
+        if value is None:
+            continue
         fits = isinstance(value, _FORM_TYPES[declared.type])
         if not fits or (isinstance(value, bool) and declared.type != "boolean"):
             raise BadDocument(f"must be of type {declared.type}", path=f"data.{name}")
     for name, declared in form.items():
         if declared.required and data.get(name) in (None, ""):
             raise BadDocument("is required by the form", path=f"data.{name}")
-    return dict(data)
+    return {name: value for name, value in data.items() if value is not None}
 
 
 # Operators.
@@ -467,7 +523,7 @@ def _form_values(item: ItemRun, data: Mapping[str, Any]) -> dict[str, Any]:
 
 def _operate(turn: Turn, message: OperateItem) -> None:
     item = _find(turn, message.item)
-    if item.definition is None:
+    if item.definition is None and (item.state is ItemState.PENDING or message.action == "retry"):
         raise NotPossibleNow(f"item {item.key} waits for another order; it has no work of its own")
     if turn.plan.state not in (PlanState.IN_PROGRESS, PlanState.HELD):
         raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
@@ -478,21 +534,41 @@ def _operate(turn: Turn, message: OperateItem) -> None:
             state=item.state.value,
         )
     if message.action == "retry":
-        turn.add(f.ITEM_RETRIED, item, {"reason": message.reason})
-        _begin(turn, item)
+        _retry(turn, item, message.reason)
     elif message.action == "skip":
         _skip(turn, item, "operator", is_branch=False, text=message.reason)
     else:
-        values = _values_of_answer(turn, item, message.answer) if message.answer else {}
+        values = _values_of_answer(turn, item, message.answer) if message.answer and item.definition else {}
         _complete(turn, item, _completion(turn, values) | {"by": "operator", "reason": message.reason})
 
 
+def _retry(turn: Turn, item: ItemRun, reason: str) -> None:
+    """Begin again; an item whose condition or date could not be told is looked at again first."""
+    try:
+        if item.attempt == 0 and not _holds(turn, item, _definition(item)):
+            text = f"{reason} (its condition does not hold)"
+            _skip(turn, item, "operator", is_branch=_definition(item).source.skip_branch, text=text)
+            return
+        until = _process_after(turn, item, _definition(item)) if item.attempt == 0 else None
+    except ExpressionFailed as error:
+        turn.add(f.ITEM_RETRIED, item, {"reason": reason})
+        _fatal(turn, item, str(error), "expressionFailed")
+        return
+    if until is not None and until > turn.now:
+        raise NotPossibleNow(f"item {item.key} is not to start before {until.isoformat()}")
+    turn.add(f.ITEM_RETRIED, item, {"reason": reason})
+    _begin(turn, item)
+
+
 def _quarantine(turn: Turn, message: Quarantine) -> None:
-    """Take the item that carries unstorable data to a person; without an item the plan only keeps the reason."""
+    """Take the call whose result cannot be stored to a person; without one the plan only keeps the reason.
+
+    The result was not taken in, so the attempt counts as unheard: a retry repeats its key instead of doing it twice.
+    """
     turn.add(f.ORDER_QUARANTINED, None, {"reason": message.reason[:ERROR_LENGTH_MAX]})
     item = turn.plan.by_key.get(message.item) if message.item else None
-    if item is not None and item.state is ItemState.RUNNING:
-        _fatal(turn, item, message.reason, "unstorable")
+    if item is not None and item.is_callout and item.state is ItemState.RUNNING:
+        _fatal(turn, item, message.reason, "unstorable", unheard=True)
 
 
 # Other orders of the account.
@@ -500,91 +576,65 @@ def _quarantine(turn: Turn, message: Quarantine) -> None:
 
 def _delivered(turn: Turn, message: Delivered) -> None:
     plan = turn.plan
-    assert plan.template is not None
-    for item in plan.items:
-        if item.definition is not None or item.state is not ItemState.PENDING:
-            continue
+    for item in (plan.items[node] for node in plan.awaits):
         line = plan.lines_of(item)[0]
-        is_meant = line.joins == message.by_order
-        if is_meant and (message.asset_ids is None or line.asset_id in message.asset_ids):
+        if item.state is not ItemState.PENDING or line.joins != message.by_order:
+            continue
+        if message.asset_ids is None:
+            # What this order was to share does not exist: a person decides, because its own work was planned on it.
+            error = f"order {message.by_order} has ended without delivering {line.name}"
+            _fatal(turn, item, error, "notDelivered")
+        elif line.asset_id in message.asset_ids:
             _complete(turn, item, {"order": message.by_order})
 
 
 # Assets and the end.
 
 
-def _covered_lines(plan: Plan, item: ItemRun) -> list[Line]:
-    """The lines that an assetize item delivers: all of its scope instance."""
-    mine = plan.lines_of(item)
-    scope = _definition(item).scope.value
-    if scope in ("global", "order", "account"):
-        return plan.lines
-    if scope == "bundle":
-        roots = {line.root for line in mine}
-        return [line for line in plan.lines if line.root in roots]
-    if scope == "mainItem":
-        mains = {line.main for line in mine}
-        return [line for line in plan.lines if line.main in mains]
-    return mine
-
-
-def _deliver(turn: Turn, lines: Iterable[Line]) -> None:
+def _deliver(turn: Turn, lines: Iterable[int]) -> None:
     """Make the lines assets, those that are not yet."""
     plan = turn.plan
-    covered = [line for line in lines if line.key not in plan.delivered]
+    covered = [line for index in lines if (line := plan.lines[index]).key not in plan.delivered]
     if not covered:
         return
-    deltas = [delta for line in covered if (delta := delta_of(line, plan.release)) is not None]
+    deltas = [delta_of(line, plan.release, as_new=line.key in plan.orphaned) for line in covered]
+    _change_assets(turn, [line.key for line in covered], [delta for delta in deltas if delta is not None])
+
+
+def _keep_current(turn: Turn, values: Mapping[str, dict[str, Any]]) -> None:
+    """Bring what an answer says of a line to its asset, if the line is one already."""
+    plan = turn.plan
+    changed = {key: each for key, each in values.items() if key in plan.delivered}
+    turn.lines_changed.update(dict.fromkeys(key for key in values if key not in changed))
+    lines = ((plan.lines[plan.line_at[key]], each) for key, each in changed.items())
+    deltas = [later_change_of(line, plan.release, each) for line, each in lines]
+    if any(deltas):
+        _change_assets(turn, list(changed), [delta for delta in deltas if delta is not None])
+
+
+def _change_assets(turn: Turn, lines: list[str], deltas: list[AssetDelta]) -> None:
     turn.deltas.extend(deltas)
-    turn.add(
-        f.ASSETS_CHANGED,
-        None,
-        {"lines": [line.key for line in covered], "changes": [delta.to_dict() for delta in deltas]},
-    )
+    turn.add(f.ASSETS_CHANGED, None, {"lines": lines, "changes": [delta.to_dict() for delta in deltas]})
 
 
-def _finish(turn: Turn) -> None:
-    """Assetize finished bundles, keep the order's state true, and end the order when nothing is left."""
+def _finish(turn: Turn, roots: Iterable[str]) -> None:
+    """Assetize bundles that were just finished, keep the order's state true, end the order when nothing is left."""
     plan = turn.plan
     if plan.state is not PlanState.IN_PROGRESS or plan.ended_at is not None:
         return
-    done = [root for root, open_items in plan.open_in_root.items() if open_items == 0]
-    if done:
-        _assetize(turn, set(done))
-    if plan.open_items == 0:
-        turn.add(f.ORDER_ENDED, None, {"state": OrderState.COMPLETED.value})
-        return
+    finished = {index for root in roots for index in plan.lines_in_root[root]}
+    _deliver(turn, sorted(index for index in finished if _is_automatic(plan, index)))
     is_stuck = plan.fatally_failed > 0 and plan.moving == 0
     wanted = OrderState.HELD if is_stuck else OrderState.IN_PROGRESS
     if plan.order_state is not wanted:
         turn.add(f.ORDER_MOVED, None, {"state": wanted.value})
+    if plan.open_items == 0:
+        turn.add(f.ORDER_ENDED, None, {"state": OrderState.COMPLETED.value})
 
 
-def _assetize(turn: Turn, roots: set[str]) -> None:
-    plan = turn.plan
-    waiting = [line for line in plan.lines if line.root in roots and line.key not in plan.delivered]
-    if not waiting:
-        return
-    explicit = _roots_with_assetize(plan)
-    _deliver(
-        turn,
-        [
-            line
-            for line in waiting
-            if line.root not in explicit and plan.release.products[line.product].source.assetize == "auto"
-        ],
-    )
-
-
-def _roots_with_assetize(plan: Plan) -> set[str]:
-    """Bundles whose plan says itself when its lines become assets."""
-    assert plan.template is not None
-    return {
-        plan.lines[index].root
-        for item in plan.items
-        if item.definition is not None and item.definition.source.task == "assetize"
-        for index in plan.template.nodes[item.node].lines
-    }
+def _is_automatic(plan: Plan, index: int) -> bool:
+    """Whether a line becomes an asset with its bundle's last item: no assetize item does it, and its product allows."""
+    return index not in plan.covered and plan.release.products[plan.lines[index].product].source.assetize == "auto"
 
 
 __all__ = ["AWAIT_REF", "Call", "Turn", "decide", "pending_effects", "start"]

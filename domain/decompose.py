@@ -10,7 +10,8 @@ line (`RFS@CFS@4`): the same order always gives the same keys, whatever the orde
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,13 +19,19 @@ from domain.catalogue import Action, Scope
 from domain.errors import BadDocument, InventoryConflict, UnknownProduct
 from domain.expressions import ABSENT
 from domain.ids import asset_id_of
-from domain.inventory import ACCOUNT_INSTANCE, Asset, AssetDelta, Projection, quantity_of
+from domain.inventory import (
+    ACCOUNT_INSTANCE,
+    ACTIVE,
+    BUNDLE_INSTANCE,
+    SUSPENDED,
+    Asset,
+    AssetDelta,
+    Projection,
+    quantity_of,
+)
 from domain.orders import Order, OrderLine, Tree, bundle_tree
 from domain.release import CompiledMapping, CompiledRelease, ProductDef, Rule
-from domain.sealing import is_sealed, same_value
-
-_KEEPING_ACTIONS = frozenset({Action.SUSPEND.value, Action.RESUME.value, Action.MOVE.value})
-"""Actions that a technical line takes over from its source when nothing else differs."""
+from domain.sealing import Protector, classify, is_sealed, key_text, same_value
 
 
 @dataclass(slots=True)
@@ -184,27 +191,53 @@ def resolve_lines(order: Order, release: CompiledRelease, projection: Projection
 
     Raises:
         UnknownProduct, BadDocument: the line names nothing that exists.
-        InventoryConflict: the action contradicts the projected inventory, or more than one asset fits.
+        InventoryConflict: the action contradicts the projected inventory, more than one asset fits, or two lines are
+            about the same one.
     """
     tree = bundle_tree(order.lines)
     lines: dict[str, Line] = {}
+    line_of_asset: dict[str, str] = {}
     for each in order.lines:
         product = product_of(release, each)
         asset = _asset_of(each, product, projection)
         if product is None:
-            assert asset is not None
-            found = release.products.get(asset.product)
-            if found is None:
-                raise UnknownProduct(
-                    f"product {each.product_id!r} is a {asset.product!r}, "
-                    f"which release {release.release_id} does not have",
-                    path=f"{each.path}.product.id",
+            product = _installed_product(release, each, asset)
+        line = lines[each.line_id] = _order_line(order, each, product, asset, tree)
+        if line.is_asset:
+            other = line_of_asset.setdefault(line.asset_id, line.key)
+            if other != line.key:
+                raise InventoryConflict(
+                    f"items {other!r} and {line.key!r} are about the same product {line.asset_id!r}",
+                    path=each.path,
+                    mend="say in one item what becomes of a product",
                 )
-            product = found
-        lines[each.line_id] = _order_line(order, each, product, asset, tree)
-    _place_roots(order, lines, tree, projection)
+    _place_roots(lines, tree)
     roots = frozenset(line.root_asset_id for line in lines.values() if line.is_asset)
     return Resolved(list(lines.values()), roots)
+
+
+def named_product(release: CompiledRelease, line: OrderLine, projection: Projection) -> ProductDef | None:
+    """The product of an order line, by what it names or else by what is installed; None where that is unknown.
+
+    Raises:
+        UnknownProduct: the line names a specification or offering that the release does not have.
+    """
+    product = product_of(release, line)
+    if product is None and line.product_id in projection.assets:
+        product = release.products.get(projection.assets[line.product_id].product)
+    return product
+
+
+def _installed_product(release: CompiledRelease, line: OrderLine, asset: Asset | None) -> ProductDef:
+    assert asset is not None, "a line without product and asset is refused before"
+    product = release.products.get(asset.product)
+    if product is None:
+        raise UnknownProduct(
+            f"product {line.product_id!r} is a {asset.product!r}, which release {release.release_id} does not have",
+            path=f"{line.path}.product.id",
+            mend="publish a release that still has it",
+        )
+    return product
 
 
 def _asset_of(line: OrderLine, product: ProductDef | None, projection: Projection) -> Asset | None:
@@ -236,10 +269,15 @@ def _asset_of(line: OrderLine, product: ProductDef | None, projection: Projectio
                 path=f"{line.path}.product.id",
             )
         return asset
-    assert product is not None
+    if product is None:
+        raise BadDocument(
+            "the item names no specification, no offering and no product",
+            path=line.path,
+            mend="name the installed product by product.id",
+        )
     if not product.source.asset:
         return None
-    fitting = list(projection.of_product(product.code))
+    fitting = [asset for asset in projection.of_product(product.code) if _has_key_of(line, product, asset)]
     if len(fitting) == 1:
         return fitting[0]
     if not fitting:
@@ -256,10 +294,25 @@ def _asset_of(line: OrderLine, product: ProductDef | None, projection: Projectio
     )
 
 
+def _has_key_of(line: OrderLine, product: ProductDef, asset: Asset) -> bool:
+    """Whether the asset has the scope key that the line gives, if it gives one."""
+    wanted = line.attributes.get(product.source.scope_key or "")
+    return wanted is None or same_value(asset.attributes.get(product.source.scope_key or ""), wanted)
+
+
+_QUANTITY_CHANGES = frozenset({Action.ADD.value, Action.MODIFY.value})
+
+
 def _order_line(order: Order, line: OrderLine, product: ProductDef, asset: Asset | None, tree: Tree) -> Line:
-    wanted = dict(asset.attributes) if asset else _defaults(product)
-    wanted.update(line.attributes)
-    is_asset = product.source.asset
+    installed = asset.attributes if asset else {}
+    if line.action == Action.NO_CHANGE:
+        # What is installed stays, whatever the line repeats of it; the rest of the line may still be read.
+        wanted = line.attributes | installed
+    else:
+        wanted = (installed if asset else _defaults(product)) | line.attributes
+    quantity = line.quantity
+    if quantity is None or (asset is not None and line.action not in _QUANTITY_CHANGES):
+        quantity = asset.quantity if asset else 1
     return Line(
         key=line.line_id,
         product=product.code,
@@ -271,12 +324,12 @@ def _order_line(order: Order, line: OrderLine, product: ProductDef, asset: Asset
         name=line.name or product.source.name or product.code,
         offering=line.offering,
         attributes=wanted,
-        previous=dict(asset.attributes) if asset else {},
-        quantity=line.quantity,
+        previous=dict(installed),
+        quantity=quantity,
         previous_quantity=asset.quantity if asset else 0,
         order_lines=(line.line_id,),
         is_alone=line.line_id in tree.alone,
-        is_asset=is_asset,
+        is_asset=product.source.asset,
         relations=line.product_relations,
         place=line.place or (asset.place if asset else {}),
         requested_start_at=line.requested_start_at or order.requested_start_at,
@@ -287,164 +340,260 @@ def _defaults(product: ProductDef) -> dict[str, Any]:
     return {name: declared.default for name, declared in product.attributes.items() if declared.default is not None}
 
 
-def _place_roots(order: Order, lines: dict[str, Line], tree: Tree, projection: Projection) -> None:
-    """A new asset belongs to the topmost asset above it in the order; what it is sold by gives its offering."""
-    for line in lines.values():
-        top = line
-        at: str | None = line.key
-        while at is not None:
-            above = lines[at]
-            if above.is_asset:
-                top = above
-            elif line.offering is None and above.offering is not None:
-                line.offering = above.offering
-            at = tree.parent[at]
+def _place_roots(lines: dict[str, Line], tree: Tree) -> None:
+    """A new asset belongs to the topmost asset above it in the order; what it is sold by gives its offering.
+
+    The way up is walked once, however deep the tree: a line is placed when its parent is.
+    """
+    top: dict[str, Line | None] = {}
+    """Line -> the topmost asset of those above it and itself."""
+    for key in lines:
+        way = [key]
+        while (above := tree.parent[way[-1]]) is not None and above not in top:
+            way.append(above)
+        for each in reversed(way):
+            line = lines[each]
+            parent = tree.parent[each]
+            above_line = None if parent is None else lines[parent]
+            top[each] = (None if parent is None else top[parent]) or (line if line.is_asset else None)
+            if line.offering is None and above_line is not None and not above_line.is_asset:
+                line.offering = above_line.offering
+    for key, line in lines.items():
         if not line.root_asset_id:
-            line.root_asset_id = top.root_asset_id or top.asset_id
+            highest = top[key] or line
+            line.root_asset_id = highest.root_asset_id or highest.asset_id
 
 
 @dataclass(slots=True)
 class _Group:
-    """All sources of one target product inside one scope instance."""
+    """All sources of one target product inside one scope instance, and the installed instance that they mean.
+
+    `instance` is what the asset remembers of its scope instance. A source without a rule has stopped feeding it.
+    """
 
     product: ProductDef
     instance: str
     sources: list[tuple[Line, Rule | None]] = field(default_factory=list)
+    asset: Asset | None = None
+    joins: str | None = None
 
 
-def decompose(order: Order, release: CompiledRelease, resolved: Resolved, projection: Projection) -> list[Line]:
+def decompose(
+    order: Order, release: CompiledRelease, resolved: Resolved, projection: Projection, protector: Protector
+) -> list[Line]:
     """The order lines, followed by the technical lines that the release's rules derive from them.
 
     Raises:
         ExpressionFailed: a condition or mapping compares what cannot be compared.
     """
-    context = order_context(order)
-    lines = list(resolved.lines)
-    if not any(release.products[line.product].rules for line in lines):
-        return lines
-    by_key = {line.key: line for line in lines}
-    pending: dict[int, dict[str, _Group]] = {}
+    derivation = _Derivation(order, release, projection, protector)
+    return derivation.run(resolved.lines)
 
-    def collect(line: Line) -> None:
-        for key, group in _groups_of(order, release, context, line, projection):
-            rank = group.product.rank
-            merged = pending.setdefault(rank, {}).setdefault(key, group)
-            if merged is not group:
-                merged.sources.extend(group.sources)
 
-    for line in resolved.lines:
-        collect(line)
-    while pending:
-        rank = min(pending)
-        groups = pending.pop(rank)
+class _Derivation:
+    """One order on its way down the rules, rank by rank: when a product's turn comes, all its sources are known.
+
+    Which installed instance a group means: what its sources use already. A shared instance keeps its identity when only
+    some of those who share it are in the order, and two that exist are never merged; a source that used one and now
+    feeds another leaves the first.
+    """
+
+    def __init__(self, order: Order, release: CompiledRelease, projection: Projection, protector: Protector) -> None:
+        self.order = order
+        self.release = release
+        self.projection = projection
+        self.protector = protector
+        self.context = order_context(order)
+        self.groups: dict[int, dict[str, _Group]] = {}
+        """Rank -> line key -> who feeds it."""
+        self.users: dict[int, dict[str, list[Line]]] = {}
+        """Rank -> installed instance -> lines that have used it so far."""
+        self.claimed: set[str] = set()
+        self.lines: dict[str, Line] = {}
+
+    def run(self, order_lines: list[Line]) -> list[Line]:
+        self.lines = {line.key: line for line in order_lines}
+        for line in order_lines:
+            self._collect(line)
+        while self.groups or self.users:
+            rank = min((*self.groups, *self.users))
+            groups = self._with_assets(self.groups.pop(rank, {}), self.users.pop(rank, {}))
+            for key in sorted(groups):
+                derived = self._derive(key, groups[key])
+                if derived is None:
+                    continue
+                self.lines[key] = derived
+                for source in derived.sources:
+                    self.lines[source].is_alone = False
+                self._collect(derived)
+        return list(self.lines.values())
+
+    def _collect(self, line: Line) -> None:
+        """Note what one line feeds, and which installed instances it has fed before."""
+        product = self.release.products[line.product]
+        is_gone = line.action == Action.DELETE
+        if not product.rules and not is_gone:
+            return
+        reading = None
+        for rule in () if is_gone else product.rules:
+            if rule.when is not None:
+                reading = reading or line_context(self.context, line)
+                if not rule.when.is_true(reading):
+                    continue
+            target = self.release.products[rule.target]
+            name, instance = _instance(self.order, target, line)
+            groups = self.groups.setdefault(target.rank, {})
+            groups.setdefault(f"{target.code}@{name}", _Group(target, instance)).sources.append((line, rule))
+        ruled = {rule.target for rule in product.rules}
+        for asset in self.projection.using(line.asset_id):
+            used = self.release.products.get(asset.product)
+            # What no rule of this release leads to is left alone as long as its source stays.
+            if used is not None and (is_gone or used.code in ruled):
+                users = self.users.setdefault(max(used.rank, product.rank + 1), {})
+                users.setdefault(asset.asset_id, []).append(line)
+
+    def _with_assets(self, groups: dict[str, _Group], users: dict[str, list[Line]]) -> dict[str, _Group]:
+        """The groups with their installed instances, and a group for each instance that nobody feeds any more."""
+        found: dict[str, _Group] = {}
+        by_asset: dict[str, _Group] = {}
         for key in sorted(groups):
-            derived = _derive(order, context, key, groups[key], projection)
-            if derived is None:
-                continue
-            lines.append(derived)
-            by_key[derived.key] = derived
-            for source in derived.sources:
-                by_key[source].is_alone = False
-            collect(derived)
-    return lines
+            for part_key, group in self._split(key, groups[key]):
+                found[part_key] = group
+                if group.asset is not None:
+                    by_asset[group.asset.asset_id] = group
+                    self.claimed.add(group.asset.asset_id)
+        for asset_id in sorted(users):
+            lines = users[asset_id]
+            lost = by_asset.get(asset_id)
+            if lost is None:
+                if asset_id in self.claimed:
+                    continue
+                lost = self._lost(self.projection.assets[asset_id])
+                key = self._key_of_lost(lost, lines)
+                found[f"{lost.product.code}@{asset_id}" if key in found or key in self.lines else key] = lost
+                self.claimed.add(asset_id)
+            feeding = {line.key for line, _ in lost.sources}
+            lost.sources.extend((line, None) for line in lines if line.key not in feeding)
+        return found
+
+    def _lost(self, asset: Asset) -> _Group:
+        product = self.release.products[asset.product]
+        return _Group(product, asset.instance, asset=asset, joins=self.projection.pending_on(asset.asset_id))
+
+    def _key_of_lost(self, group: _Group, lines: list[Line]) -> str:
+        if group.instance.startswith(_KEY_PREFIX):
+            return f"{group.product.code}@{group.instance}"
+        first = min(lines, key=lambda line: line.key)
+        return f"{group.product.code}@{_instance(self.order, group.product, first)[0]}"
+
+    def _split(self, key: str, group: _Group) -> list[tuple[str, _Group]]:
+        """The group with the instance that its sources use; one group each where they use several."""
+        code = group.product.code
+        if group.instance == ACCOUNT_INSTANCE:
+            group.asset, group.joins = self.projection.shared(code)
+            return [(key, group)]
+        users: dict[str, list[tuple[Line, Rule | None]]] = {}
+        fresh: list[tuple[Line, Rule | None]] = []
+        for source in group.sources:
+            for asset in self.projection.using(source[0].asset_id):
+                if asset.product == code and asset.asset_id not in self.claimed and _is_of(asset, group):
+                    users.setdefault(asset.asset_id, []).append(source)
+                    break
+            else:
+                fresh.append(source)
+        if group.instance == BUNDLE_INSTANCE:
+            root_id = min(group.sources, key=lambda source: source[0].key)[0].root_asset_id
+            shared = self.projection.of_bundle(code, root_id)
+            if shared is not None and shared.asset_id not in self.claimed:
+                users.setdefault(shared.asset_id, [])
+        if not users:
+            return [(key, group)]
+        parts = []
+        for index, asset_id in enumerate(sorted(users)):
+            part = self._lost(self.projection.assets[asset_id])
+            part.instance = group.instance
+            part.sources = users[asset_id] + (fresh if index == 0 else [])
+            if part.sources:
+                parts.append((key if index == 0 else f"{code}@{asset_id}", part))
+        return parts
+
+    def _derive(self, key: str, group: _Group) -> Line | None:
+        product, asset = group.product, group.asset
+        sources = sorted(group.sources, key=lambda each: each[0].key)
+        first = sources[0][0]
+        feeding = [(line, rule) for line, rule in sources if rule is not None]
+        add_uses = {line.asset_id: line.quantity for line, _ in feeding}
+        drop_uses = tuple(sorted({line.asset_id for line, _ in sources} - set(add_uses)))
+        before = asset.uses if asset else {}
+        after = {source: n for source, n in before.items() if source not in drop_uses} | add_uses
+        if asset is None and not after:
+            return None
+        mapped = classify(
+            self.release,
+            product,
+            _mapped(self.context, feeding),
+            self.protector,
+            tenant=self.order.tenant,
+            order_id=self.order.order_id,
+            line_key=key,
+            # Whether an undeclared value may stay was said where it came from.
+            undeclared="keep",
+        )
+        previous = dict(asset.attributes) if asset else {}
+        attributes = (previous if asset else _defaults(product)) | mapped
+        quantity = quantity_of(after, product.source.quantity)
+        return Line(
+            key=key,
+            product=product.code,
+            action=_action(product, asset, after, attributes, quantity, [line for line, _ in feeding]),
+            asset_id=asset.asset_id if asset else asset_id_of(self.order.order_id, key),
+            root_asset_id=asset.root_id if asset else first.root_asset_id,
+            root=first.root,
+            main=first.main if all(source.sources for source, _ in sources) else key,
+            name=product.source.name or product.code,
+            attributes=attributes,
+            previous=previous,
+            quantity=quantity,
+            previous_quantity=asset.quantity if asset else 0,
+            sources=tuple(dict.fromkeys(source.key for source, _ in sources)),
+            order_lines=tuple(sorted({each for source, _ in sources for each in source.order_lines})),
+            rules=tuple(dict.fromkeys(rule.name for _, rule in sources if rule is not None)),
+            is_asset=product.source.asset,
+            joins=group.joins,
+            instance=group.instance,
+            add_uses={source: n for source, n in add_uses.items() if before.get(source) != n},
+            drop_uses=tuple(source for source in drop_uses if source in before),
+            place=first.place,
+            requested_start_at=first.requested_start_at,
+        )
 
 
-def _groups_of(
-    order: Order, release: CompiledRelease, context: Mapping[str, Any], line: Line, projection: Projection
-) -> Iterable[tuple[str, _Group]]:
-    """The groups that one line feeds, and those of installed instances that it no longer feeds."""
-    product = release.products[line.product]
-    if not product.rules:
-        return
-    reading = line_context(context, line)
-    fed: set[str] = set()
-    for rule in product.rules:
-        if line.action != Action.DELETE and rule.when is not None and not rule.when.is_true(reading):
-            continue
-        target = release.products[rule.target]
-        fed.add(target.code)
-        instance = _instance(order, target, line)
-        yield f"{target.code}@{instance}", _Group(target, instance, [(line, rule)])
-    for asset in projection.using(line.asset_id):
-        lost = release.products.get(asset.product)
-        if lost is not None and lost.code not in fed and any(rule.target == lost.code for rule in product.rules):
-            instance = _instance(order, lost, line)
-            yield f"{lost.code}@{instance}", _Group(lost, instance, [(line, None)])
+_KEY_PREFIX = "key:"
 
 
-def _instance(order: Order, target: ProductDef, source: Line) -> str:
+def _instance(order: Order, target: ProductDef, source: Line) -> tuple[str, str]:
+    """(how line keys name the scope instance that a source belongs to, what its asset remembers of it)."""
     scope = target.source.scope
     if scope is Scope.ACCOUNT and order.account is not None:
-        return ACCOUNT_INSTANCE
+        return ACCOUNT_INSTANCE, ACCOUNT_INSTANCE
     if scope in (Scope.ACCOUNT, Scope.ORDER, Scope.GLOBAL):
-        return "order"
-    if scope is Scope.BUNDLE:
-        return source.root
+        return "order", ""
+    if scope is Scope.BUNDLE or (scope is Scope.MAIN_ITEM and source.main == source.root):
+        return source.root, BUNDLE_INSTANCE
     if scope is Scope.MAIN_ITEM:
-        return source.main
+        return source.main, ""
     if scope is Scope.KEY:
-        value = source.attributes.get(target.source.scope_key or "")
-        if value is not None and not is_sealed(value):
-            return f"key:{value}"
-    return source.key
+        text = key_text(source.attributes.get(target.source.scope_key or ""))
+        if text is not None:
+            return f"{_KEY_PREFIX}{text}", f"{_KEY_PREFIX}{text}"
+    return source.key, ""
 
 
-def _derive(
-    order: Order, context: Mapping[str, Any], key: str, group: _Group, projection: Projection
-) -> Line | None:
-    product = group.product
-    sources = sorted(group.sources, key=lambda each: each[0].key)
-    first = sources[0][0]
-    asset, joins = _installed(group, sources, projection)
-    wanted = [(line, rule) for line, rule in sources if rule is not None and line.action != Action.DELETE]
-    rule_of_quantity = product.source.quantity
-    add_uses = {line.asset_id: line.quantity for line, _ in wanted}
-    drop_uses = tuple(sorted({line.asset_id for line, _ in sources} - set(add_uses)))
-    before = asset.uses if asset else {}
-    after = {source: n for source, n in before.items() if source not in drop_uses} | add_uses
-    if asset is None and not after:
-        return None
-    previous = dict(asset.attributes) if asset else {}
-    attributes = previous | _mapped(context, wanted) if asset else _defaults(product) | _mapped(context, wanted)
-    quantity = quantity_of(after, rule_of_quantity)
-    line = Line(
-        key=key,
-        product=product.code,
-        action=_action(product, asset, after, attributes, quantity, sources),
-        asset_id=asset.asset_id if asset else asset_id_of(order.order_id, key),
-        root_asset_id=asset.root_id if asset else first.root_asset_id,
-        root=first.root,
-        main=first.main if first.sources else key,
-        name=product.source.name or product.code,
-        attributes=attributes,
-        previous=previous,
-        quantity=quantity,
-        previous_quantity=asset.quantity if asset else 0,
-        sources=tuple(dict.fromkeys(source.key for source, _ in sources)),
-        order_lines=tuple(sorted({each for source, _ in sources for each in source.order_lines})),
-        rules=tuple(dict.fromkeys(rule.name for _, rule in sources if rule is not None)),
-        is_asset=product.source.asset,
-        joins=joins,
-        instance=ACCOUNT_INSTANCE if group.instance == ACCOUNT_INSTANCE else "",
-        add_uses={source: n for source, n in add_uses.items() if before.get(source) != n},
-        drop_uses=tuple(source for source in drop_uses if source in before),
-        place=first.place,
-        requested_start_at=first.requested_start_at,
-    )
-    return line
-
-
-def _installed(
-    group: _Group, sources: list[tuple[Line, Rule | None]], projection: Projection
-) -> tuple[Asset | None, str | None]:
-    """(the projected instance that the group means, the open order that has yet to deliver a change of it)."""
-    if group.instance == ACCOUNT_INSTANCE:
-        return projection.shared(group.product.code)
-    for line, _ in sources:
-        for asset in projection.using(line.asset_id):
-            if asset.product == group.product.code:
-                return asset, projection.pending_on(asset.asset_id)
-    return None, None
+def _is_of(asset: Asset, group: _Group) -> bool:
+    """Whether an instance that a source uses can be that of the group: the key may have changed, or the scope."""
+    if group.product.source.scope is Scope.KEY:
+        return asset.instance == group.instance
+    return asset.instance != ACCOUNT_INSTANCE
 
 
 def _action(
@@ -453,7 +602,7 @@ def _action(
     uses: Mapping[str, int],
     attributes: Mapping[str, Any],
     quantity: int,
-    sources: list[tuple[Line, Rule | None]],
+    feeding: list[Line],
 ) -> str:
     if asset is None:
         return Action.ADD.value
@@ -462,13 +611,20 @@ def _action(
     differs = quantity != asset.quantity or any(
         product.is_significant(name)
         and product.is_assetizable(name)
+        and not is_sealed(value)
         and not same_value(value, asset.attributes.get(name))
         for name, value in attributes.items()
     )
     if differs:
         return Action.MODIFY.value
-    taken_over = sorted({line.action for line, _ in sources} & _KEEPING_ACTIONS)
-    return taken_over[0] if taken_over else Action.NO_CHANGE.value
+    action_of = {line.asset_id: line.action for line in feeding}
+    for action in (Action.SUSPEND, Action.MOVE):
+        # A shared instance is suspended or moved only with everything that uses it.
+        if all(action_of.get(source) == action for source in uses):
+            return action.value
+    if asset.status == SUSPENDED and Action.RESUME in action_of.values():
+        return Action.RESUME.value
+    return Action.NO_CHANGE.value
 
 
 def _mapped(context: Mapping[str, Any], sources: list[tuple[Line, Rule]]) -> dict[str, Any]:
@@ -488,27 +644,27 @@ def _mapped(context: Mapping[str, Any], sources: list[tuple[Line, Rule]]) -> dic
 def _map_value(mapping: CompiledMapping, line: Line, context: Mapping[str, Any]) -> Any:
     if mapping.kind == "static":
         return mapping.value
-    if mapping.kind == "copy":
-        return line.attributes.get(mapping.source or "", ABSENT)
-    if mapping.kind == "list":
-        return mapping.table.get(str(line.attributes.get(mapping.source or "")), ABSENT)
-    assert mapping.expression is not None
-    return mapping.expression.evaluate(line_context(context, line))
+    if mapping.kind == "expression":
+        assert mapping.expression is not None
+        return mapping.expression.evaluate(line_context(context, line))
+    value = line.attributes.get(mapping.source or "", ABSENT)
+    if mapping.kind == "copy" or value is ABSENT:
+        return value
+    # Keys of a table are texts: `true`, `30`, `30Mbps`.
+    return mapping.table.get(value if isinstance(value, str) else json.dumps(value, default=str), ABSENT)
 
 
-def delta_of(line: Line, release: CompiledRelease) -> AssetDelta | None:
-    """What delivering the line does to its asset, or None for nothing. Values that may not stay are left out."""
+def delta_of(line: Line, release: CompiledRelease, *, as_new: bool = False) -> AssetDelta | None:
+    """What delivering the line does to its asset, or None for nothing. Values that may not stay are left out.
+
+    Args:
+        line: the fulfilment line.
+        release: of its plan.
+        as_new: the whole instance, whatever the line's action: whoever was to create it did not.
+    """
     if not line.is_asset:
         return None
     product = release.products[line.product]
-    kept = {
-        name: value
-        for name, value in line.attributes.items()
-        if product.is_assetizable(name)
-        and not is_sealed(value)
-        and (line.action == Action.ADD or not same_value(value, line.previous.get(name)))
-    }
-    is_gone = line.action == Action.DELETE
     common: dict[str, Any] = {
         "asset_id": line.asset_id,
         "product": line.product,
@@ -518,14 +674,23 @@ def delta_of(line: Line, release: CompiledRelease) -> AssetDelta | None:
         "drop_uses": line.drop_uses,
         "instance": line.instance,
     }
-    if is_gone:
+    if line.action == Action.DELETE:
         return AssetDelta(op="remove", **common)
-    changes = kept or line.add_uses or line.drop_uses or line.quantity != line.previous_quantity
-    status = {Action.SUSPEND.value: "suspended", Action.RESUME.value: "active"}.get(line.action)
-    if line.action != Action.ADD and not changes and status is None:
+    if line.action == Action.NO_CHANGE and not line.sources:
+        return None
+    is_new = as_new or line.action == Action.ADD
+    kept = {
+        name: value
+        for name, value in line.attributes.items()
+        if may_stay(product, name, value) and (is_new or not same_value(value, line.previous.get(name)))
+    }
+    status = {Action.SUSPEND.value: SUSPENDED, Action.RESUME.value: ACTIVE}.get(line.action)
+    is_asked = line.action != Action.NO_CHANGE and bool(line.place or line.relations)
+    changes = kept or line.add_uses or line.drop_uses or line.quantity != line.previous_quantity or is_asked
+    if not is_new and not changes and status is None:
         return None
     return AssetDelta(
-        op="create" if line.action == Action.ADD else "change",
+        op="create" if is_new else "change",
         name=line.name,
         offering=line.offering,
         set=kept,
@@ -535,3 +700,17 @@ def delta_of(line: Line, release: CompiledRelease) -> AssetDelta | None:
         status=status,
         **common,
     )
+
+
+def later_change_of(line: Line, release: CompiledRelease, values: Mapping[str, Any]) -> AssetDelta | None:
+    """What values that came after the line was delivered do to its asset, or None for nothing."""
+    product = release.products[line.product]
+    kept = {name: value for name, value in values.items() if may_stay(product, name, value)}
+    if not line.is_asset or line.action == Action.DELETE or not kept:
+        return None
+    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept)
+
+
+def may_stay(product: ProductDef, name: str, value: Any) -> bool:
+    """Whether an attribute's value may be kept with the asset."""
+    return product.is_assetizable(name) and not is_sealed(value)

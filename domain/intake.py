@@ -7,16 +7,16 @@ delivered is stored as `rejected`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from domain import facts as f
 from domain.compose import AWAIT_REF, compose
 from domain.decide import Turn, start
-from domain.decompose import decompose, delta_of, order_context, product_of, resolve_lines
+from domain.decompose import Resolved, decompose, delta_of, named_product, order_context, resolve_lines
 from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
-from domain.inventory import Account, OpenOrder
+from domain.inventory import Account, OpenOrder, Projection
 from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease
@@ -40,8 +40,8 @@ def accept(
         InventoryConflict: an action contradicts the projected inventory.
         OpenOrderConflict: another order holds a root asset and the release says refuse.
     """
-    has_secrets = _classify_lines(order, release, protector)
     projection = account.projected()
+    has_secrets = _classify_lines(order, release, projection, protector)
     resolved = resolve_lines(order, release, projection)
     plan = Plan(order=order, release=release, created_at=now, body_hash=body_hash)
     turn = Turn(plan=plan, now=now, protector=protector, actor=f"channel:{order.channel}", cause=order.client_key)
@@ -60,11 +60,10 @@ def accept(
                 openOrders=behind,
             )
         turn.add(f.ORDER_ACCEPTED, None, accepted)
-        turn.add(f.ORDER_WAITING, None, {"behind": behind, "roots": sorted(resolved.roots)})
-        account.open_orders[order.order_id] = OpenOrder(order.order_id, resolved.roots, is_waiting=True)
+        _wait(turn, account, behind, resolved.roots)
         return turn
     try:
-        composed = _compose(plan, account)
+        composed = _compose(turn, account, resolved, projection)
     except (ExpressionFailed, NothingToFulfil) as error:
         turn.add(f.ORDER_REJECTED, None, accepted | {"reasons": [error.as_dict()]})
         return turn
@@ -74,15 +73,22 @@ def accept(
 
 
 def readmit(turn: Turn, account: Account) -> bool:
-    """Take up a waiting order if nobody is before it any more; False when it has to wait on.
+    """Take up a waiting order if nobody is before it any more; False when it has to wait on, as before.
 
-    One that cannot be fulfilled any more (what it changes is gone) ends as cancelled, with the reason.
+    One that cannot be fulfilled any more (what it changes is gone) ends as cancelled, with the reason. One that means
+    other products by now (the one it meant by specification is gone, another one fits) may have to wait for others.
     """
     plan = turn.plan
     if account.holders(plan.roots, before=plan.order_id):
         return False
     try:
-        composed = _compose(plan, account)
+        projection = account.projected()
+        resolved = resolve_lines(plan.order, plan.release, projection)
+        behind = account.holders(resolved.roots, before=plan.order_id)
+        if behind:
+            _wait(turn, account, behind, resolved.roots)
+            return True
+        composed = _compose(turn, account, resolved, projection)
     except OrderplanError as error:
         turn.add(f.ORDER_ENDED, None, {"state": OrderState.CANCELLED.value, "reasons": [error.as_dict()]})
         return True
@@ -94,27 +100,45 @@ def open_order_of(plan: Plan) -> OpenOrder:
     """How the account sees an open order, from its plan."""
     if plan.template is None:
         return OpenOrder(plan.order_id, plan.roots, is_waiting=True)
-    deltas = {}
-    delivered = set()
+    opened = OpenOrder(plan.order_id, plan.roots, sequence=plan.sequence)
     for line in plan.lines:
         delta = delta_of(line, plan.release)
         if delta is not None:
-            deltas[line.asset_id] = delta
+            opened.deltas[line.asset_id] = delta
         if line.key in plan.delivered:
-            delivered.add(line.asset_id)
-    return OpenOrder(plan.order_id, plan.roots, deltas, delivered)
+            opened.delivered.add(line.asset_id)
+    return opened
 
 
-def _classify_lines(order: Order, release: CompiledRelease, protector: Protector) -> bool:
+def open_orders_of(plans: Iterable[Plan]) -> dict[str, OpenOrder]:
+    """The open orders of an account, from their plans in the order of admission; in the order that an account keeps."""
+    opened = [open_order_of(plan) for plan in plans]
+    at_work = sorted((each for each in opened if not each.is_waiting), key=lambda each: each.sequence)
+    return {each.order_id: each for each in [*at_work, *(each for each in opened if each.is_waiting)]}
+
+
+def refresh_open_order(turn: Turn, account: Account) -> None:
+    """Let the account know what the answers of a turn have changed in lines that are not delivered yet."""
+    plan = turn.plan
+    opened = account.open_orders.get(plan.order_id)
+    if opened is None:
+        return
+    for key in turn.lines_changed:
+        line = plan.lines[plan.line_at[key]]
+        delta = delta_of(line, plan.release)
+        if delta is not None:
+            opened.deltas[line.asset_id] = delta
+
+
+def _classify_lines(order: Order, release: CompiledRelease, projection: Projection, protector: Protector) -> bool:
     """Replace values that may not stay, line by line; True when any was sealed."""
     has_secrets = False
     for line in order.lines:
-        product = product_of(release, line)
         if not line.attributes:
             continue
         line.attributes = classify(
             release,
-            product,
+            named_product(release, line, projection),
             line.attributes,
             protector,
             tenant=order.tenant,
@@ -125,13 +149,24 @@ def _classify_lines(order: Order, release: CompiledRelease, protector: Protector
     return has_secrets
 
 
-def _compose(plan: Plan, account: Account) -> Mapping[str, Any]:
+def _wait(turn: Turn, account: Account, behind: list[str], roots: frozenset[str]) -> None:
+    order_id = turn.plan.order_id
+    turn.add(f.ORDER_WAITING, None, {"behind": behind, "roots": sorted(roots)})
+    known = account.open_orders.get(order_id)
+    if known is None:
+        account.open(OpenOrder(order_id, roots, is_waiting=True))
+    else:
+        # It keeps its place among those that wait.
+        known.roots = roots
+
+
+def _compose(turn: Turn, account: Account, resolved: Resolved, projection: Projection) -> dict[str, Any]:
     """Decompose and compose against what the account will have; binds the template to the plan and gives the fact."""
+    plan = turn.plan
     order, release = plan.order, plan.release
-    projection = account.projected(before=order.order_id)
-    resolved = resolve_lines(order, release, projection)
-    lines = decompose(order, release, resolved, projection)
-    template = compose(release, lines, order_context(order))
+    context = order_context(order)
+    lines = decompose(order, release, resolved, projection, turn.protector)
+    template = compose(release, lines, context)
     if all(node.ref == AWAIT_REF for node in template.nodes) and release.source.empty_plan == "reject":
         idle = ", ".join(f"{line.name} ({line.action})" for line in lines[:5])
         raise NothingToFulfil(
@@ -139,15 +174,21 @@ def _compose(plan: Plan, account: Account) -> Mapping[str, Any]:
             mend="order something that has a scenario, or publish the release with emptyPlan: complete",
         )
     plan.template = template
-    return {
+    composed: dict[str, Any] = {
         "release": release.release_id,
         "template": template.template_id,
         "lines": [line.to_dict() for line in lines],
     }
+    if any(is_sealed(value) for line in lines for value in line.attributes.values()):
+        composed["secrets"] = True
+    sequence = account.next_sequence()
+    if sequence:
+        composed["sequence"] = sequence
+    return composed
 
 
-def _begin(turn: Turn, account: Account, composed: Mapping[str, Any]) -> None:
-    turn.add(f.PLAN_COMPOSED, None, dict(composed))
+def _begin(turn: Turn, account: Account, composed: dict[str, Any]) -> None:
+    turn.add(f.PLAN_COMPOSED, None, composed)
     # Known as open before its first items run, so that what they deliver is booked on it.
-    account.open_orders[turn.plan.order_id] = open_order_of(turn.plan)
+    account.open(open_order_of(turn.plan))
     start(turn)

@@ -1,19 +1,21 @@
 """What an account has, what it will have, and who has to wait for whom.
 
-An account's *projected* state is its installed assets overlaid with the changes of its open orders, in the order they
-were admitted. Orders are always compared with that, so that two orders of one account never decide on a stale
-inventory: a root asset has at most one open order; instances shared over the account do not lock, a later line joins
-the earlier one.
+An account's *projected* state is its installed assets overlaid with the changes of its open orders, in the order in
+which they were compared with it. Orders are always compared with that, so that two orders of one account never decide
+on a stale inventory: a root asset has at most one open order at work; instances shared over the account do not lock, a
+later line joins the earlier one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 ACCOUNT_INSTANCE = "account"
 BUNDLE_INSTANCE = "bundle"
+ACTIVE = "active"
+SUSPENDED = "suspended"
 
 
 @dataclass(slots=True)
@@ -36,7 +38,7 @@ class Asset:
     instance: str = ""
     relations: list[list[str]] = field(default_factory=list)
     place: dict[str, Any] = field(default_factory=dict)
-    status: str = "active"
+    status: str = ACTIVE
     order_id: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -190,7 +192,8 @@ class OpenOrder:
     """An order of the account that has not ended.
 
     `roots` are the root assets it holds. `deltas` are what it will do, by asset id, and `delivered` those already done.
-    A waiting order has roots but no deltas yet.
+    A waiting order has roots but no deltas yet. `sequence` is its place among those that were compared with the
+    account.
     """
 
     order_id: str
@@ -198,29 +201,49 @@ class OpenOrder:
     deltas: dict[str, AssetDelta] = field(default_factory=dict)
     delivered: set[str] = field(default_factory=set)
     is_waiting: bool = False
+    sequence: int = 0
 
 
 @dataclass(slots=True)
 class Account:
-    """One account (or one order without an account): its assets and its open orders in the order of admission."""
+    """One account (or one order without an account): its assets and its open orders.
+
+    The open orders stand in the order of their comparison with the account; those that wait keep among themselves the
+    order in which they were admitted.
+    """
 
     account_id: str | None
     assets: dict[str, Asset] = field(default_factory=dict)
     open_orders: dict[str, OpenOrder] = field(default_factory=dict)
 
+    def open(self, opened: OpenOrder) -> None:
+        """Take an order in behind all others: one that waits, or one just compared with the projected state."""
+        self.open_orders.pop(opened.order_id, None)
+        self.open_orders[opened.order_id] = opened
+
+    def next_sequence(self) -> int:
+        """The place of the next order that is compared with the account; 0 when nobody is at work."""
+        return max((each.sequence + 1 for each in self.open_orders.values() if not each.is_waiting), default=0)
+
     def holders(self, roots: frozenset[str], before: str | None = None) -> list[str]:
-        """Open orders that hold one of the root assets, in order of admission, those admitted before `before` only."""
+        """Open orders that hold one of the root assets and have to end first.
+
+        Args:
+            roots: root assets.
+            before: an order that waits; orders that have waited less long than it do not count.
+        """
         found = []
+        is_before = True
         for order_id, each in self.open_orders.items():
             if order_id == before:
-                break
-            if each.roots & roots:
+                is_before = False
+            elif (is_before or not each.is_waiting) and each.roots & roots:
                 found.append(order_id)
         return found
 
-    def projected(self, before: str | None = None) -> Projection:
-        """The state once the orders admitted before `before` (all, if None) have delivered."""
-        return Projection(self, before)
+    def projected(self) -> Projection:
+        """The state once all orders that are at work have delivered."""
+        return Projection(self)
 
     def deliver(self, order_id: str, delta: AssetDelta) -> tuple[Asset | None, Asset | None]:
         """Carry out a delta; returns the asset (before, after)."""
@@ -239,9 +262,9 @@ class Account:
 class Projection:
     """A read-only view of an account's projected state; built for one decision and thrown away."""
 
-    def __init__(self, account: Account, before: str | None) -> None:
+    def __init__(self, account: Account) -> None:
         self.assets: dict[str, Asset] = dict(account.assets)
-        self._users: dict[str, list[Asset]] | None = None
+        self._index: _Index | None = None
         self._pending: dict[str, str] = {}
         """Asset id -> the last open order that has yet to deliver a change of it."""
         self._shared: dict[str, str] = {}
@@ -250,8 +273,6 @@ class Projection:
             if asset.instance == ACCOUNT_INSTANCE:
                 self._shared[asset.product] = asset.asset_id
         for order_id, opened in account.open_orders.items():
-            if order_id == before:
-                break
             for asset_id, delta in opened.deltas.items():
                 if asset_id in opened.delivered:
                     continue
@@ -264,26 +285,23 @@ class Projection:
                     self.assets[asset_id] = after
                 self._pending[asset_id] = order_id
 
-    def of_product(self, product: str) -> Iterator[Asset]:
-        """Assets of a product, oldest first."""
-        return (asset for asset in self.assets.values() if asset.product == product)
+    def of_product(self, product: str) -> Sequence[Asset]:
+        """Assets of a product, by id."""
+        return self._indexed().products.get(product, ())
 
     def using(self, source_asset_id: str) -> Sequence[Asset]:
         """Technical instances that exist because of a source asset, by id."""
-        if self._users is None:
-            # Once for a decision: looked for line by line, a large order in a large account would hold its host up.
-            self._users = {}
-            for _, asset in sorted(self.assets.items()):
-                for source in asset.uses:
-                    self._users.setdefault(source, []).append(asset)
-        return self._users.get(source_asset_id, ())
+        return self._indexed().users.get(source_asset_id, ())
 
     def of_bundle(self, product: str, root_id: str) -> Asset | None:
         """The instance of a product that a bundle shares, found by the bundle's root asset."""
-        for asset in self.of_product(product):
-            if asset.instance == BUNDLE_INSTANCE and asset.root_id == root_id:
-                return asset
-        return None
+        return self._indexed().bundles.get((product, root_id))
+
+    def _indexed(self) -> _Index:
+        # Once for a decision: looked for line by line, a large order of a large account would hold its host up.
+        if self._index is None:
+            self._index = _Index(self.assets)
+        return self._index
 
     def shared(self, product: str) -> tuple[Asset | None, str | None]:
         """(account-wide instance of a product, the open order that has yet to deliver it)."""
@@ -295,3 +313,18 @@ class Projection:
     def pending_on(self, asset_id: str) -> str | None:
         """The open order that has yet to deliver a change of the asset, if any."""
         return self._pending.get(asset_id)
+
+
+class _Index:
+    """Assets by what they are looked for."""
+
+    def __init__(self, assets: Mapping[str, Asset]) -> None:
+        self.products: dict[str, list[Asset]] = {}
+        self.users: dict[str, list[Asset]] = {}
+        self.bundles: dict[tuple[str, str], Asset] = {}
+        for _, asset in sorted(assets.items()):
+            self.products.setdefault(asset.product, []).append(asset)
+            for source in asset.uses:
+                self.users.setdefault(source, []).append(asset)
+            if asset.instance == BUNDLE_INSTANCE:
+                self.bundles.setdefault((asset.product, asset.root_id), asset)

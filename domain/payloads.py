@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from domain.catalogue import Action
@@ -11,7 +13,7 @@ from domain.plan import ItemRun, Plan
 from domain.sealing import is_sealed, same_value
 
 
-def payload_of(plan: Plan, item: ItemRun) -> dict[str, Any]:
+def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
     """The document for one item.
 
     The standard payload names order, account, item and operation, and under `lines` each line with its action, the
@@ -19,11 +21,17 @@ def payload_of(plan: Plan, item: ItemRun) -> dict[str, Any]:
     left out: only a request that names the attribute gets them. A request of the definition's own gives exactly its
     fields.
 
+    Args:
+        plan: the item's plan.
+        item: a callout.
+        sent: the attributes of its lines to go by, where the attempt was sent before; empty: those of now.
     Raises:
         ExpressionFailed: an expression of the request compared what cannot be compared.
     """
     assert item.definition is not None
     lines = plan.lines_of(item)
+    if sent:
+        lines = [replace(line, attributes=attributes) for line, attributes in zip(lines, sent, strict=True)]
     if item.definition.request is not None:
         context = line_context(order_context(plan.order), lines[0])
         found = {name: each.evaluate(context) for name, each in item.definition.request.items()}

@@ -18,10 +18,12 @@ from domain import facts as f
 from domain.catalogue import ItemType
 from domain.compose import Template
 from domain.decompose import Line
+from domain.errors import IllegalTransition
 from domain.facts import Fact
 from domain.orders import Order
 from domain.release import CompiledRelease, ItemDef
 from domain.states import (
+    ORDER_TRANSITIONS,
     ItemEvent,
     ItemState,
     OrderState,
@@ -43,7 +45,9 @@ class ItemRun:
 
     `waits` counts dependencies not yet satisfied, `branch_waits` those among all that were skipped with their branch.
     `attempt` numbers what was sent outside (it is part of the effect key), `tries` counts against the retry policy.
-    `timer_at` is the retry time when Failed, the start when Scheduled, the deadline when Running.
+    `timer_at` is the retry time when Failed, the start when Scheduled, the deadline when Running. `sent` are the
+    attributes of its lines when the attempt was first sent: sent again, it says the same under the same key, whatever
+    other answers have changed meanwhile.
     """
 
     key: str
@@ -66,6 +70,7 @@ class ItemRun:
     ready_at: datetime | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    sent: tuple[dict[str, Any], ...] = ()
 
     @property
     def is_callout(self) -> bool:
@@ -95,6 +100,17 @@ class Plan:
     by_key: dict[str, ItemRun] = field(default_factory=dict)
     open_items: int = 0
     open_in_root: dict[str, int] = field(default_factory=dict)
+    """Root order line -> items that its bundle still waits for. A merged line stands in several bundles."""
+    lines_in_root: dict[str, list[int]] = field(default_factory=dict)
+    roots_of_line: list[tuple[str, ...]] = field(default_factory=list)
+    covered: frozenset[int] = frozenset()
+    """Lines that become assets through an assetize item."""
+    awaits: tuple[int, ...] = ()
+    """Items that stand for the delivery of a shared instance by another order."""
+    orphaned: set[str] = field(default_factory=set)
+    """Joined lines whose instance the other order has not delivered."""
+    sequence: int = 0
+    """Place among the open orders of its account (`domain/inventory.py`)."""
     calling: int = 0
     """Items Running at a system that has not taken them for a later callback: what recovery sends again."""
     moving: int = 0
@@ -172,6 +188,12 @@ def plan_from_facts(
     return plan
 
 
+def _to_order_state(plan: Plan, state: OrderState) -> None:
+    if state is not plan.order_state and state not in ORDER_TRANSITIONS[plan.order_state]:
+        raise IllegalTransition(plan.order_state, state)
+    plan.order_state = state
+
+
 def _order_accepted(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.order_state = OrderState.ACKNOWLEDGED
     plan.body_hash = bytes.fromhex(payload["bodyHash"]) if "bodyHash" in payload else None
@@ -186,7 +208,7 @@ def _order_rejected(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 
 def _order_waiting(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
-    plan.order_state = OrderState.PENDING
+    _to_order_state(plan, OrderState.PENDING)
     plan.behind = list(payload["behind"])
     plan.roots = frozenset(payload["roots"])
 
@@ -195,11 +217,14 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     template = plan.template
     assert template is not None, "the template is bound before the fact is applied"
     plan.state = next_plan_state(PlanState.NOT_STARTED, PlanEvent.STARTED)
-    plan.order_state = OrderState.IN_PROGRESS
+    _to_order_state(plan, OrderState.IN_PROGRESS)
     plan.behind = []
+    plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
+    plan.sequence = payload.get("sequence", 0)
     plan.lines = [Line.from_dict(stored) for stored in payload["lines"]]
     plan.line_at = {line.key: index for index, line in enumerate(plan.lines)}
-    plan.roots = frozenset(line.root_asset_id for line in plan.lines if line.is_asset)
+    # Technical instances do not lock: one that is shared may belong to the bundle of another order.
+    plan.roots = frozenset(line.root_asset_id for line in plan.lines if line.is_asset and not line.sources)
     plan.items = [
         ItemRun(
             key=template.key_of(index, plan.lines),
@@ -211,7 +236,14 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     ]
     plan.by_key = {item.key: item for item in plan.items}
     plan.open_items = len(plan.items)
-    plan.open_in_root = {line.root: 0 for line in plan.lines}
+    plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
+    plan.awaits = tuple(item.node for item in plan.items if item.definition is None)
+    for index, line in enumerate(plan.lines):
+        roots = dict.fromkeys(plan.lines[plan.line_at[each]].root for each in line.order_lines)
+        plan.roots_of_line.append(tuple(roots))
+        for root in roots:
+            plan.lines_in_root.setdefault(root, []).append(index)
+    plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
     for item in plan.items:
         for root in roots_of(plan, item):
             plan.open_in_root[root] += 1
@@ -220,7 +252,7 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 def roots_of(plan: Plan, item: ItemRun) -> set[str]:
     """The root order lines whose bundles an item works for."""
     assert plan.template is not None
-    return {plan.lines[index].root for index in plan.template.nodes[item.node].lines}
+    return {root for index in plan.template.nodes[item.node].lines for root in plan.roots_of_line[index]}
 
 
 def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
@@ -268,7 +300,9 @@ def _instant(text: str | None) -> datetime | None:
 
 def _item_started(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
-    item.attempt = payload.get("attempt", 1)
+    if item.attempt != payload["attempt"]:
+        item.sent = tuple(line.attributes for line in plan.lines_of(item))
+    item.attempt = payload["attempt"]
     item.tries += 1
     item.is_accepted = False
     item.is_unheard = False
@@ -296,7 +330,7 @@ def _ready(item: ItemRun, at: datetime) -> None:
 
 def _item_opened(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
-    item.attempt = payload.get("attempt", 1)
+    item.attempt = payload["attempt"]
     _ready(item, fact.at)
     if item.state in ARRIVAL:
         _move(plan, item, ARRIVAL[item.state])
@@ -362,9 +396,13 @@ def _item_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 def _item_fatally_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
-    path = (ARRIVAL[item.state], ItemEvent.STARTED) if item.state in (ItemState.PENDING, ItemState.SCHEDULED) else ()
-    if item.state is ItemState.READY:
-        path = (ItemEvent.STARTED,)  # type: ignore[assignment]  # a path of another length
+    path: tuple[ItemEvent, ...] = ()
+    if item.state in (ItemState.PENDING, ItemState.SCHEDULED):
+        path = (ARRIVAL[item.state], ItemEvent.STARTED)
+    elif item.state is ItemState.READY:
+        path = (ItemEvent.STARTED,)
+    if item.definition is None:
+        plan.orphaned.update(line.key for line in plan.lines_of(item))
     _ready(item, fact.at)
     _move(plan, item, *path, ItemEvent.FATALLY_FAILED)
     item.error, item.error_code = payload.get("error", ""), payload.get("errorCode", "")
@@ -404,7 +442,7 @@ def _assets_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 
 def _order_moved(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
-    plan.order_state = OrderState(payload["state"])
+    _to_order_state(plan, OrderState(payload["state"]))
 
 
 def _order_quarantined(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
@@ -412,7 +450,7 @@ def _order_quarantined(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> No
 
 
 def _order_ended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
-    plan.order_state = OrderState(payload["state"])
+    _to_order_state(plan, OrderState(payload["state"]))
     plan.ended_at = fact.at
     plan.reasons = [*plan.reasons, *payload.get("reasons", ())]
     if plan.state is not None:

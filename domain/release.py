@@ -18,7 +18,8 @@ from domain.expressions import Expression, compile_condition, compile_value
 LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place"})
 """What conditions and mappings may read: see docs/EXPRESSIONS.md."""
 ANSWER_VARIABLES = LINE_VARIABLES | {"answer"}
-STOCK_AUTO_TASKS = frozenset({"assetize", "noop"})
+ASSETIZE = "assetize"
+STOCK_AUTO_TASKS = frozenset({ASSETIZE, "noop"})
 Node = TypeVar("Node")
 DEFAULT_DELAYS_S = (30.0,)
 DEFAULT_ATTEMPTS_MAX = 3
@@ -230,7 +231,7 @@ def _look_for_oddities(release: Release, products: Mapping[str, ProductDef], pro
     for plan in release.plans:
         if plan.code not in used:
             problems.findings.append(f"plan {plan.code}: no scenario composes it")
-    makes_assets = any(item.task == "assetize" for plan in release.plans for item in plan.items)
+    makes_assets = any(item.task == ASSETIZE for plan in release.plans for item in plan.items)
     for product in release.products:
         if product.asset and product.assetize == "explicit" and not makes_assets:
             problems.findings.append(

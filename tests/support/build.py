@@ -1,12 +1,13 @@
 """Small releases and orders, written in one breath.
 
-A release is given by its parts as keyword lists (products as codes or dictionaries of their file form); what a test does not
-mention is left out or has the plainest value.
+A release is given by its parts as keyword lists (products as codes or dictionaries of their file form); what a test
+does not mention is left out or has the plainest value.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from domain.catalogue import Release
@@ -94,4 +95,4 @@ def order_of(*lines: OrderLine, account: str | None = "acc-1", **members: Any) -
 
 def chain_of(codes: Sequence[str], **members: Any) -> list[dict[str, Any]]:
     """Rules from each product to the next."""
-    return [rule(source, target, **members) for source, target in zip(codes, codes[1:], strict=False)]
+    return [rule(source, target, **members) for source, target in pairwise(codes)]

@@ -1,20 +1,37 @@
-"""The domain without actors or a database: orders of one account driven by hand."""
+"""The domain without actors or a database: orders driven by hand, told what a host would tell them.
+
+What a host does after each turn (actors/tick.py) is done here too: assets are booked on the account, other open orders
+of the account hear of it, and those that waited are taken up when one ends.
+"""
 
 from __future__ import annotations
 
 import json
+import zlib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from domain.compose import Template
 from domain.decide import Call, Turn, decide
+from domain.facts import Fact
 from domain.ids import order_id_of
-from domain.intake import accept
+from domain.intake import accept, open_orders_of, readmit, refresh_open_order
 from domain.inventory import Account
-from domain.messages import PlanMessage, Report
+from domain.messages import (
+    ClaimTask,
+    CompleteTask,
+    Delivered,
+    OperateItem,
+    PlanMessage,
+    ReleaseTask,
+    Report,
+    TimerFired,
+)
 from domain.orders import Order
-from domain.plan import Plan
+from domain.plan import ItemRun, Plan, plan_from_facts
 from domain.release import CompiledRelease
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -22,17 +39,18 @@ START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
 @dataclass
 class OpenProtector:
-    """Keeps sealed values in the clear, for tests to look at."""
+    """Keeps sealed values in the clear, for tests to look at; a ciphertext is never the same twice."""
 
     sealed: dict[tuple[str, str], Any] = field(default_factory=dict)
+    encrypted: int = 0
 
     def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
         self.sealed[order_id, name] = value
         return {"$sealed": name}
 
     def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
-        text = json.dumps(value)
-        return {"$encrypted": f"{tenant}:{len(text)}", "mac": str(hash(text))}
+        self.encrypted += 1
+        return {"$encrypted": f"{tenant}:{self.encrypted}", "mac": f"{zlib.crc32(json.dumps(value).encode()):08x}"}
 
 
 class Engine:
@@ -43,49 +61,163 @@ class Engine:
         self.account = Account(account)
         self.protector = OpenProtector()
         self.plans: dict[str, Plan] = {}
+        self.facts: dict[str, list[Fact]] = {}
+        self.templates: dict[str, Template] = {}
         self.now = START
         self.calls: dict[str, list[Call]] = {}
-        self._orders = 0
+        self.tasks: dict[str, dict[str, ItemRun]] = {}
+        """Manual tasks that are open, by order and item."""
+        self._own_accounts: dict[str, Account] = {}
+        self._news: deque[tuple[str, PlanMessage | None]] = deque()
 
-    def accept(self, order: Order) -> Plan:
+    # What a host is asked to do.
+
+    def accept(self, order: Order, *, body_hash: bytes | None = None) -> Plan:
         """Accept an order; its id is made here."""
-        self._orders += 1
-        order.order_id = order_id_of(1, 1_700_000_000_000, self._orders)
-        turn = accept(order, self.release, self.account, now=self.now, protector=self.protector)
+        order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + 1)
+        account = self.account if order.account is not None else Account(None)
+        turn = accept(order, self.release, account, now=self.now, protector=self.protector, body_hash=body_hash)
+        self._own_accounts[order.order_id] = account
         self.plans[order.order_id] = turn.plan
-        self._after(turn)
+        self._collect(turn)
+        self._drain()
         return turn.plan
 
-    def tell(self, plan: Plan, message: PlanMessage, actor: str = "system") -> Turn:
-        """One message to one plan."""
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor)
-        decide(turn, message)
-        self._after(turn)
+    def tell(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
+        """One message to one plan, and what it makes plans tell one another."""
+        turn = self._turn(plan, message, actor, cause)
+        self._drain()
         return turn
 
-    def _after(self, turn: Turn) -> None:
-        self.calls.setdefault(turn.plan.order_id, []).extend(turn.calls)
+    def _turn(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause)
+        decide(turn, message)
+        self._collect(turn)
+        return turn
+
+    def _drain(self) -> None:
+        while self._news:
+            order_id, message = self._news.popleft()
+            plan = self.plans[order_id]
+            if plan.ended_at is not None:
+                continue
+            if message is not None:
+                self._turn(plan, message)
+                continue
+            turn = Turn(plan=plan, now=self.now, protector=self.protector)
+            if readmit(turn, self._own_accounts[order_id]):
+                self._collect(turn)
+
+    def _collect(self, turn: Turn) -> None:
+        plan = turn.plan
+        account = self._own_accounts[plan.order_id]
+        self.facts.setdefault(plan.order_id, []).extend(turn.facts)
+        if plan.template is not None:
+            self.templates[plan.template.template_id] = plan.template
+        self.calls.setdefault(plan.order_id, []).extend(turn.calls)
+        tasks = self.tasks.setdefault(plan.order_id, {})
+        tasks.update({item.key: item for item in turn.tasks_opened})
+        for item in turn.tasks_closed:
+            tasks.pop(item.key, None)
+        refresh_open_order(turn, account)
         for delta in turn.deltas:
-            self.account.deliver(turn.plan.order_id, delta)
-        if turn.plan.ended_at is not None:
-            self.account.open_orders.pop(turn.plan.order_id, None)
+            account.deliver(plan.order_id, delta)
+        if turn.deltas:
+            self._tell_others(plan, account, Delivered(plan.order_id, frozenset(each.asset_id for each in turn.deltas)))
+        if plan.ended_at is not None and account.open_orders.pop(plan.order_id, None) is not None:
+            self._tell_others(plan, account, Delivered(plan.order_id, None))
+            self._news.extend((order_id, None) for order_id, each in account.open_orders.items() if each.is_waiting)
+
+    def _tell_others(self, plan: Plan, account: Account, message: Delivered) -> None:
+        for order_id, other in account.open_orders.items():
+            if order_id != plan.order_id and not other.is_waiting:
+                self._news.append((order_id, message))
+
+    # What the world outside does.
 
     def answer(self, plan: Plan, call: Call, answer: Mapping[str, Any] | None = None) -> Turn:
         """A system completes a call."""
+        self._take(plan, call)
         return self.tell(plan, Report(call.item, call.attempt, "completed", answer=answer or {}))
 
+    def fail(self, plan: Plan, call: Call, *, unheard: bool = False, fatal: bool = False) -> Turn:
+        """A system fails a call."""
+        self._take(plan, call)
+        kind: Any = "failed" if fatal else "retryable"
+        return self.tell(
+            plan, Report(call.item, call.attempt, kind, error="it broke", error_code="E1", unheard=unheard)
+        )
+
+    def _take(self, plan: Plan, call: Call) -> None:
+        self.calls[plan.order_id] = [each for each in self.calls[plan.order_id] if each is not call]
+
+    def call(self, plan: Plan, name: str) -> Call:
+        """The open call of an item: by its key, or the start of it (`deliver/call`)."""
+        found = [each for each in self.calls[plan.order_id] if each.item == name or each.item.split("@")[0] == name]
+        assert len(found) == 1, (
+            f"{len(found)} open calls of {name}: {[each.item for each in self.calls[plan.order_id]]}"
+        )
+        return found[0]
+
+    def fire(self, plan: Plan, item: str) -> Turn:
+        """Time passes until an item's timer, which fires."""
+        timer_at = plan.by_key[item].timer_at
+        assert timer_at is not None, f"{item} has no timer"
+        self.now = max(self.now, timer_at)
+        return self.tell(plan, TimerFired(item))
+
+    def operate(self, plan: Plan, item: str, action: Any, answer: Mapping[str, Any] | None = None) -> Turn:
+        """An operator repairs an item."""
+        message = OperateItem(item, action, "olga", "because", f"m-{len(self.facts[plan.order_id])}", answer or {})
+        return self.tell(plan, message, "person:olga", message.message_id)
+
+    def claim(self, plan: Plan, item: str, worker: str = "paul") -> Turn:
+        """A person takes a task."""
+        return self.tell(plan, ClaimTask(item, worker, f"claim-{worker}"), f"person:{worker}")
+
+    def release_task(self, plan: Plan, item: str, worker: str = "paul") -> Turn:
+        """A person gives a task back."""
+        return self.tell(plan, ReleaseTask(item, worker, f"release-{worker}"), f"person:{worker}")
+
+    def complete_task(self, plan: Plan, item: str, data: Mapping[str, Any] | None = None) -> Turn:
+        """A person has done a task."""
+        return self.tell(plan, CompleteTask(item, "paul", data or {}, "done"), "person:paul")
+
     def finish(self, plan: Plan) -> list[Call]:
-        """Answer every call, in the order they were made, until the order ends; returns all calls."""
+        """Answer every call and complete every task, in the order they came, until none is open; returns all calls."""
         made: list[Call] = []
-        while pending := self.calls.get(plan.order_id):
-            call = pending.pop(0)
-            made.append(call)
-            self.answer(plan, call)
-        return made
+        while True:
+            if pending := self.calls.get(plan.order_id):
+                made.append(pending[0])
+                self.answer(plan, pending[0])
+            elif tasks := self.tasks.get(plan.order_id):
+                self.complete_task(plan, next(iter(tasks)))
+            else:
+                return made
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
+
+    # What a host that starts anew reads.
+
+    def replayed(self, plan: Plan) -> Plan:
+        """The plan folded from its facts and template as they are stored: as JSON."""
+        stored = [
+            fact._replace(payload=json.loads(json.dumps(fact.payload))) if fact.payload else fact
+            for fact in self.facts[plan.order_id]
+        ]
+        return plan_from_facts(stored, {self.release.release_id: self.release}.__getitem__, self._stored_template)
+
+    def _stored_template(self, template_id: str) -> Template:
+        return Template.from_dict(json.loads(json.dumps(self.templates[template_id].to_dict())), self.release)
+
+    def reloaded_account(self) -> Account:
+        """The account as a host that starts anew sees it: installed assets, and open orders from their facts."""
+        account = Account(self.account.account_id, dict(self.account.assets))
+        order_ids = sorted(self.account.open_orders)
+        account.open_orders = open_orders_of(self.replayed(self.plans[order_id]) for order_id in order_ids)
+        return account
 
 
 def shown_plan(plan: Plan) -> dict[str, Any]:

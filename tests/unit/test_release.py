@@ -14,6 +14,7 @@ from domain.release import RetryPolicy, compile_release
 from tests.support.build import (
     assetize,
     callout,
+    chain_of,
     depends,
     manual,
     milestone,
@@ -268,7 +269,11 @@ REFUSALS: list[tuple[str, Callable[[Document], object], str]] = [
         "decomposition 'offer>access' is defined twice",
     ),
     ("class twice", lambda doc: doc["classes"].append({"code": "line"}), "class 'line' is defined twice"),
-    ("retry policy twice", lambda doc: doc["retries"].append({"code": "often"}), "retry policy 'often' is defined twice"),
+    (
+        "retry policy twice",
+        lambda doc: doc["retries"].append({"code": "often"}),
+        "retry policy 'often' is defined twice",
+    ),
     ("system twice", lambda doc: doc["systems"].append({"code": "sys"}), "system 'sys' is defined twice"),
     ("queue twice", lambda doc: doc["queues"].append({"code": "desk"}), "queue 'desk' is defined twice"),
     (
@@ -379,7 +384,12 @@ def test_an_attribute_that_is_not_kept_is_no_finding_unless_it_was_called_signif
 def test_a_product_has_its_own_scenarios_and_those_of_every_class_above_it() -> None:
     release = release_of(
         products=[{"code": "fibre", "class": "access"}, {"code": "router", "class": "device"}, "plain"],
-        classes=[{"code": "access", "parent": "line"}, {"code": "line", "parent": "any"}, {"code": "device"}, {"code": "any"}],
+        classes=[
+            {"code": "access", "parent": "line"},
+            {"code": "line", "parent": "any"},
+            {"code": "device"},
+            {"code": "any"},
+        ],
         plans=[plan_of(code, "call") for code in ("own", "of-access", "of-any", "of-device")],
         scenarios=[
             {"class": "any", "plan": "of-any", "actions": ["add", "delete"]},
@@ -409,13 +419,15 @@ def test_sources_have_a_lower_rank_than_what_they_become() -> None:
 
 def test_a_chain_of_three_thousand_products_is_ranked() -> None:
     codes = [f"p{index}" for index in range(3000)]
-    release = release_of(products=codes[::-1], decompositions=[rule(a, b) for a, b in zip(codes, codes[1:], strict=False)])
+    release = release_of(products=codes[::-1], decompositions=chain_of(codes))
 
     assert release.products["p2999"].rank == 2999
 
 
 def test_channels_name_a_product_by_its_external_id_and_a_kind_has_ids_of_its_own() -> None:
-    release = release_of(products=[{"code": "a", "kind": "commercial", "externalId": "7"}, {"code": "b", "externalId": "7"}])
+    release = release_of(
+        products=[{"code": "a", "kind": "commercial", "externalId": "7"}, {"code": "b", "externalId": "7"}]
+    )
 
     assert release.by_offering == {"7": "a"}
     assert release.by_specification == {"7": "b"}

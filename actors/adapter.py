@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -25,7 +25,7 @@ from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
 from adapters.storable import storable
 from domain.decide import Call
-from domain.errors import Busy, NotFound, OrderplanError
+from domain.errors import Busy, NotFound, OrderplanError, Unstorable
 from domain.ids import effect_key, shard_of
 from domain.messages import Report
 from domain.sealing import is_encrypted, is_sealed
@@ -35,6 +35,7 @@ from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
+SECRET_LENGTH_MIN: Final = 3
 WAITING_MAX: Final = 100_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
 
@@ -61,6 +62,7 @@ class AdapterRuntime:
         self._secret = b""
         self._systems: dict[tuple[str, str], _System] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._retiring: set[asyncio.Task[None]] = set()
         self.boot_id = uuid.uuid4().hex
         self.results = 0
 
@@ -76,12 +78,20 @@ class AdapterRuntime:
             known = self._systems.get(key)
             if known is not None and known.version == row["updatedAt"]:
                 continue
+            config = dict(row["config"])
+            if row["adapter"] == "http":
+                # Fewer connections than slots would be a second, hidden bulkhead.
+                config.setdefault("connections", row["concurrency"])
             self._systems[key] = _System(
-                adapter=build_adapter(row["adapter"], row["config"]),
+                adapter=build_adapter(row["adapter"], config),
                 concurrency=row["concurrency"],
                 slots=asyncio.Semaphore(row["concurrency"]),
                 version=row["updatedAt"],
             )
+            if known is not None:
+                retiring = asyncio.get_running_loop().create_task(_retire(known))
+                self._retiring.add(retiring)
+                retiring.add_done_callback(self._retiring.discard)
 
     def perform(self, calls: list[Call]) -> str:
         """Accept calls; returns the id of this life.
@@ -123,10 +133,12 @@ class AdapterRuntime:
         if remaining <= 0:
             # Waited too long for a free slot: nothing was sent, so nothing can have been done.
             return _report(call, Outcome.retryable(f"system {call.system} had no free slot in time", "noSlot"))
+        secrets: set[str] = set()
         try:
             payload: Mapping[str, Any] = call.payload
             if _needs_opening(payload):
                 payload = await self._vault.open_all(call.tenant, call.order_id, dict(payload))
+                secrets = set(_opened(call.payload, payload))
             task = Task(
                 key=key,
                 tenant=call.tenant,
@@ -142,15 +154,17 @@ class AdapterRuntime:
             )
             async with asyncio.timeout(remaining):
                 outcome = await system.adapter.perform(task)
+            return _report(call, outcome, secrets)
         except TimeoutError:
             return _report(call, Outcome.retryable("no answer came in time", "timeout"))
+        except Unstorable as error:
+            return _report(call, Outcome.retryable(str(error), "badAnswer"))
         except NotFound as error:
             return _report(call, Outcome.failed(str(error), error.code))
         except Exception as error:
             # The contract: an adapter's exception counts as retryable and carries its text.
             log.warning("adapter raised", system=call.system, error=type(error).__name__)
-            return _report(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"))
-        return _report(call, outcome)
+            return _report(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"), secrets)
 
     def _deliver(self, call: Call, key: str, report: Report) -> None:
         """Keep the result until a host says that its commit is done."""
@@ -172,17 +186,21 @@ class AdapterRuntime:
         return {"underWay": len(self._under_way), "results": self.results, "boot": self.boot_id}
 
 
-_UNHEARD: Final = frozenset({"timeout", "connection", "badAnswer", "adapterRaised", "502", "504"})
+_UNHEARD: Final = frozenset({"timeout", "connection", "badAnswer", "adapterRaised", "500", "502", "504"})
 """Failures after which nobody knows whether the system did the work: the next try repeats the same key."""
 
 
-def _report(call: Call, outcome: Outcome) -> Report:
+def _report(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report:
+    error = outcome.error
+    for secret in secrets:
+        # A system may quote what it was sent; what must not stay must not come back in a message.
+        error = error.replace(secret, "********")
     return Report(
         item=call.item,
         attempt=call.attempt,
         kind=outcome.kind,
         answer=storable(dict(outcome.answer)),
-        error=storable(outcome.error),
+        error=storable(error),
         error_code=outcome.error_code,
         unheard=outcome.kind == "retryable" and outcome.error_code in _UNHEARD,
         simulated=outcome.simulated,
@@ -195,6 +213,26 @@ def _needs_opening(document: Any) -> bool:
     if isinstance(document, list):
         return any(_needs_opening(each) for each in document)
     return False
+
+
+def _opened(before: Any, after: Any) -> Iterator[str]:
+    """The values that were out of sight before, as texts long enough to be told from ordinary words."""
+    if is_sealed(before) or is_encrypted(before):
+        if len(str(after)) >= SECRET_LENGTH_MIN:
+            yield str(after)
+    elif isinstance(before, dict):
+        for key, value in before.items():
+            yield from _opened(value, after[key])
+    elif isinstance(before, list):
+        for value, opened in zip(before, after, strict=True):
+            yield from _opened(value, opened)
+
+
+async def _retire(system: _System) -> None:
+    """Close a replaced adapter once the calls under way on it are over."""
+    for _ in range(system.concurrency):
+        await system.slots.acquire()
+    await system.adapter.close()
 
 
 class AdapterActor:

@@ -89,6 +89,9 @@ class HostLoop:
         """Last offset of each owned shard; a shard that is not here is not ours."""
         self._rows: dict[str, OrderRow] = {}
         self._timers: list[tuple[datetime, str]] = []
+        self._next_timer: dict[str, datetime] = {}
+        """The timer that counts of each order that has one; entries of the heap that differ are stale."""
+        self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
         self._inbox: list[Envelope] = []
         self._wake = asyncio.Event()
         self._is_stopping = False
@@ -136,7 +139,17 @@ class HostLoop:
     # Shards.
 
     async def adopt(self, shards: Iterable[int]) -> None:
-        """Take over shards whose last owner's epoch has been raised: read heads, activate what has something to do."""
+        """Take over shards whose last owner's epoch has been raised: read heads, activate what has something to do.
+
+        Done between two ticks: a tick under way knows nothing of the new shards.
+        """
+        wanted = list(shards)
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._between.append((lambda: self._adopt(wanted), done))
+        self._wake.set()
+        await done
+
+    async def _adopt(self, shards: list[int]) -> None:
         new = [shard for shard in shards if shard not in self.heads]
         if not new:
             return
@@ -168,6 +181,7 @@ class HostLoop:
         """
         while True:
             await self._wait()
+            await self._run_between()
             batch = self._take()
             if self._is_stopping and not batch:
                 return
@@ -177,9 +191,22 @@ class HostLoop:
                 self._fall(batch)
                 raise
 
+    async def _run_between(self) -> None:
+        """Do what has to happen between two ticks; its failure is its caller's, not the loop's."""
+        asked, self._between = self._between, []
+        for work, done in asked:
+            try:
+                await work()
+            except Exception as error:
+                if not done.done():
+                    done.set_exception(error)
+            else:
+                if not done.done():
+                    done.set_result(None)
+
     async def _wait(self) -> None:
         """Return when there is something to do: an envelope, a due timer, or time for a heartbeat."""
-        if self._inbox or self._is_stopping:
+        if self._inbox or self._between or self._is_stopping:
             return
         timeout = HEARTBEAT_S
         if self._timers:
@@ -195,8 +222,10 @@ class HostLoop:
         batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
         now = self._clock()
         while self._timers and self._timers[0][0] <= now:
-            _, order_id = heapq.heappop(self._timers)
-            batch.append(_Due(order_id))
+            at, order_id = heapq.heappop(self._timers)
+            if self._next_timer.get(order_id) == at:
+                del self._next_timer[order_id]
+                batch.append(_Due(order_id))
         return batch
 
     def _fall(self, batch: list[Envelope]) -> None:
@@ -279,7 +308,11 @@ class HostLoop:
         )
         self._doubtful = tick
         tick.decide(self._expand(mine))
-        tick.commit.sealed = [row for row in self._vault.take_sealed() if row.order_id in tick.touched]
+        tick.commit.sealed = [
+            row._replace(tenant=self.memory.plans[row.order_id].order.tenant)
+            for row in self._vault.take_sealed()
+            if row.order_id in tick.touched
+        ]
         await self._vault.store_keys()
         await self._journal.commit(tick.commit)
         self._committed(tick)
@@ -382,7 +415,10 @@ class HostLoop:
     def _watch(self, order_id: str) -> None:
         plan = self.memory.plans.get(order_id)
         timer = plan.next_timer() if plan is not None and plan.ended_at is None else None
-        if timer is not None:
+        if timer is None:
+            self._next_timer.pop(order_id, None)
+        elif self._next_timer.get(order_id) != timer[0]:
+            self._next_timer[order_id] = timer[0]
             heapq.heappush(self._timers, (timer[0], order_id))
 
     def _let_go(self, shards: set[int]) -> None:
@@ -390,6 +426,8 @@ class HostLoop:
         self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
         for shard in shards:
             self.heads.pop(shard, None)
+        for order_id in [order_id for order_id in self._next_timer if shard_of(order_id) in shards]:
+            del self._next_timer[order_id]
         self.memory.accounts.clear()
 
     # After a commit that failed.
@@ -418,6 +456,10 @@ class HostLoop:
             self.memory.forget(tick.touched, tick.accounts)
             for order_id in tick.touched:
                 self._rows.pop(order_id, None)
+            # Whatever failed, the timers of what it touched must not be lost with it.
+            await self.memory.load_plans(tick.touched)
+            for order_id in tick.touched:
+                self._watch(order_id)
         self.heads = await self._journal.heads(list(self.heads))
 
     # Sealed values of ended orders.

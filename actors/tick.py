@@ -34,6 +34,10 @@ MESSAGES_MAX = 100_000
 """Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""
 
 
+class HalfDecided(Exception):
+    """A bug: a message was refused after some of its facts were applied."""
+
+
 @dataclass(slots=True)
 class Tick:
     """The decisions on one batch.
@@ -113,14 +117,18 @@ class Tick:
             assert order.account is None, "accounts are loaded before their orders are decided"
             account = self.memory.accounts[key] = Account(None)
         self.accounts[key] = None
-        turn = accept(
-            order,
-            release,
-            account,
-            now=self.now,
-            protector=self.protector,
-            body_hash=submission.body_hash,
-        )
+        try:
+            turn = accept(
+                order,
+                release,
+                account,
+                now=self.now,
+                protector=self.protector,
+                body_hash=submission.body_hash,
+            )
+        except OrderplanError:
+            account.open_orders.pop(order.order_id, None)
+            raise
         plan = turn.plan
         self.memory.plans[order.order_id] = plan
         self._collect(turn, is_new=True)
@@ -159,7 +167,13 @@ class Tick:
         turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause)
         self.touched[plan.order_id] = None
         self.accounts[account_key(plan)] = None
-        decide(turn, message)
+        try:
+            decide(turn, message)
+        except OrderplanError as error:
+            if turn.facts:
+                # A refusal has to come before the first fact; the plan in memory is ahead of the journal now.
+                raise HalfDecided(f"{type(message).__name__} failed half-way") from error
+            raise
         self._collect(turn)
 
     def _drain(self) -> None:

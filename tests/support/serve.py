@@ -1,0 +1,35 @@
+"""A whole cluster as a process of its own, for tests: prints one JSON line when ready, ends when its input closes.
+
+`python -m tests.support.serve --data DIR --plan-hosts 2`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from orderplan.cluster import Cluster, Options
+
+
+def main() -> None:
+    """Start, say where, wait for the end of standard input, stop."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--plan-hosts", type=int, default=2)
+    args = parser.parse_args()
+    cluster = Cluster(Options(data=args.data, port=0, plan_hosts=args.plan_hosts))
+    try:
+        url = cluster.start()
+        assert cluster.config is not None
+        said = {"url": url, "dsn": cluster.config.dsn, "keyDsn": cluster.config.key_dsn}
+        sys.stdout.write(json.dumps(said) + "\n")
+        sys.stdout.flush()
+        sys.stdin.read()
+    finally:
+        cluster.stop()
+
+
+if __name__ == "__main__":
+    main()

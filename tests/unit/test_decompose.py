@@ -233,7 +233,7 @@ def test_conditions_read_the_channel_and_the_account() -> None:
             )
         ],
     )
-    business = {"account_facts": {"segment": "business"}, "channel": "partner"}
+    business: dict[str, Any] = {"account_facts": {"segment": "business"}, "channel": "partner"}
 
     assert "survey@1" in decomposed(release, order_of(line("1", "offer", quantity=2), **business))
     assert "survey@1" not in decomposed(release, order_of(line("1", "offer", quantity=1), **business))

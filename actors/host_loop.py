@@ -28,7 +28,8 @@ from domain.errors import Busy, ClientKeyReused, IllegalTransition, OrderplanErr
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
 from domain.sealing import Protector
-from persistence.journal import Commit, CommitUnknown, DataRefused, Fenced, KnownKey, OrderRow, SealedRow
+from persistence.journal import CommitUnknown, DataRefused, Fenced
+from persistence.rows import Commit, KnownKey, OrderRow, SealedRow
 
 log = structlog.get_logger(__name__)
 

@@ -11,7 +11,7 @@ from actors.folding import PlanFolder, StorePort
 from domain.intake import open_order_of
 from domain.inventory import Account, Asset
 from domain.plan import Plan
-from persistence.journal import Commit, KnownKey
+from persistence.rows import Commit, KnownKey
 
 PLANS_MAX = 20_000
 ACCOUNTS_MAX = 50_000

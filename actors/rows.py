@@ -12,7 +12,7 @@ from domain.facts import VERSIONS, Fact
 from domain.ids import shard_of
 from domain.inventory import Asset
 from domain.plan import ItemRun, Plan
-from persistence.journal import AssetRow, FactRow, OrderRow, TaskRow
+from persistence.rows import AssetRow, FactRow, OrderRow, TaskRow
 
 PRIORITIES = {"high": 1, "normal": 2, "low": 3}
 

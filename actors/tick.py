@@ -28,7 +28,7 @@ from domain.messages import Delivered, PlanMessage
 from domain.orders import Order
 from domain.plan import Plan
 from domain.sealing import Protector
-from persistence.journal import Commit, FactRow, KnownKey, OrderRow, TemplateRow
+from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
 
 MESSAGES_MAX = 100_000
 """Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""

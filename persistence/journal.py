@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 import orjson
 
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
+from persistence.rows import Commit, FactRow, KnownKey
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -52,124 +52,6 @@ class DataRefused(OrderplanError):
         super().__init__(reason, sqlstate=sqlstate)
         self.sqlstate = sqlstate
         self.constraint = constraint
-
-
-class FactRow(NamedTuple):
-    """One row of `fact`; `payload` is JSON text or None."""
-
-    shard: int
-    offset: int
-    tenant: str
-    order_id: str
-    item: str | None
-    kind: str
-    v: int
-    at: datetime
-    release_id: str | None
-    actor: str
-    cause: str | None
-    payload: str | None
-
-
-class OrderRow(NamedTuple):
-    """One row of `product_order`, columns in the order of the table."""
-
-    order_id: str
-    tenant: str
-    shard: int
-    account: str | None
-    channel: str
-    external_id: str | None
-    client_key: str | None
-    body_hash: bytes | None
-    release_id: str | None
-    priority: str
-    state: str
-    created_at: datetime
-    requested_due_at: datetime | None
-    ended_at: datetime | None
-    active: bool
-    timer_at: datetime | None
-    fallout: int
-    sealed: bool
-    items: int
-
-
-class AssetRow(NamedTuple):
-    """One asset to put; `body` is JSON text."""
-
-    tenant: str
-    asset_id: str
-    shard: int
-    account: str | None
-    product: str
-    status: str
-    body: str
-    updated_at: datetime
-
-
-class TaskRow(NamedTuple):
-    """One manual task to open; `body` is JSON text."""
-
-    task_id: str
-    tenant: str
-    order_id: str
-    item: str
-    queue: str
-    name: str
-    priority: int
-    opened_at: datetime
-    due_at: datetime | None
-    closed_at: datetime | None
-    body: str
-
-
-class SealedRow(NamedTuple):
-    """One sealed value."""
-
-    order_id: str
-    name: str
-    tenant: str
-    key_id: str
-    ciphertext: bytes
-
-
-class TemplateRow(NamedTuple):
-    """One plan template; `body` is JSON text."""
-
-    tenant: str
-    template_id: str
-    release_id: str
-    body: str
-
-
-@dataclass(slots=True)
-class Commit:
-    """Everything one tick writes. Rows of the same order appear in the order they were decided."""
-
-    facts: list[FactRow] = field(default_factory=list)
-    orders_new: dict[str, OrderRow] = field(default_factory=dict)
-    orders_changed: dict[str, OrderRow] = field(default_factory=dict)
-    assets: dict[str, AssetRow] = field(default_factory=dict)
-    tasks_new: dict[str, TaskRow] = field(default_factory=dict)
-    tasks_closed: dict[str, datetime] = field(default_factory=dict)
-    templates: dict[str, TemplateRow] = field(default_factory=dict)
-    sealed: list[SealedRow] = field(default_factory=list)
-    released_shards: list[tuple[int, str]] = field(default_factory=list)
-    """Shards that this commit gives away: (shard, incarnation that gets it)."""
-
-    def is_empty(self) -> bool:
-        """Whether nothing but the heartbeat would be written."""
-        return not (self.facts or self.orders_changed or self.assets or self.released_shards)
-
-
-class KnownKey(NamedTuple):
-    """An order that a client key already names."""
-
-    client_key: str
-    order_id: str
-    body_hash: bytes
-    state: str
 
 
 Probe = Callable[[str], Awaitable[None]]

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.errors import NotFound
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
-from persistence.journal import SealedRow
+from persistence.rows import SealedRow
 
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32

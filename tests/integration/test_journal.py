@@ -14,15 +14,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 
 from persistence import incarnations
 from persistence.incarnations import Assignment, balance
-from persistence.journal import (
-    Commit,
-    CommitUnknown,
-    DataRefused,
-    Fenced,
-    SealedRow,
-    TaskRow,
-    TemplateRow,
-)
+from persistence.journal import CommitUnknown, DataRefused, Fenced
+from persistence.rows import Commit, SealedRow, TaskRow, TemplateRow
 from persistence.tables import key_metadata, metadata
 from tests.support.journals import AT, asset_row, commit_of, count, fact, open_journal, order_row
 from tests.support.proxy import Proxy

@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from persistence.journal import AssetRow, Commit, FactRow, Journal, OrderRow, Probe, no_probe
+from persistence.journal import Journal, Probe, no_probe
+from persistence.rows import AssetRow, Commit, FactRow, OrderRow
 
 AT: Final = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 TABLES: Final = (

@@ -96,6 +96,7 @@ class HostLoop:
         self._inbox: list[Envelope] = []
         self._wake = asyncio.Event()
         self._is_stopping = False
+        self._sequence = 0
         self._to_shred: list[str] = []
         self._shredding: asyncio.Task[None] | None = None
         self.is_fenced = False
@@ -306,9 +307,11 @@ class HostLoop:
             protector=self._vault,
             now=self._clock(),
             entropy=self._entropy,
+            sequence=self._sequence,
         )
         self._doubtful = tick
         tick.decide(self._expand(mine))
+        self._sequence = tick.sequence
         tick.commit.sealed = [
             row._replace(tenant=self.memory.plans[row.order_id].order.tenant)
             for row in self._vault.take_sealed()

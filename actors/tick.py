@@ -62,7 +62,8 @@ class Tick:
     ended_with_secrets: list[str] = field(default_factory=list)
     _queue: deque[tuple[str, PlanMessage | None]] = field(default_factory=deque)
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
-    _sequence: int = 0
+    sequence: int = 0
+    """Orders that the host has numbered so far; grows with each new order, over all ticks."""
 
     def decide(self, envelopes: Iterable[Envelope]) -> None:
         """Decide each envelope, and what its plans tell one another, in order of arrival."""
@@ -107,9 +108,9 @@ class Tick:
             raise NotPossibleNow(
                 "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
             )
-        self._sequence += 1
+        self.sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.
-        entropy = (self._sequence << 20) | (self.entropy() & 0xF_FFFF)
+        entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
         order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), entropy)
         key: AccountKey = (order.tenant, order.account or f"order {order.order_id}")
         account = self.memory.accounts.get(key)

@@ -94,7 +94,14 @@ class Cluster:
 
     def _start(self) -> None:
         options = self._options
-        options.data.mkdir(parents=True, exist_ok=True)
+        if options.port and options.address is None:
+            check_port(options.port)
+        try:
+            options.data.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ClusterError(
+                f"the data directory {options.data} cannot be made: {error.strerror}", mend="choose another with --data"
+            ) from error
         dsn, key_dsn = self._databases()
         asyncio.run(migrate(dsn, key_dsn))
         config = ClusterConfig(
@@ -148,7 +155,9 @@ class Cluster:
                     include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, num_cpus=os.cpu_count(), **common
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise ClusterError(f"Ray cannot be reached or started: {error}", mend="check --address and its token") from error
+            raise ClusterError(
+                f"Ray cannot be reached or started: {error}", mend="check --address and its token"
+            ) from error
 
     def _start_actors(self, config: ClusterConfig) -> None:
         import ray  # see _start_ray
@@ -220,10 +229,25 @@ class Cluster:
             self._postgres = None
 
 
+def check_port(port: int) -> None:
+    """Find out before anything is started whether the gateway can have its port.
+
+    Raises:
+        ClusterError: somebody else listens there.
+    """
+    with socket.socket() as probe:
+        # As the gateway does: an old connection in its last minute is no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise ClusterError(
+                f"port {port} of 127.0.0.1 cannot be used: {error.strerror}", mend="choose another with --port"
+            ) from error
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-

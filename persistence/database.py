@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeAlias
+from urllib.parse import urlsplit
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
-from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
 from persistence.journal import CommitUnknown
@@ -20,6 +23,13 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 7_205_411_002
 """Advisory lock that lets one starter migrate while others wait."""
 POOL_TIMEOUT_S: Final = 5.0
+
+
+class DatabaseUnreachable(OrderplanError):
+    """A database cannot be reached, entered or prepared; its URL, which holds a password, is in no message."""
+
+    status = 503
+    code = "databaseUnreachable"
 
 
 class DatabaseTooOld(OrderplanError):
@@ -40,15 +50,27 @@ async def migrate(dsn: str, key_dsn: str, *, shards: int = SHARDS_DEFAULT) -> No
     """Bring both databases to the current schema; the number of shards is fixed the first time.
 
     Raises:
+        DatabaseUnreachable: one of them cannot be reached, does not let us in or refuses the schema.
         DatabaseTooOld: the server is older than PostgreSQL 14.
     """
-    engine = create_async_engine(_driver_url(dsn))
+    try:
+        await _migrate(dsn, key_dsn, shards)
+    except (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        reason = str(getattr(error, "orig", None) or error) or type(error).__name__
+        raise DatabaseUnreachable(
+            f"the database cannot be used: {' '.join(reason.split())[:300]}",
+            mend="check --database-url (postgresql://user:password@host:port/name) and that its server runs",
+        ) from error
+
+
+async def _migrate(dsn: str, key_dsn: str, shards: int) -> None:
+    engine = _engine(dsn)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(_upgrade)
     finally:
         await engine.dispose()
-    key_engine = create_async_engine(_driver_url(key_dsn))
+    key_engine = _engine(key_dsn)
     try:
         async with key_engine.begin() as connection:
             await connection.run_sync(key_metadata.create_all)
@@ -73,8 +95,24 @@ async def migrate(dsn: str, key_dsn: str, *, shards: int = SHARDS_DEFAULT) -> No
         await connection_.close()
 
 
-def _driver_url(dsn: str) -> str:
-    return dsn.replace("postgresql://", "postgresql+asyncpg://", 1)
+def _engine(dsn: str) -> AsyncEngine:
+    """An engine whose connections asyncpg opens itself: one reading of the URL, `sslmode` and the like included.
+
+    Raises:
+        DatabaseUnreachable: it is no URL of PostgreSQL. Its text, which may hold a password anywhere, is not shown.
+    """
+    try:
+        parts = urlsplit(dsn)
+        is_url = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+    except ValueError:
+        is_url = False
+    if not is_url:
+        raise DatabaseUnreachable(
+            "the database URL is not one of PostgreSQL", mend="write it as postgresql://user:password@host:port/name"
+        )
+    return create_async_engine(
+        "postgresql+asyncpg://", async_creator=partial(asyncpg.connect, dsn, timeout=POOL_TIMEOUT_S)
+    )
 
 
 Pool: TypeAlias = "asyncpg.Pool[Any]"

@@ -1,0 +1,33 @@
+"""A database that cannot be used is named with a way to mend it, and without its password."""
+
+import socket
+
+import pytest
+
+from persistence.database import DatabaseUnreachable, migrate
+
+
+@pytest.fixture
+def closed_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+async def test_a_server_that_does_not_answer_is_no_traceback(closed_port, scheme):
+    url = f"{scheme}://somebody:dontshow@127.0.0.1:{closed_port}/orders"
+
+    with pytest.raises(DatabaseUnreachable, match="--database-url") as refused:
+        await migrate(url, url)
+
+    assert "dontshow" not in str(refused.value)
+
+
+@pytest.mark.parametrize("url", ["", "orders", "mysql://somebody:dontshow@127.0.0.1/orders", "postgresql://:x:y/z"])
+async def test_what_is_no_url_is_no_traceback(url):
+    with pytest.raises(DatabaseUnreachable) as refused:
+        await migrate(url, url)
+
+    assert "dontshow" not in str(refused.value)

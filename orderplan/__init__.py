@@ -1,5 +1,6 @@
 """The public face of orderplan: what plug-ins and scripts import."""
 
 from adapters.interface import Adapter, Outcome, Task
+from orderplan.client import ApiError, Client
 
-__all__ = ["Adapter", "Outcome", "Task"]
+__all__ = ["Adapter", "ApiError", "Client", "Outcome", "Task"]

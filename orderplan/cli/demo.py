@@ -1,0 +1,5 @@
+"""`orderplan demo`."""
+
+
+def demo() -> None:
+    """Run the demo."""

@@ -1,0 +1,46 @@
+"""The `orderplan` command: groups of commands, each in a module of its own."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from orderplan.cli import catalogue, demo, inventory, order, system, task, up
+from orderplan.cli.common import Commands
+
+app = typer.Typer(
+    name="orderplan",
+    cls=Commands,
+    help="Order orchestration on Ray. `orderplan up` starts a server; the other commands talk to one.",
+    no_args_is_help=True,
+    pretty_exceptions_show_locals=False,
+)
+app.command("up")(up.up)
+app.command("demo")(demo.demo)
+app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(system.app, name="system")
+app.add_typer(inventory.app, name="inventory")
+app.add_typer(order.app, name="order")
+app.add_typer(task.app, name="task")
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        from importlib.metadata import version
+
+        typer.echo(f"orderplan {version('orderplan')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Take the options that belong to no command."""
+
+
+if __name__ == "__main__":
+    app()

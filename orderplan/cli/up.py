@@ -1,0 +1,120 @@
+"""`orderplan up`: a whole server in one command, until it is told to stop."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Final
+
+import typer
+
+from orderplan.cli.common import Json, UserError, console, print_json
+
+OWN_PACKAGES: Final = ("domain", "actors", "adapters", "persistence", "gateway", "delay")
+ROOT_DATA: Final = Path("/var/lib/orderplan")
+
+
+def default_data() -> Path:
+    """Where data lives when nobody says: for root in the system's place, else in the user's own."""
+    return ROOT_DATA if os.geteuid() == 0 else Path.home() / ".local" / "share" / "orderplan"
+
+
+def up(
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to serve; 0 takes a free port.")] = 8080,
+    database_url: Annotated[
+        str | None,
+        typer.Option("--database-url", envvar="ORDERPLAN_DATABASE_URL", help="PostgreSQL; without: an embedded one."),
+    ] = None,
+    key_database_url: Annotated[
+        str | None,
+        typer.Option("--key-database-url", envvar="ORDERPLAN_KEY_DATABASE_URL", help="Where order keys are kept."),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Join a Ray cluster: auto, or HOST:6379. Without: a Ray of its own.")
+    ] = None,
+    plan_hosts: Annotated[int, typer.Option("--plan-hosts", min=1, max=1000, help="Processes that run plans.")] = 1,
+    data: Annotated[Path | None, typer.Option("--data", help="Where data is kept.", show_default="see docs")] = None,
+    as_json: Json = False,
+) -> None:
+    """Start everything and serve until Ctrl-C or SIGTERM."""
+    check_own_packages()
+    from orderplan.cluster import Cluster, Options
+
+    log_to_stderr()
+    folder = (data or default_data()).expanduser()
+    stop = threading.Event()
+    # Until Ray is up, a signal simply ends the start; what has started is ended again.
+    signal.signal(signal.SIGTERM, _interrupt)
+    cluster = Cluster(
+        Options(
+            data=folder,
+            port=port,
+            plan_hosts=plan_hosts,
+            database_url=database_url,
+            key_database_url=key_database_url,
+            address=address,
+        )
+    )
+    try:
+        url = cluster.start()
+        # Only now: ray.init puts handlers of its own in their place.
+        stop_on_signals(stop.set)
+        if as_json:
+            print_json({"url": url, "data": str(folder), "pid": os.getpid()})
+        else:
+            screen = console()
+            screen.print(f"orderplan is ready at {url}")
+            for name, path in (("API", "/openapi.json"), ("ready", "/readyz"), ("metrics", "/metrics")):
+                screen.print(f"  {name:8} {url}{path}")
+            screen.print(f"  {'data':8} {folder}")
+            screen.print("Ctrl-C stops it")
+        sys.stdout.flush()
+        stop.wait()
+        if not as_json:
+            console().print("stopping: what is under way is finished first")
+    finally:
+        cluster.stop()
+
+
+def stop_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` on SIGINT and SIGTERM; a second signal changes nothing, for draining has a bound of its own."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, handle)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def check_own_packages() -> None:
+    """Refuse to run when another package poses as one of ours.
+
+    Raises:
+        UserError: a module called `domain`, `actors`, ... comes from elsewhere.
+    """
+    home = Path(__file__).resolve().parents[2]
+    for name in OWN_PACKAGES:
+        spec = importlib.util.find_spec(name)
+        origin = Path(spec.origin).resolve() if spec is not None and spec.origin else None
+        if origin is None or origin.parent.parent != home:
+            raise UserError(
+                f"the package {name!r} is not orderplan's but {origin or 'missing'}",
+                mend="take its folder off PYTHONPATH, or install orderplan into an environment of its own",
+            )
+
+
+def log_to_stderr() -> None:
+    """Log lines of this process go to standard error: standard output is for what was asked."""
+    import structlog
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))

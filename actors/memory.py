@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from actors.folding import PlanFolder, StorePort
-from domain.intake import open_order_of
+from domain.intake import open_order_of, open_orders_of
 from domain.inventory import Account, Asset
 from domain.plan import Plan
 from persistence.rows import Commit, KnownKey
@@ -79,8 +79,7 @@ class Memory:
             for body in assets.get(account_id, ()):
                 asset = Asset.from_dict(body)
                 account.assets[asset.asset_id] = asset
-            for order_id in open_orders.get(account_id, ()):
-                account.open_orders[order_id] = open_order_of(self.plans[order_id])
+            account.open_orders = open_orders_of(self.plans[order_id] for order_id in open_orders.get(account_id, ()))
             self.accounts[tenant, account_id] = account
 
     def account_of(self, plan: Plan) -> Account:
@@ -103,13 +102,6 @@ class Memory:
             self.plans.pop(order_id, None)
         for key in accounts:
             self.accounts.pop(key, None)
-
-    def forget_shards(self, order_ids: Iterable[str]) -> None:
-        """Drop plans that belong to another host now, with their accounts."""
-        for order_id in list(order_ids):
-            plan = self.plans.pop(order_id, None)
-            if plan is not None:
-                self.accounts.pop(account_key(plan), None)
 
     def trim(self, touched: Iterable[str]) -> None:
         """Drop the touched plans that have ended, and idle ones beyond the bounds; a plan that calls somebody stays."""

@@ -22,7 +22,7 @@ from domain.decide import Call, Turn, decide
 from domain.errors import ClientKeyReused, InventoryConflict, NotFound, NotPossibleNow, OrderplanError
 from domain.facts import VERSIONS, Fact
 from domain.ids import order_id_of, shard_of
-from domain.intake import accept, readmit
+from domain.intake import accept, readmit, refresh_open_order
 from domain.inventory import Account, Asset
 from domain.messages import Delivered, PlanMessage
 from domain.orders import Order
@@ -216,6 +216,7 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
+        refresh_open_order(turn, account)
         self._book(plan, account, turn, shard)
         row = order_row(plan)
         if is_new or order_id in self.commit.orders_new:

@@ -13,7 +13,6 @@ the same envelopes are decided again. Somebody else has raised the epoch: stop a
 from __future__ import annotations
 
 import asyncio
-import heapq
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -22,7 +21,9 @@ import structlog
 
 from actors.envelopes import Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
 from actors.memory import JournalPort, Memory, account_key
+from actors.shredder import Shredder
 from actors.tick import Tick
+from actors.timers import Timers
 from domain.decide import Call, pending_effects
 from domain.errors import Busy, ClientKeyReused, IllegalTransition, OrderplanError, Unstorable
 from domain.ids import shard_of
@@ -89,16 +90,13 @@ class HostLoop:
         self.heads: dict[int, int] = {}
         """Last offset of each owned shard; a shard that is not here is not ours."""
         self._rows: dict[str, OrderRow] = {}
-        self._timers: list[tuple[datetime, str]] = []
-        self._next_timer: dict[str, datetime] = {}
-        """The timer that counts of each order that has one; entries of the heap that differ are stale."""
+        self._timers = Timers()
         self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
         self._inbox: list[Envelope] = []
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._sequence = 0
-        self._to_shred: list[str] = []
-        self._shredding: asyncio.Task[None] | None = None
+        self._shredder = Shredder(vault.destroy, is_unavailable=is_unavailable, sleep=sleep)
         self.is_fenced = False
         self.ticks = 0
         self.commits = 0
@@ -161,7 +159,7 @@ class HostLoop:
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
         await self.memory.load_plans(unfinished)
-        self._to_shred.extend(await self._journal.unshredded(new))
+        unshredded = await self._journal.unshredded(new)
         now = self._clock()
         for order_id in unfinished:
             plan = self.memory.plans.get(order_id)
@@ -170,7 +168,7 @@ class HostLoop:
             self._dispatch.send(pending_effects(plan, now))
             self._watch(order_id)
         self.heads.update(heads)
-        self._shred()
+        self._shredder.add(unshredded)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
 
     # The loop.
@@ -211,8 +209,9 @@ class HostLoop:
         if self._inbox or self._between or self._is_stopping:
             return
         timeout = HEARTBEAT_S
-        if self._timers:
-            timeout = min(timeout, max(0.0, (self._timers[0][0] - self._clock()).total_seconds()))
+        earliest = self._timers.earliest()
+        if earliest is not None:
+            timeout = min(timeout, max(0.0, (earliest - self._clock()).total_seconds()))
         self._wake.clear()
         try:
             async with asyncio.timeout(timeout):
@@ -222,17 +221,13 @@ class HostLoop:
 
     def _take(self) -> list[Envelope]:
         batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
-        now = self._clock()
-        while self._timers and self._timers[0][0] <= now:
-            at, order_id = heapq.heappop(self._timers)
-            if self._next_timer.get(order_id) == at:
-                del self._next_timer[order_id]
-                batch.append(_Due(order_id))
+        batch.extend(_Due(order_id) for order_id in self._timers.take_due(self._clock()))
         return batch
 
     def _fall(self, batch: list[Envelope]) -> None:
         """Fenced: answer nobody with success, remember nothing."""
         self.is_fenced = True
+        self._shredder.stop()
         self._journal.abandon()
         for envelope in [*batch, *self._inbox]:
             _answer(envelope, NotOwner(f"host {self._journal.incarnation_id} was replaced"))
@@ -413,25 +408,19 @@ class HostLoop:
         if tick.commit.released_shards:
             self._let_go({shard for shard, _ in tick.commit.released_shards})
         if tick.ended_with_secrets:
-            self._to_shred.extend(tick.ended_with_secrets)
-            self._shred()
+            self._shredder.add(tick.ended_with_secrets)
 
     def _watch(self, order_id: str) -> None:
         plan = self.memory.plans.get(order_id)
         timer = plan.next_timer() if plan is not None and plan.ended_at is None else None
-        if timer is None:
-            self._next_timer.pop(order_id, None)
-        elif self._next_timer.get(order_id) != timer[0]:
-            self._next_timer[order_id] = timer[0]
-            heapq.heappush(self._timers, (timer[0], order_id))
+        self._timers.set(order_id, timer[0] if timer is not None else None)
 
     def _let_go(self, shards: set[int]) -> None:
         gone = [order_id for order_id in self.memory.plans if shard_of(order_id) in shards]
         self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
         for shard in shards:
             self.heads.pop(shard, None)
-        for order_id in [order_id for order_id in self._next_timer if shard_of(order_id) in shards]:
-            del self._next_timer[order_id]
+        self._timers.drop(lambda order_id: shard_of(order_id) in shards)
         self.memory.accounts.clear()
 
     # After a commit that failed.
@@ -466,28 +455,6 @@ class HostLoop:
                 self._watch(order_id)
         self.heads = await self._journal.heads(list(self.heads))
 
-    # Sealed values of ended orders.
-
-    def _shred(self) -> None:
-        if self._to_shred and (self._shredding is None or self._shredding.done()):
-            self._shredding = asyncio.get_running_loop().create_task(self._destroy_keys())
-
-    async def _destroy_keys(self) -> None:
-        """Destroy the keys of ended orders; tried again until it works, recovery takes over what is left."""
-        attempt = 0
-        while self._to_shred and not self.is_fenced:
-            batch = self._to_shred[:500]
-            try:
-                await self._vault.destroy(batch)
-            except Exception as error:
-                if not self._is_unavailable(error):
-                    log.exception("keys of ended orders could not be destroyed")
-                    return
-                await self._sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
-                attempt += 1
-                continue
-            del self._to_shred[: len(batch)]
-
     async def refresh_releases(self) -> None:
         """Learn of newly published releases."""
         for tenant in self._tenants:
@@ -495,9 +462,8 @@ class HostLoop:
 
     def lag(self) -> timedelta:
         """How late the earliest due timer is; zero when none is due."""
-        if not self._timers:
-            return timedelta(0)
-        return max(timedelta(0), self._clock() - self._timers[0][0])
+        earliest = self._timers.earliest()
+        return max(timedelta(0), self._clock() - earliest) if earliest is not None else timedelta(0)
 
 
 class _Due(Envelope):

@@ -23,7 +23,8 @@ Cel = Annotated[str, StringConstraints(max_length=4000)]
 
 
 class _Element(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    # The texts below the fields become the descriptions of the JSON Schema and the tables of docs/CATALOGUE.md.
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True)
 
 
 class Action(StrEnum):
@@ -67,32 +68,44 @@ class Attribute(_Element):
     """A declared attribute of a product."""
 
     name: str = Field(min_length=1, max_length=200)
+    """How channels, mappings and expressions call it."""
     type: Literal["string", "integer", "number", "boolean", "object", "any"] = "any"
+    """What its values are; for those who read the catalogue, orders are not held to it."""
     assetizable: bool = True
     """False: kept only while the order runs, sealed under the order's key, never written to the inventory."""
     encrypted: bool = False
     """True: stored as ciphertext only, everywhere."""
     searchable: bool = False
+    """Meant to be searched by; kept with the release, no search uses it yet."""
     significant: bool = True
     """False: a different value neither turns a technical line into a modify nor redoes work."""
     default: Any = None
+    """The value of a newly added product whose order gives none."""
 
 
 class Product(_Element):
     """A commercial offering or a technical (fulfilment) product."""
 
     code: Code
+    """Its name inside the release."""
     name: str = ""
+    """For people; without one, the code."""
     kind: Literal["commercial", "technical"] = "technical"
+    """`commercial`: what is sold, found by productOffering.id; `technical`: what is delivered, by
+    productSpecification.id."""
     external_id: str | None = Field(default=None, alias="externalId")
     """How channels name it: productOffering.id of a commercial product, productSpecification.id of a technical one.
     None: by its code."""
     product_class: Code | None = Field(default=None, alias="class")
+    """Its class; scenarios on the class hold for it."""
     attributes: tuple[Attribute, ...] = ()
+    """Declared attributes; what becomes of others says `undeclared` of the release."""
     scope: Scope = Scope.ITEM
+    """Over which order lines one instance is shared when rules decompose into it."""
     scope_key: str | None = Field(default=None, alias="scopeKey")
     """With scope `key`: the attribute whose value names the instance."""
     quantity: Literal["one", "sum", "max"] = "sum"
+    """The quantity of an instance that several lines feed: always one, or the sum or maximum of theirs."""
     asset: bool = True
     """False: lines of it are never assets (an offering that merely sells a specification)."""
     assetize: Literal["auto", "explicit"] = "auto"
@@ -103,68 +116,95 @@ class ProductClass(_Element):
     """A class of products; scenarios on it hold for every product of it and of the classes below it."""
 
     code: Code
+    """Its name inside the release."""
     parent: Code | None = None
+    """The class above it."""
 
 
 class Mapping(_Element):
     """One way a target attribute gets its value; exactly one of copy, static, list or expression."""
 
     to: str = Field(min_length=1)
+    """The attribute of the target that is set."""
     copy_from: str | None = Field(default=None, alias="copy")
+    """The attribute of the source whose value is taken over."""
     static: Any = None
+    """This value, whatever the source says."""
     list_of: str | None = Field(default=None, alias="list")
     """Source attribute looked up in `table`; a value that is not in the table leaves the target unset."""
     table: dict[str, Any] = Field(default_factory=dict)
+    """With `list`: source value (as text) to target value."""
     expression: Cel | None = None
+    """CEL over the source line, giving the value."""
 
 
 class Decomposition(_Element):
     """A rule: a line of `source` gives (or feeds) a line of `target`."""
 
     name: Code
+    """Its name; keys of technical lines and the audit trail carry it."""
     source: Code
+    """The product whose lines it reads."""
     target: Code
+    """The product that it gives."""
     when: Cel = ""
+    """CEL over the source line; empty: always. A delete always follows what was installed."""
     priority: int = Field(default=3, ge=1, le=1000)
     """Two rules that set the same attribute: the lower number wins, then the lower name."""
     map: tuple[Mapping, ...] = ()
+    """How the target's attributes get their values."""
 
 
 class Retry(_Element):
     """A retry policy. `delays_s` in order, the last one repeats until `attempts_max` attempts are made."""
 
     code: Code
+    """Its name inside the release."""
     attempts_max: int = Field(default=3, ge=1, le=1_000_000, alias="attemptsMax")
+    """Attempts in all; after the last the item needs a person."""
     delays_s: tuple[Annotated[float, Field(ge=0, le=366 * 86400)], ...] = Field(default=(30.0,), alias="delaysS")
+    """Seconds before each further attempt; the last one repeats."""
 
 
 class FormField(_Element):
     """A value that a manual task returns; written back to the line attribute of that name."""
 
     name: str = Field(min_length=1)
+    """The field, and the line attribute that it sets."""
     type: Literal["string", "integer", "number", "boolean"] = "string"
+    """What may be filled in."""
     required: bool = False
+    """True: the task is not done without it."""
 
 
 class Item(_Element):
     """An item definition: one kind of work inside a plan definition."""
 
     code: Code
+    """Its name inside the plan."""
     name: str = ""
+    """For people; without one, the code."""
     type: ItemType
+    """`callout`: a call to a system; `manualTask`: work of a person; `autoTask`: work of orderplan itself; `milestone`:
+    a point that others wait for."""
     scope: Scope | None = None
     """None: the plan definition's."""
     scope_key: str | None = Field(default=None, alias="scopeKey")
+    """With scope `key`: the line attribute whose value names the instance."""
     condition: Cel = ""
     """Evaluated when the item's dependencies are satisfied; false means Skipped."""
     skip_branch: bool = Field(default=False, alias="skipBranch")
     """True: when skipped, items that wait only for skipped branches are skipped too."""
     point_of_no_return: bool = Field(default=False, alias="pointOfNoReturn")
+    """True: once it has started, the bundle should not be changed any more; shown in the plan."""
     process_after: Cel = Field(default="", alias="processAfter")
     """CEL giving an instant (RFC 3339 text); the item is Scheduled until then."""
     system: Code | None = None
+    """Callout: the system that is called."""
     operation: str = ""
+    """Callout: what the system is asked to do; the http adapter makes it the end of the address."""
     queue: Code | None = None
+    """Manual task: the queue that it waits in."""
     task: Code | None = None
     """Auto task implementation: `assetize`, `noop`, or an entry point's name."""
     request: dict[str, Cel] | None = None
@@ -172,27 +212,37 @@ class Item(_Element):
     response: dict[str, Cel] | None = None
     """Line attributes by CEL over `answer`; None: the answer's `attributes` that the product declares."""
     form: tuple[FormField, ...] = ()
+    """Manual task: what the worker fills in."""
     retry: Code | None = None
+    """Callout: its retry policy; None: three attempts, 30 s apart."""
     timeout_s: float = Field(default=30.0, gt=0, le=366 * 86400, alias="timeoutS")
+    """Callout: seconds until an attempt counts as failed, waiting for a callback included."""
     duration_s: float | None = Field(default=None, ge=0, alias="durationS")
     """Planned duration, for due dates and delay prediction."""
     safety_interval_s: float | None = Field(default=None, ge=0, alias="safetyIntervalS")
+    """How long before its planned end an item is warned about; kept with the release, nothing warns yet."""
 
 
 class Plan(_Element):
     """A plan definition: one lane of items."""
 
     code: Code
+    """Its name inside the release."""
     name: str = ""
+    """For people; without one, the code."""
     scope: Scope = Scope.ITEM
+    """The scope of its items that give none of their own."""
     items: tuple[Item, ...]
+    """The work. Their order means nothing: only dependencies do."""
 
 
 class ItemRef(_Element):
     """Names an item definition by its plan and its own code."""
 
     plan: Code
+    """The plan's code."""
     item: Code
+    """The item's code."""
 
     def __str__(self) -> str:
         return f"{self.plan}/{self.item}"
@@ -206,8 +256,11 @@ class Dependency(_Element):
     """
 
     item: ItemRef
+    """The item that it belongs to."""
     other: ItemRef
+    """The item at its other end."""
     type: Literal["dependsOn", "processedBefore"] = "dependsOn"
+    """Who waits: `item` (dependsOn) or `other` (processedBefore)."""
     scope: Scope | None = None
     """None: the narrowest scope that both items share."""
 
@@ -216,45 +269,67 @@ class Scenario(_Element):
     """When a line of this product (or class) with one of these actions composes the plan."""
 
     plan: Code
+    """The plan definition that composes."""
     product: Code | None = None
+    """The product whose lines it is about; give this or `class`."""
     product_class: Code | None = Field(default=None, alias="class")
+    """The class whose products it is about."""
     actions: tuple[Action, ...] = Field(min_length=1)
+    """The line actions that it is about."""
     when: Cel = ""
+    """CEL over the line; empty: always. Several scenarios may hold for one line: all of them compose."""
 
 
 class System(_Element):
     """A fulfilment system by code; where it is and how it is called is environment."""
 
     code: Code
+    """Its name, by which items and the environment know it."""
     name: str = ""
+    """For people."""
 
 
 class Queue(_Element):
     """A manual queue by code; who works in it is environment."""
 
     code: Code
+    """Its name, by which items and the environment know it."""
     name: str = ""
+    """For people."""
 
 
 class Release(_Element):
     """A whole release, as kept in a file."""
 
     format: Literal["orderplan.release/1"] = FORMAT
+    """The form of the file."""
     code: Code
+    """The catalogue's name."""
     version: str = Field(min_length=1, max_length=100)
+    """A text of your own; a published version never changes. New orders take the release that was published last."""
     undeclared: Literal["keep", "seal", "drop"] = "keep"
     """What becomes of attributes that the product does not declare."""
     empty_plan: Literal["reject", "complete"] = Field(default="reject", alias="emptyPlan")
+    """What becomes of an order for which there is nothing to do."""
     open_order: Literal["wait", "refuse"] = Field(default="wait", alias="openOrder")
     """What becomes of a second order on a root asset that has an open one."""
     products: tuple[Product, ...]
+    """What can be ordered and delivered."""
     classes: tuple[ProductClass, ...] = ()
+    """Classes of products."""
     decompositions: tuple[Decomposition, ...] = ()
+    """Which lines give which technical lines."""
     plans: tuple[Plan, ...] = ()
+    """The work, by plan definitions."""
     dependencies: tuple[Dependency, ...] = ()
+    """What waits for what, also across plans."""
     scenarios: tuple[Scenario, ...] = ()
+    """Which lines compose which plans."""
     retries: tuple[Retry, ...] = ()
+    """Retry policies."""
     systems: tuple[System, ...] = ()
+    """Fulfilment systems by code."""
     queues: tuple[Queue, ...] = ()
+    """Manual queues by code."""
     dedicated: Cel = ""
     """CEL over the order: true gives the order's plan a Ray actor of its own."""

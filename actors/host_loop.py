@@ -181,7 +181,9 @@ class HostLoop:
         """
         while True:
             await self._wait()
-            await self._run_between()
+            if self._between:
+                await self._run_between()
+                continue
             batch = self._take()
             if self._is_stopping and not batch:
                 return
@@ -254,7 +256,7 @@ class HostLoop:
                 log.warning("commit not heard", error=str(error), attempt=attempt)
                 await self._settle_own_epoch(attempt)
                 attempt += 1
-        await self._reload()
+        await self._reload_surely()
         for envelope in batch:
             await self._alone(envelope)
 
@@ -272,7 +274,7 @@ class HostLoop:
                     await self._settle_own_epoch(attempt)
                     attempt += 1
                     continue
-                await self._reload()
+                await self._reload_surely()
                 await self._poisoned(envelope, error)
                 return
 
@@ -441,19 +443,42 @@ class HostLoop:
                     raise
                 log.warning("the database is away", error=str(error), attempt=attempt)
 
+    async def _reload_surely(self) -> None:
+        """As `_reload`, through a database that is away for a while."""
+        try:
+            await self._reload()
+        except Exception as error:
+            if not self._is_unavailable(error):
+                raise
+            await self._settle_own_epoch(0)
+
     async def _reload(self) -> None:
-        """Forget what the failed tick touched, and read the heads again."""
-        tick, self._doubtful = self._doubtful, None
+        """Forget what the failed tick touched, read the heads again, and take up what may be stored all the same.
+
+        If the tick was stored after all, its answers and effects were thrown away with it: the plans say what they wait
+        for, and it is sent (again) with the same keys. Their timers and shredding must not be lost either.
+        """
+        tick = self._doubtful
         self._vault.take_sealed()
         if tick is not None:
             self.memory.forget(tick.touched, tick.accounts)
-            for order_id in tick.touched:
-                self._rows.pop(order_id, None)
-            # Whatever failed, the timers of what it touched must not be lost with it.
-            await self.memory.load_plans(tick.touched)
-            for order_id in tick.touched:
-                self._watch(order_id)
         self.heads = await self._journal.heads(list(self.heads))
+        if tick is None:
+            return
+        for order_id in tick.touched:
+            self._rows.pop(order_id, None)
+        await self.memory.load_plans(tick.touched)
+        now = self._clock()
+        for order_id in tick.touched:
+            plan = self.memory.plans.get(order_id)
+            if plan is None:
+                continue
+            self._dispatch.send(pending_effects(plan, now))
+            self._watch(order_id)
+            if plan.ended_at is not None and plan.has_secrets:
+                self._shredder.add([order_id])
+        self.memory.trim(tick.touched)
+        self._doubtful = None
 
     async def refresh_releases(self) -> None:
         """Learn of newly published releases."""

@@ -26,6 +26,7 @@ from persistence.database import open_pool
 from persistence.reads import ended_since
 
 ITEMS_PER_ORDER: Final = 10
+ROOT: Final = Path(__file__).parents[1]
 END_TIMEOUT_S: Final = 120.0
 PROTOTYPE_ORDERS_S: Final = 1620
 """The HTTP prototype of docs/PERFORMANCE.md, measured elsewhere: an order of size, not a comparison."""
@@ -109,7 +110,7 @@ def _load(url: str, dsn: str, settings: Settings, *, orders: int) -> tuple[dict[
         command += ["--orders", str(orders), "--connections", str(settings.connections)]
     else:
         command += ["--rate", str(settings.rate), "--seconds", str(settings.seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, cwd=ROOT)
     sent: dict[str, Any] = json.loads(done.stdout)
     return sent, asyncio.run(_wait_for(dsn, list(sent["orders"])))
 

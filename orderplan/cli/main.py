@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orderplan.cli import catalogue, demo, inventory, order, system, task, up
+from orderplan.cli import bench, catalogue, demo, inventory, order, system, task, up
 from orderplan.cli.common import Commands
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
+app.command("bench")(bench.bench)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")

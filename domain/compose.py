@@ -208,14 +208,18 @@ class _Places:
         return (_ORDER,)
 
     def covered(self, item: ItemDef, members: Sequence[int]) -> tuple[int, ...]:
-        """The lines that an assetize item delivers: all of its scope instance."""
+        """The lines that an assetize item delivers: all of its scope instance, and what they alone became."""
         if item.scope in (Scope.GLOBAL, Scope.ORDER, Scope.ACCOUNT):
             return tuple(range(len(self.lines)))
-        if item.scope in (Scope.ITEM, Scope.KEY):
-            return tuple(members)
-        places = self.roots if item.scope is Scope.BUNDLE else self.mains
-        mine = {each for member in members for each in places[member]}
-        return tuple(index for index, each in enumerate(places) if not mine.isdisjoint(each))
+        covered = set(members)
+        if item.scope in (Scope.BUNDLE, Scope.MAIN_ITEM):
+            places = self.roots if item.scope is Scope.BUNDLE else self.mains
+            mine = {each for member in members for each in places[member]}
+            covered.update(index for index, each in enumerate(places) if not mine.isdisjoint(each))
+        for index, line in enumerate(self.lines):
+            if line.sources and covered.issuperset(self.at[source] for source in line.sources):
+                covered.add(index)
+        return tuple(sorted(covered))
 
 
 _ORDER = "order"

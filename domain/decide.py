@@ -102,6 +102,8 @@ class Turn:
     tasks_opened: list[ItemRun] = field(default_factory=list)
     tasks_closed: list[ItemRun] = field(default_factory=list)
     deltas: list[AssetDelta] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    """Assets that are now what the order wants of them, changed or not."""
     lines_changed: dict[str, None] = field(default_factory=dict)
     """Lines that got values from an answer or a form, and are not delivered yet."""
     _ready: deque[ItemRun] = field(default_factory=deque)
@@ -597,6 +599,7 @@ def _deliver(turn: Turn, lines: Iterable[int]) -> None:
     covered = [line for index in lines if (line := plan.lines[index]).key not in plan.delivered]
     if not covered:
         return
+    turn.delivered.extend(line.asset_id for line in covered if line.is_asset)
     deltas = [delta_of(line, plan.release, as_new=line.key in plan.orphaned) for line in covered]
     _change_assets(turn, [line.key for line in covered], [delta for delta in deltas if delta is not None])
 

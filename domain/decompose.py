@@ -384,6 +384,7 @@ def decompose(
     """The order lines, followed by the technical lines that the release's rules derive from them.
 
     Raises:
+        InventoryConflict: the order says itself what becomes of an instance that its other lines decide about.
         ExpressionFailed: a condition or mapping compares what cannot be compared.
     """
     derivation = _Derivation(order, release, projection, protector)
@@ -413,6 +414,7 @@ class _Derivation:
 
     def run(self, order_lines: list[Line]) -> list[Line]:
         self.lines = {line.key: line for line in order_lines}
+        said = {line.asset_id: line.key for line in order_lines if line.is_asset}
         for line in order_lines:
             self._collect(line)
         while self.groups or self.users:
@@ -422,6 +424,12 @@ class _Derivation:
                 derived = self._derive(key, groups[key])
                 if derived is None:
                     continue
+                if derived.asset_id in said:
+                    raise InventoryConflict(
+                        f"item {said[derived.asset_id]!r} is about product {derived.asset_id!r}, "
+                        f"of which other items of the order decide ({', '.join(derived.order_lines)})",
+                        mend="leave it out: it follows from what it serves",
+                    )
                 self.lines[key] = derived
                 for source in derived.sources:
                     self.lines[source].is_alone = False

@@ -8,6 +8,7 @@ delivered is stored as `rejected`.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +17,8 @@ from domain.compose import AWAIT_REF, compose
 from domain.decide import Turn, start
 from domain.decompose import Resolved, decompose, delta_of, named_product, order_context, resolve_lines
 from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
-from domain.inventory import Account, OpenOrder, Projection
+from domain.inventory import Account, Asset, OpenOrder, Projection
+from domain.messages import Delivered
 from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease
@@ -79,7 +81,9 @@ def readmit(turn: Turn, account: Account) -> bool:
     other products by now (the one it meant by specification is gone, another one fits) may have to wait for others.
     """
     plan = turn.plan
-    if account.holders(plan.roots, before=plan.order_id):
+    # Two orders may end in one tick, and both call it up.
+    is_waiting = plan.order_id in account.open_orders and account.open_orders[plan.order_id].is_waiting
+    if not is_waiting or account.holders(plan.roots, before=plan.order_id):
         return False
     try:
         projection = account.projected()
@@ -102,11 +106,9 @@ def open_order_of(plan: Plan) -> OpenOrder:
         return OpenOrder(plan.order_id, plan.roots, is_waiting=True)
     opened = OpenOrder(plan.order_id, plan.roots, sequence=plan.sequence)
     for line in plan.lines:
-        delta = delta_of(line, plan.release)
+        delta = None if line.key in plan.delivered else delta_of(line, plan.release)
         if delta is not None:
             opened.deltas[line.asset_id] = delta
-        if line.key in plan.delivered:
-            opened.delivered.add(line.asset_id)
     return opened
 
 
@@ -115,6 +117,37 @@ def open_orders_of(plans: Iterable[Plan]) -> dict[str, OpenOrder]:
     opened = [open_order_of(plan) for plan in plans]
     at_work = sorted((each for each in opened if not each.is_waiting), key=lambda each: each.sequence)
     return {each.order_id: each for each in [*at_work, *(each for each in opened if each.is_waiting)]}
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """What a turn has done to its account.
+
+    `changes` are assets (before, after); None where there is none. `news` are messages for other orders of the account,
+    to be delivered in this order; None instead of a message: call `readmit`, it may have waited for this.
+    """
+
+    changes: list[tuple[Asset | None, Asset | None]]
+    news: list[tuple[str, Delivered | None]]
+
+
+def book(turn: Turn, account: Account) -> Booking:
+    """Carry out on the account what a turn has decided, and say who has to hear of it."""
+    order_id = turn.plan.order_id
+    refresh_open_order(turn, account)
+    changes = [account.deliver(order_id, delta) for delta in turn.deltas]
+    news: list[tuple[str, Delivered | None]] = []
+    if turn.delivered:
+        news.extend(_for_others(account, Delivered(order_id, frozenset(turn.delivered))))
+    if turn.plan.ended_at is not None and account.open_orders.pop(order_id, None) is not None:
+        news.extend(_for_others(account, Delivered(order_id, None)))
+        news.extend((other, None) for other, each in account.open_orders.items() if each.is_waiting)
+    return Booking(changes, news)
+
+
+def _for_others(account: Account, message: Delivered) -> list[tuple[str, Delivered | None]]:
+    at_work = (order_id for order_id, each in account.open_orders.items() if not each.is_waiting)
+    return [(order_id, message) for order_id in at_work if order_id != message.by_order]
 
 
 def refresh_open_order(turn: Turn, account: Account) -> None:
@@ -126,7 +159,9 @@ def refresh_open_order(turn: Turn, account: Account) -> None:
     for key in turn.lines_changed:
         line = plan.lines[plan.line_at[key]]
         delta = delta_of(line, plan.release)
-        if delta is not None:
+        if delta is None:
+            opened.deltas.pop(line.asset_id, None)
+        else:
             opened.deltas[line.asset_id] = delta
 
 

@@ -191,15 +191,13 @@ def apply_delta(asset: Asset | None, delta: AssetDelta, order_id: str) -> Asset 
 class OpenOrder:
     """An order of the account that has not ended.
 
-    `roots` are the root assets it holds. `deltas` are what it will do, by asset id, and `delivered` those already done.
-    A waiting order has roots but no deltas yet. `sequence` is its place among those that were compared with the
-    account.
+    `roots` are the root assets it holds. `deltas` are what it has yet to do, by asset id; a waiting order has none.
+    `sequence` is its place among those that were compared with the account.
     """
 
     order_id: str
     roots: frozenset[str]
     deltas: dict[str, AssetDelta] = field(default_factory=dict)
-    delivered: set[str] = field(default_factory=set)
     is_waiting: bool = False
     sequence: int = 0
 
@@ -255,7 +253,7 @@ class Account:
             self.assets[delta.asset_id] = after
         opened = self.open_orders.get(order_id)
         if opened is not None:
-            opened.delivered.add(delta.asset_id)
+            opened.deltas.pop(delta.asset_id, None)
         return before, after
 
 
@@ -274,8 +272,6 @@ class Projection:
                 self._shared[asset.product] = asset.asset_id
         for order_id, opened in account.open_orders.items():
             for asset_id, delta in opened.deltas.items():
-                if asset_id in opened.delivered:
-                    continue
                 if delta.instance == ACCOUNT_INSTANCE:
                     self._shared[delta.product] = asset_id
                 after = apply_delta(self.assets.get(asset_id), delta, order_id)

@@ -18,12 +18,11 @@ from domain.compose import Template
 from domain.decide import Call, Turn, decide
 from domain.facts import Fact
 from domain.ids import order_id_of
-from domain.intake import accept, open_orders_of, readmit, refresh_open_order
+from domain.intake import accept, book, open_orders_of, readmit
 from domain.inventory import Account
 from domain.messages import (
     ClaimTask,
     CompleteTask,
-    Delivered,
     OperateItem,
     PlanMessage,
     ReleaseTask,
@@ -119,19 +118,7 @@ class Engine:
         tasks.update({item.key: item for item in turn.tasks_opened})
         for item in turn.tasks_closed:
             tasks.pop(item.key, None)
-        refresh_open_order(turn, account)
-        for delta in turn.deltas:
-            account.deliver(plan.order_id, delta)
-        if turn.deltas:
-            self._tell_others(plan, account, Delivered(plan.order_id, frozenset(each.asset_id for each in turn.deltas)))
-        if plan.ended_at is not None and account.open_orders.pop(plan.order_id, None) is not None:
-            self._tell_others(plan, account, Delivered(plan.order_id, None))
-            self._news.extend((order_id, None) for order_id, each in account.open_orders.items() if each.is_waiting)
-
-    def _tell_others(self, plan: Plan, account: Account, message: Delivered) -> None:
-        for order_id, other in account.open_orders.items():
-            if order_id != plan.order_id and not other.is_waiting:
-                self._news.append((order_id, message))
+        self._news.extend(book(turn, account).news)
 
     # What the world outside does.
 

@@ -338,8 +338,8 @@ def test_cross_plan_chains_join_and_branch() -> None:
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
-        ("item", ["x1"]),
-        ("mainItem", ["x1", "x2", "a"]),
+        ("item", ["x1", "t@x1"]),
+        ("mainItem", ["x1", "x2", "a", "t@x1", "t@x2"]),
         ("bundle", ["x1", "x2", "a", "t@x1", "t@x2"]),
         ("order", ["x1", "x2", "a", "b", "t@x1", "t@x2"]),
     ],

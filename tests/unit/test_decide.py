@@ -1073,14 +1073,27 @@ def test_an_assetize_item_delivers_its_bundle_in_the_middle_of_the_plan() -> Non
     assert kinds(engine, plan).count("assets.changed") == 1
 
 
-def test_what_no_assetize_item_covers_is_delivered_with_the_bundle() -> None:
+def test_an_assetize_item_delivers_its_line_with_what_it_became() -> None:
     engine, plan = explicit(scope="item")
     engine.answer(plan, engine.call(plan, "p/first"))
+
+    assert plan.delivered == {"1", "t@1"}
+
+
+def test_what_no_assetize_item_covers_is_delivered_with_the_bundle() -> None:
+    engine, plan = started(
+        "call",
+        assetize(),
+        products=["x", "y", {"code": "t", "scope": "order"}],
+        decompositions=[rule("x", "t"), rule("y", "t")],
+        lines=[line("1", "x"), line("2", "y", below="1"), line("3", "y", below="1")],
+    )
+    # The assetize item is done; t@order also came from 2 and 3, so it waits with them.
     covered = set(plan.delivered)
     engine.finish(plan)
 
     assert covered == {"1"}
-    assert plan.delivered == {"1", "t@1"}
+    assert plan.delivered == {"1", "2", "3", "t@order"}
 
 
 def test_an_assetize_item_that_is_skipped_delivers_nothing() -> None:

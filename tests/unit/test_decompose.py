@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.decompose import Line, decompose, delta_of, resolve_lines
+from domain.errors import InventoryConflict
 from domain.inventory import Account, Asset
 from domain.orders import Order, OrderLine
 from domain.release import CompiledRelease
@@ -668,6 +669,14 @@ def test_a_shared_instance_is_suspended_only_with_all_that_use_it_and_resumed_wi
     assert each_with("resume", ids[1]) == "resume"
     assert only(engine, "t").status == "active"
     assert each_with("move", ids[1]) == "noChange"
+
+
+def test_an_order_does_not_decide_twice_about_one_instance() -> None:
+    engine = Engine(delivering(products=["x", "t"], decompositions=[rule("x", "t")]))
+    accepted(engine, line("1", "x"))
+
+    with pytest.raises(InventoryConflict, match=r"item .2. is about product .* of which other items .* decide"):
+        engine.accept(order_of(line("1", "x", "modify", a=1), line("2", "t", "delete")))
 
 
 # Where a line finds its asset.

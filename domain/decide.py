@@ -586,7 +586,7 @@ def _delivered(turn: Turn, message: Delivered) -> None:
             # What this order was to share does not exist: a person decides, because its own work was planned on it.
             error = f"order {message.by_order} has ended without delivering {line.name}"
             _fatal(turn, item, error, "notDelivered")
-        elif line.asset_id in message.asset_ids:
+        elif (line.awaits or line.asset_id) in message.asset_ids:
             _complete(turn, item, {"order": message.by_order})
 
 

@@ -40,7 +40,8 @@ class Line:
 
     `sources` are the keys of the lines it came from (its lineage), `order_lines` the ids of the order lines at the
     bottom of that lineage. `root` is the key of its bundle's root order line, `main` of its main item. `previous` holds
-    the installed values. `joins` names the open order that has yet to deliver this instance.
+    the installed values. `joins` names the open order that has yet to deliver this instance, or (then `awaits` is its
+    asset) to remove the one that this one takes the place of.
     """
 
     key: str
@@ -62,6 +63,7 @@ class Line:
     is_alone: bool = False
     is_asset: bool = True
     joins: str | None = None
+    awaits: str = ""
     instance: str = ""
     add_uses: dict[str, int] = field(default_factory=dict)
     drop_uses: tuple[str, ...] = ()
@@ -112,6 +114,7 @@ _LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("is_alone", "alone", False),
     ("is_asset", "asset", True),
     ("joins", "joins", None),
+    ("awaits", "awaits", ""),
     ("instance", "instance", ""),
     ("add_uses", "addUses", {}),
     ("drop_uses", "dropUses", ()),
@@ -376,6 +379,7 @@ class _Group:
     sources: list[tuple[Line, Rule | None]] = field(default_factory=list)
     asset: Asset | None = None
     joins: str | None = None
+    awaits: str = ""
 
 
 def decompose(
@@ -498,7 +502,11 @@ class _Derivation:
         """The group with the instance that its sources use; one group each where they use several."""
         code = group.product.code
         if group.instance == ACCOUNT_INSTANCE:
-            group.asset, group.joins = self.projection.shared(code)
+            shared_id = self.projection.shared_id(code)
+            if shared_id is not None:
+                group.asset = self.projection.assets.get(shared_id)
+                group.joins = self.projection.pending_on(shared_id)
+                group.awaits = shared_id if group.joins and group.asset is None else ""
             return [(key, group)]
         users: dict[str, list[tuple[Line, Rule | None]]] = {}
         fresh: list[tuple[Line, Rule | None]] = []
@@ -568,6 +576,7 @@ class _Derivation:
             rules=tuple(dict.fromkeys(rule.name for _, rule in sources if rule is not None)),
             is_asset=product.source.asset,
             joins=group.joins,
+            awaits=group.awaits,
             instance=group.instance,
             add_uses={source: n for source, n in add_uses.items() if before.get(source) != n},
             drop_uses=tuple(source for source in drop_uses if source in before),

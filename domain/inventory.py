@@ -299,12 +299,9 @@ class Projection:
             self._index = _Index(self.assets)
         return self._index
 
-    def shared(self, product: str) -> tuple[Asset | None, str | None]:
-        """(account-wide instance of a product, the open order that has yet to deliver it)."""
-        asset_id = self._shared.get(product)
-        if asset_id is None:
-            return None, None
-        return self.assets.get(asset_id), self._pending.get(asset_id)
+    def shared_id(self, product: str) -> str | None:
+        """The account-wide instance of a product, also one that is on its way out and in `assets` no more."""
+        return self._shared.get(product)
 
     def pending_on(self, asset_id: str) -> str | None:
         """The open order that has yet to deliver a change of the asset, if any."""

@@ -48,9 +48,7 @@ async def open_journal(
 
 def fact(offset: int, shard: int = 0, payload: str | None = None, **changes: Any) -> FactRow:
     """A fact row of an order of the shard."""
-    row = FactRow(
-        shard, offset, "main", f"o{shard:x}-1", None, "order.moved", 1, AT, None, "system", None, payload
-    )
+    row = FactRow(shard, offset, "main", f"o{shard:x}-1", None, "order.moved", 1, AT, None, "system", None, payload)
     return row._replace(**changes)
 
 

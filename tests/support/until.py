@@ -10,7 +10,9 @@ from typing import Any
 PAUSE_S = 0.02
 
 
-async def until(condition: Callable[[], Awaitable[Any] | Any], timeout_s: float = 20.0, pause_s: float = PAUSE_S) -> Any:
+async def until(
+    condition: Callable[[], Awaitable[Any] | Any], timeout_s: float = 20.0, pause_s: float = PAUSE_S
+) -> Any:
     """Wait until the condition gives something true, and return it.
 
     Raises:

@@ -13,7 +13,7 @@ from rich.console import RenderableType
 from domain.errors import BadExpression, BadRelease
 from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, show, table
 from orderplan.cli.files import read_object, write_document
-from orderplan.client import URL_DEFAULT
+from orderplan.client import URL_DEFAULT, Client
 
 if TYPE_CHECKING:
     from domain.release import CompiledRelease
@@ -40,6 +40,7 @@ def publish(file: File, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_js
     _compiled(file, document)
     with client_of(url, user) as client:
         answer = client.publish_release(document)
+        answer["systemsMissing"] = _missing(client, document)
     show(as_json, answer, lambda: _shown(answer, _published(answer)))
 
 
@@ -98,6 +99,7 @@ def import_tmf620_file(
     if publish_it:
         with client_of(url, user) as client:
             answer = client.publish_release(body)
+            summary["systemsMissing"] = _missing(client, body)
         summary["published"] = answer["published"]
         verdict = _published(answer)
     show(as_json, summary, lambda: _shown(summary, verdict))
@@ -116,8 +118,9 @@ def _compiled(file: str, document: Mapping[str, Any]) -> CompiledRelease:
         return compile_release(read_release(document))
     except BadRelease as error:
         _list_problems(error.facts.get("problems", ()))
+        where = f"{error.path}: " if error.path else ""
         raise BadRelease(
-            f"{file} cannot be published: {error.reason}", path=error.path, mend=error.mend, **error.facts
+            f"{file} cannot be published: {where}{error.reason}", mend=error.mend, **error.facts
         ) from error
     except BadExpression as error:
         raise BadRelease(f"{file} cannot be published: {error.reason}", **error.facts) from error
@@ -143,6 +146,12 @@ def _summary(compiled: CompiledRelease) -> dict[str, Any]:
     }
 
 
+def _missing(client: Client, document: Mapping[str, Any]) -> list[str]:
+    """Systems of the release that the environment does not know how to reach yet."""
+    known = {each["code"] for each in client.list_systems()}
+    return [each["code"] for each in document.get("systems", ()) if each["code"] not in known]
+
+
 def _published(answer: Mapping[str, Any]) -> str:
     return "is published" if answer["published"] else "was published before, with the same contents"
 
@@ -154,3 +163,5 @@ def _shown(summary: Mapping[str, Any], verdict: str) -> Iterable[RenderableType]
     yield f"release {cell(summary['id'])} {cell(verdict)}: {counts}"
     for finding in summary["findings"]:
         yield f"  note: {cell(finding)}"
+    for code in summary.get("systemsMissing", ()):
+        yield f"  system {cell(code)} is not set up yet: orderplan system set {cell(code)} --adapter ..."

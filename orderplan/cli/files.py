@@ -24,7 +24,7 @@ VALUES_MAX: Final = 2_000_000
 DEPTH_MAX: Final = 64
 
 
-def read_document(name: str, what: str = "file") -> Any:
+def read_document(name: str, what: str = "a document") -> Any:
     """The content of a YAML or JSON file; `-` is standard input.
 
     Raises:
@@ -37,7 +37,7 @@ def read_document(name: str, what: str = "file") -> Any:
     return document
 
 
-def read_object(name: str, what: str = "file") -> dict[str, Any]:
+def read_object(name: str, what: str = "a document") -> dict[str, Any]:
     """The content of a file that must be one object.
 
     Raises:
@@ -92,7 +92,7 @@ def _text(name: str, what: str) -> str:
         else:
             path = Path(name)
             if path.is_dir():
-                raise UserError(f"{name} is a folder, not a file", mend=f"name the {what}")
+                raise UserError(f"{name} is a folder, not a file", mend=f"name the file that holds {what}")
             with path.open("rb") as file:
                 raw = file.read(BYTES_MAX + 1)
     except FileNotFoundError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from typing import Annotated, Any, Final
@@ -30,7 +31,8 @@ from orderplan.client import ENDED_STATES, URL_DEFAULT, Client, Document, Waited
 app = typer.Typer(help="Submit orders, look at them, repair their items.", no_args_is_help=True)
 
 POLL_S: Final = 0.3
-OrderId = Annotated[str, typer.Argument(help="The order's id.", metavar="ID")]
+_ORDER_ID: Final = re.compile(r"o[0-9a-f]+-[0-9a-f]{11}-[0-9a-f]{10}")
+OrderId = Annotated[str, typer.Argument(help="The order's id, or the external id from its channel.", metavar="ID")]
 ItemKey = Annotated[str, typer.Argument(help="The item's key, as `order plan` shows it.", metavar="ITEM")]
 Reason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Stop waiting after so many seconds.")]
@@ -49,6 +51,23 @@ ITEM_STATE_AFTER: Final = {
     "item.skipped": "Skipped",
 }
 """What a fact makes of its item, as the plan shows it."""
+
+
+def id_of(client: Client, named: str) -> str:
+    """The id of the order that is named by it, or by its external id.
+
+    Raises:
+        UserError: no order has this external id, or several channels have used it.
+    """
+    if _ORDER_ID.fullmatch(named):
+        return named
+    found = client.list_orders(limit=2, externalId=named, fields="id").items
+    if len(found) == 1:
+        order_id: str = found[0]["id"]
+        return order_id
+    if not found:
+        raise UserError(f"there is no order {named!r}", mend="find it: orderplan order list")
+    raise UserError(f"several orders have the external id {named!r}", mend="name one by its id: orderplan order list")
 
 
 @app.command("submit")
@@ -101,6 +120,7 @@ def _rejected(stored: Document) -> UserError:
 def show_order(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
     """Show where an order stands."""
     with client_of(url, user) as client:
+        order_id = id_of(client, order_id)
         summary = client.order(order_id)
         failed = [] if as_json or not summary["items"].get("Fatally Failed") else _failed_items(client, order_id)
     show(as_json, summary, lambda: _summary(summary, failed))
@@ -138,6 +158,7 @@ def _summary(summary: Document, failed: Iterable[Document] = ()) -> Iterable[Ren
 def show_plan(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
     """Show an order's plan: its items, and what waits for what."""
     with client_of(url, user) as client:
+        order_id = id_of(client, order_id)
         plan = client.plan(order_id)
 
     def render() -> Iterable[RenderableType]:
@@ -176,7 +197,7 @@ def _attributes(attributes: Document) -> str:
 def show_facts(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
     """Show everything that happened to an order: the audit trail."""
     with client_of(url, user) as client:
-        facts = client.facts(order_id)
+        facts = client.facts(id_of(client, order_id))
     columns = ("at (UTC)", "what", "item", "who", "cause")
     rows = [(moment(fact["at"]), fact["kind"], fact["item"], fact["actor"], fact["cause"]) for fact in facts]
     show(as_json, {"facts": facts}, lambda: [table(columns, rows)])
@@ -192,7 +213,7 @@ def watch(
 ) -> None:
     """Watch an order until it ends: each change of an item's state on a line."""
     with client_of(url, user) as client:
-        summary = _follow(client, order_id, timeout, quiet=as_json)
+        summary = _follow(client, id_of(client, order_id), timeout, quiet=as_json)
     show(as_json, summary, lambda: ["", *_summary(summary)])
 
 
@@ -334,7 +355,7 @@ def _operate(
 ) -> None:
     given = parse_object(answer, "--answer") if answer is not None else None
     with client_of(url, user) as client:
-        result = client.operate(order_id, item, action, reason, given)
+        result = client.operate(id_of(client, order_id), item, action, reason, given)
 
     def render() -> Iterable[RenderableType]:
         yield f"{cell(result.get('item', item))} is {cell(result.get('itemState'))}; order {cell(result['state'])}"

@@ -61,15 +61,20 @@ def test_the_expressions_page_names_everything_that_may_be_called():
 
 
 def commands() -> list[tuple[str, str]]:
-    """Each command line in a code block of a page for users: (page, line)."""
+    """Each command line that a page for users shows: (page, line)."""
     found = []
     for page in (
         ROOT / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
         *sorted((ROOT / "examples").glob("*/*.md")),
     ):
-        for line in re.findall(r"^(?:    |\$ )(?:\S+=\S+ )*((?:\.venv/bin/)?orderplan .*)$", page.read_text(), re.M):
-            found.append((page.name, line))
+        text = page.read_text(encoding="utf-8")
+        shown = re.findall(r"`(orderplan [^`]+)`", text)
+        for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            shown += re.findall(r"^(?:\S+=\S+ )*(orderplan .*)$", block, re.MULTILINE)
+        if page.name != "README.md":  # where indented blocks are output
+            shown += re.findall(r"^    (orderplan .*)$", text, re.MULTILINE)
+        found += [(page.name, line) for line in shown]
     return found
 
 

@@ -1,0 +1,87 @@
+"""Stand-ins for people: they take manual tasks over the public API, fill in the form and hand it in."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Self
+
+from orderplan.client import ApiError, Client
+
+PAUSE_S: Final = 0.1
+TASKS_AT_ONCE: Final = 20
+
+
+class People:
+    """Some workers on all queues, each a thread; they leave with the `with` block."""
+
+    def __init__(self, url: str, workers: int) -> None:
+        """Nobody works yet."""
+        self._url = url
+        self._leave = threading.Event()
+        self._lock = threading.Lock()
+        self._done: Counter[str] = Counter()
+        self._errors: list[BaseException] = []
+        self._threads = [
+            threading.Thread(target=self._work, args=(f"worker-{number}",), name=f"worker {number}", daemon=True)
+            for number in range(1, workers + 1)
+        ]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave.set()
+        for thread in self._threads:
+            thread.join()
+
+    def done(self) -> dict[str, int]:
+        """Tasks handed in so far, by queue.
+
+        Raises:
+            BaseException: what a worker stumbled over.
+        """
+        with self._lock:
+            if self._errors:
+                raise self._errors[0]
+            return dict(sorted(self._done.items()))
+
+    def _work(self, worker: str) -> None:
+        try:
+            with Client(self._url, user=worker) as client:
+                while not self._leave.is_set():
+                    if not self._round(client, worker):
+                        self._leave.wait(PAUSE_S)
+        except Exception as error:
+            with self._lock:
+                self._errors.append(error)
+
+    def _round(self, client: Client, worker: str) -> bool:
+        """Do what is free; whether there was anything."""
+        tasks = client.list_tasks(is_free=True, limit=TASKS_AT_ONCE)
+        for task in tasks:
+            if self._leave.is_set():
+                break
+            try:
+                client.claim_task(task["id"], worker)
+                client.complete_task(task["id"], worker, filled_in(task))
+            except ApiError as error:
+                # Somebody else was faster, or the server asks to come back later.
+                if error.status not in (404, 409, 503):
+                    raise
+                continue
+            with self._lock:
+                self._done[task["queue"]] += 1
+        return bool(tasks)
+
+
+def filled_in(task: Mapping[str, Any]) -> dict[str, Any]:
+    """A form with a plausible value in every field."""
+    examples: dict[str, Any] = {"string": "done in the demo", "integer": 1, "number": 1, "boolean": True}
+    return {field["name"]: examples[field["type"]] for field in task.get("form", ())}

@@ -32,6 +32,8 @@ class Submission(Envelope):
     shard: int
     order: Mapping[str, Any]
     body_hash: bytes | None
+    order_id: str = ""
+    """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
 
 
 @dataclass(slots=True)

@@ -6,14 +6,15 @@ inbox.
 
 When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by
 envelope, and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is
-raised first, so that the old commit is settled one way or the other, then heads and touched plans are read again and
-the same envelopes are decided again. Somebody else has raised the epoch: stop at once, write nothing.
+raised first, so that the old commit is settled one way or the other; then the heads tell which. If it is stored, the
+tick is finished as if it had been heard; else the touched plans are read and the same envelopes decided again. Somebody
+else has raised the epoch: stop at once, write nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -22,7 +23,7 @@ import structlog
 from actors.envelopes import Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
 from actors.memory import JournalPort, Memory, account_key
 from actors.shredder import Shredder
-from actors.tick import Tick
+from actors.tick import Tick, import_id_of
 from actors.timers import Timers
 from domain.decide import Call, pending_effects
 from domain.errors import Busy, ClientKeyReused, IllegalTransition, OrderplanError, Unstorable
@@ -39,6 +40,7 @@ BATCH_MAX: Final = 2_000
 HEARTBEAT_S: Final = 2.0
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
+_TICK_MIN: Final = timedelta(milliseconds=1)
 _UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
 
 
@@ -91,11 +93,14 @@ class HostLoop:
         """Last offset of each owned shard; a shard that is not here is not ours."""
         self._rows: dict[str, OrderRow] = {}
         self._timers = Timers()
+        self._unwatched: dict[str, None] = {}
+        """Orders of failed ticks whose timers are still to be read again."""
         self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
         self._inbox: list[Envelope] = []
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._sequence = 0
+        self._last_at: datetime | None = None
         self._shredder = Shredder(vault.destroy, is_unavailable=is_unavailable, sleep=sleep)
         self.is_fenced = False
         self.ticks = 0
@@ -158,7 +163,7 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
-        await self.memory.load_plans(unfinished)
+        await self._load_each(unfinished)
         unshredded = await self._journal.unshredded(new)
         now = self._clock()
         for order_id in unfinished:
@@ -170,6 +175,22 @@ class HostLoop:
         self.heads.update(heads)
         self._shredder.add(unshredded)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
+
+    async def _load_each(self, order_ids: list[str]) -> None:
+        """Load plans; one that cannot be read must not keep its shard from having an owner."""
+        try:
+            await self.memory.load_plans(order_ids)
+            return
+        except Exception as error:
+            if self._is_unavailable(error):
+                raise
+        for order_id in order_ids:
+            try:
+                await self.memory.load_plans([order_id])
+            except Exception as error:
+                if self._is_unavailable(error):
+                    raise
+                log.exception("a plan cannot be read; it stands still", order_id=order_id)
 
     # The loop.
 
@@ -254,11 +275,13 @@ class HostLoop:
                     log.exception("a message could not be decided")
                     break
                 log.warning("commit not heard", error=str(error), attempt=attempt)
-                await self._settle_own_epoch(attempt)
+                if await self._settle_own_epoch(attempt):
+                    return
                 attempt += 1
-        await self._reload_surely()
+        await self._recover()
         for envelope in batch:
-            await self._alone(envelope)
+            for each in self._expand([envelope]):
+                await self._alone(each)
 
     async def _alone(self, envelope: Envelope) -> None:
         """Decide one envelope in a commit of its own; one that still fails is quarantined or refused."""
@@ -271,10 +294,11 @@ class HostLoop:
                 raise
             except Exception as error:
                 if self._is_unavailable(error) and not isinstance(error, DataRefused):
-                    await self._settle_own_epoch(attempt)
+                    if await self._settle_own_epoch(attempt):
+                        return
                     attempt += 1
                     continue
-                await self._reload_surely()
+                await self._recover()
                 await self._poisoned(envelope, error)
                 return
 
@@ -289,6 +313,8 @@ class HostLoop:
         is_own = isinstance(envelope, ToPlan) and isinstance(envelope.message, Quarantine)
         if isinstance(envelope, ToPlan) and not is_own:
             item = getattr(envelope.message, "item", None)
+            if isinstance(envelope.message, Report):
+                self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
             await self._alone(ToPlan(envelope.order_id, Quarantine(reason, item)))
 
     async def _once(self, batch: list[Envelope]) -> None:
@@ -296,13 +322,15 @@ class HostLoop:
         for envelope in foreign:
             _answer(envelope, NotOwner("the shard belongs to another host"))
         known = await self._load(mine)
+        imports = await self._known_imports(mine)
         tick = Tick(
             memory=self.memory,
             heads=dict(self.heads),
             rows=self._rows,
             known_keys=known,
+            imports=imports,
             protector=self._vault,
-            now=self._clock(),
+            now=self._now(),
             entropy=self._entropy,
             sequence=self._sequence,
         )
@@ -320,6 +348,14 @@ class HostLoop:
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
+
+    def _now(self) -> datetime:
+        """The time of a tick, at least a millisecond after the last one: ids and admissions keep their order."""
+        now = self._clock()
+        if self._last_at is not None:
+            now = max(now, self._last_at + _TICK_MIN)
+        self._last_at = now
+        return now
 
     def _sort(self, batch: list[Envelope]) -> tuple[list[Envelope], list[Envelope]]:
         mine: list[Envelope] = []
@@ -339,7 +375,7 @@ class HostLoop:
 
     async def _load(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
         """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
-        plans = [each.order_id for each in batch if isinstance(each, ToPlan | _Due)]
+        plans = [each.order_id for each in batch if isinstance(each, ToPlan | _Due | Submission) and each.order_id]
         await self.memory.load_plans(plans)
         accounts: dict[str, list[str]] = {}
         keys: dict[str, list[str]] = {}
@@ -372,6 +408,13 @@ class HostLoop:
             known.update({(tenant, key): row for key, row in found.items()})
         return known
 
+    async def _known_imports(self, batch: Iterable[Envelope]) -> set[str]:
+        """Causes of imports that were stored before: sent again, they must not set anything back."""
+        causes = {import_id_of(each.cause): each.cause for each in batch if isinstance(each, ImportAssets)}
+        if not causes:
+            return set()
+        return {causes[name] for name, stored in (await self._journal.facts_of(causes)).items() if stored}
+
     def _expand(self, batch: Iterable[Envelope]) -> Iterable[Envelope]:
         """Turn due orders into one message per due timer."""
         now = self._clock()
@@ -396,6 +439,8 @@ class HostLoop:
         self.memory.folder.stored_templates.update(
             (row.tenant, row.template_id) for row in tick.commit.templates.values()
         )
+        for settled in tick.settled:
+            self._dispatch.settled(*settled)
         for envelope, answer in tick.replies:
             if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
                 self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
@@ -422,63 +467,69 @@ class HostLoop:
         self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
         for shard in shards:
             self.heads.pop(shard, None)
+        # Another owner changes the rows from now on: should the shard come back, what they say is not known here.
+        for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:
+            del self._rows[order_id]
         self._timers.drop(lambda order_id: shard_of(order_id) in shards)
         self.memory.accounts.clear()
 
     # After a commit that failed.
 
-    async def _settle_own_epoch(self, attempt: int) -> None:
-        """Make the unheard commit heard: raise the own epoch, then read again what it may have changed."""
+    async def _settle_own_epoch(self, attempt: int) -> bool:
+        """Settle an unheard commit: raise the own epoch, then read what became of it.
+
+        True when the commit turns out to be stored: the tick is finished, answered and sent, as if it had been heard.
+        False when its envelopes have to be decided again.
+        """
         while True:
             await self._sleep(BACKOFF_S[min(attempt, len(BACKOFF_S) - 1)])
             attempt += 1
             try:
                 await self._journal.raise_epoch()
-                await self._reload()
-                return
+                owned = await self._journal.owned_shards()
+                heads = await self._journal.heads(list(self.heads))
+                tick = self._doubtful
+                if tick is not None and _is_stored(tick, heads, owned):
+                    log.info("the unheard commit is stored", facts=len(tick.commit.facts))
+                    self._committed(tick)
+                    return True
+                await self._forget_doubtful()
             except Fenced:
                 raise
             except Exception as error:
                 if not self._is_unavailable(error):
                     raise
                 log.warning("the database is away", error=str(error), attempt=attempt)
+                continue
+            self.heads = heads
+            # Given away by a commit that nobody heard: nothing that is decided again may be written there.
+            self._let_go({shard for shard in heads if shard not in owned})
+            return False
 
-    async def _reload_surely(self) -> None:
-        """As `_reload`, through a database that is away for a while."""
+    async def _recover(self) -> None:
+        """After a commit that is known not to be stored: forget what it touched, and read the heads again."""
         try:
-            await self._reload()
+            await self._forget_doubtful()
+            self.heads = await self._journal.heads(list(self.heads))
         except Exception as error:
             if not self._is_unavailable(error):
                 raise
             await self._settle_own_epoch(0)
 
-    async def _reload(self) -> None:
-        """Forget what the failed tick touched, read the heads again, and take up what may be stored all the same.
-
-        If the tick was stored after all, its answers and effects were thrown away with it: the plans say what they wait
-        for, and it is sent (again) with the same keys. Their timers and shredding must not be lost either.
-        """
-        tick = self._doubtful
+    async def _forget_doubtful(self) -> None:
+        """Read again what a failed tick touched: its plans in memory are ahead of the journal."""
+        tick, self._doubtful = self._doubtful, None
         self._vault.take_sealed()
         if tick is not None:
             self.memory.forget(tick.touched, tick.accounts)
-        self.heads = await self._journal.heads(list(self.heads))
-        if tick is None:
-            return
-        for order_id in tick.touched:
-            self._rows.pop(order_id, None)
-        await self.memory.load_plans(tick.touched)
-        now = self._clock()
-        for order_id in tick.touched:
-            plan = self.memory.plans.get(order_id)
-            if plan is None:
-                continue
-            self._dispatch.send(pending_effects(plan, now))
+            for order_id in tick.touched:
+                self._rows.pop(order_id, None)
+            self._unwatched.update(tick.touched)
+        # Whatever failed, the timers of what it touched must not be lost with it.
+        await self._load_each(list(self._unwatched))
+        for order_id in self._unwatched:
             self._watch(order_id)
-            if plan.ended_at is not None and plan.has_secrets:
-                self._shredder.add([order_id])
-        self.memory.trim(tick.touched)
-        self._doubtful = None
+        self._unwatched.clear()
 
     async def refresh_releases(self) -> None:
         """Learn of newly published releases."""
@@ -497,6 +548,14 @@ class _Due(Envelope):
     def __init__(self, order_id: str) -> None:
         super().__init__()
         self.order_id = order_id
+
+
+def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bool:
+    """Whether a commit whose answer was not heard is in the database; one that writes nothing is decided again."""
+    if tick.commit.facts:
+        return all(heads.get(row.shard) == tick.heads[row.shard] for row in tick.commit.facts)
+    given = {shard for shard, _ in tick.commit.released_shards}
+    return bool(given) and given.isdisjoint(owned)
 
 
 def _answer(envelope: Envelope, answer: Any) -> None:

@@ -34,6 +34,15 @@ MESSAGES_MAX = 100_000
 """Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""
 
 
+_ENDS_ATTEMPT = frozenset({f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_SKIPPED, f.ITEM_ACCEPTED})
+"""After these a call needs no sending any more, whoever caused them: a report, the clock, an operator."""
+
+
+def import_id_of(cause: str) -> str:
+    """What stands in an import's fact in the place of an order."""
+    return f"import {cause}"
+
+
 class HalfDecided(Exception):
     """A bug: a message was refused after some of its facts were applied."""
 
@@ -60,8 +69,12 @@ class Tick:
     touched: dict[str, None] = field(default_factory=dict)
     accounts: dict[AccountKey, None] = field(default_factory=dict)
     ended_with_secrets: list[str] = field(default_factory=list)
+    settled: list[tuple[str, str, int]] = field(default_factory=list)
+    """(order, item, attempt) of calls that nobody waits for any more."""
     _queue: deque[tuple[str, PlanMessage | None]] = field(default_factory=deque)
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
+    imports: set[str] = field(default_factory=set)
+    """Causes of imports that are stored already."""
     sequence: int = 0
     """Orders that the host has numbered so far; grows with each new order, over all ticks."""
 
@@ -92,6 +105,9 @@ class Tick:
     # Orders coming in.
 
     def _submit(self, submission: Submission) -> Submitted:
+        made = self.memory.plans.get(submission.order_id)
+        if made is not None:
+            return Submitted(made.order_id, _shown_state(made), reasons=tuple(made.reasons))
         order = Order.from_dict(submission.order)
         if order.client_key is not None:
             known = self._known(order.tenant, order.client_key)
@@ -112,6 +128,7 @@ class Tick:
         # Ids of one host grow with every order, so that order of admission is order of id.
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
         order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), entropy)
+        submission.order_id = order.order_id
         key: AccountKey = (order.tenant, order.account or f"order {order.order_id}")
         account = self.memory.accounts.get(key)
         if account is None:
@@ -133,9 +150,7 @@ class Tick:
         plan = turn.plan
         self.memory.plans[order.order_id] = plan
         self._collect(turn, is_new=True)
-        shown = plan.order_state.value
-        if shown not in ("rejected", "pending"):
-            shown = "acknowledged"
+        shown = _shown_state(plan)
         if order.client_key is not None:
             self._new_keys[order.tenant, order.client_key] = KnownKey(
                 order.client_key, order.order_id, submission.body_hash or b"", shown
@@ -209,6 +224,8 @@ class Tick:
             self.commit.facts.append(fact_row(plan, fact, self.heads[shard]))
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)
+            elif fact.kind in _ENDS_ATTEMPT and fact.item is not None:
+                self.settled.append((order_id, fact.item, plan.by_key[fact.item].attempt))
         self.calls.extend(turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
@@ -269,6 +286,9 @@ class Tick:
     # Installed base.
 
     def _import(self, envelope: ImportAssets) -> dict[str, Any]:
+        if envelope.cause in self.imports:
+            return {"account": envelope.account, "imported": len(envelope.assets)}
+        self.imports.add(envelope.cause)
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
         assets = [Asset.from_dict(body) for body in envelope.assets]
@@ -304,7 +324,7 @@ class Tick:
                 envelope.shard,
                 self.heads[envelope.shard],
                 envelope.tenant,
-                f"import {envelope.cause}",
+                import_id_of(envelope.cause),
                 None,
                 fact.kind,
                 VERSIONS[fact.kind],
@@ -316,3 +336,9 @@ class Tick:
             )
         )
         return {"account": envelope.account, "imported": len(assets)}
+
+
+def _shown_state(plan: Plan) -> str:
+    """What the accepting answer says: what has begun since does not matter to it."""
+    shown = plan.order_state.value
+    return shown if shown in ("rejected", "pending") else "acknowledged"

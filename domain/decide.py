@@ -563,14 +563,19 @@ def _retry(turn: Turn, item: ItemRun, reason: str) -> None:
 
 
 def _quarantine(turn: Turn, message: Quarantine) -> None:
-    """Take the call whose result cannot be stored to a person; without one the plan only keeps the reason.
+    """Take the item whose message cannot be dealt with to a person; without one the plan only keeps the reason.
 
     The result was not taken in, so the attempt counts as unheard: a retry repeats its key instead of doing it twice.
     """
     turn.add(f.ORDER_QUARANTINED, None, {"reason": message.reason[:ERROR_LENGTH_MAX]})
     item = turn.plan.by_key.get(message.item) if message.item else None
-    if item is not None and item.is_callout and item.state is ItemState.RUNNING:
+    if item is None:
+        return
+    if item.is_callout and item.state is ItemState.RUNNING:
         _fatal(turn, item, message.reason, "unstorable", unheard=True)
+    elif item.state in (ItemState.FAILED, ItemState.SCHEDULED):
+        # Its timer could not be dealt with: left as it is, it would fire for ever.
+        _fatal(turn, item, message.reason, "unstorable", unheard=item.is_unheard)
 
 
 # Other orders of the account.

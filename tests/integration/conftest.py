@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import pytest
 
+from actors.logs import configure_logs
 from persistence.database import Pool, migrate, open_pool
 from persistence.embedded import EmbeddedPostgres
 from tests.support.journals import empty
@@ -19,6 +20,12 @@ class Databases(NamedTuple):
 
     dsn: str
     key_dsn: str
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _logs() -> None:
+    """As in production: structlog's own tracebacks show local variables, and take seconds to draw."""
+    configure_logs("warning")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,754 @@
+"""The host's loop on a real journal: whatever happens to a commit, nothing is lost and nothing is decided twice."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+import actors.host_loop
+import actors.tick
+import domain.decide
+import domain.intake
+from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted
+from domain.errors import ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
+from domain.ids import shard_for, shard_of
+from domain.inventory import Asset
+from domain.messages import ClaimTask, CompleteTask, OperateItem
+from domain.orders import Order
+from persistence import catalogue, incarnations
+from persistence.journal import Fenced
+from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
+from tests.support.build import scenario as scenario_of
+from tests.support.hosts import SHARDS, Host, reported, submission
+from tests.support.journals import AT, count
+from tests.support.proxy import Proxy
+from tests.support.until import until
+
+RELEASE: dict[str, Any] = release_document(
+    products=[
+        {
+            "code": "sim",
+            "attributes": [
+                {"name": "PUK", "assetizable": False},
+                {"name": "PIN", "assetizable": False},
+                {"name": "IMSI"},
+            ],
+        },
+        {"code": "visit"},
+        {"code": "flow"},
+    ],
+    retries=[{"code": "twice", "attemptsMax": 2, "delaysS": [5]}],
+    plans=[
+        plan_of(
+            "deliver",
+            callout("reserve", timeoutS=10, retry="twice"),
+            callout("activate", timeoutS=10),
+        ),
+        plan_of("visit", manual("survey"), callout("close")),
+    ],
+    dependencies=[depends("deliver/activate", "deliver/reserve"), depends("visit/close", "visit/survey")],
+    scenarios=[
+        scenario_of("sim", "deliver", "add", "modify", "delete"),
+        scenario_of("visit", "visit", "add"),
+    ],
+)
+
+
+@pytest.fixture
+async def hosts(databases, pool):
+    """Starts hosts, and ends them."""
+    await catalogue.publish_release(pool, "main", release_of(**RELEASE).release_id, RELEASE, AT)
+    made: list[Host] = []
+
+    async def start(name: str = "host-a", **options: Any) -> Host:
+        made.append(await Host.start(databases, pool, name, **options))
+        return made[-1]
+
+    yield start
+    for host in made:
+        host.kill()
+    await asyncio.gather(*(host.running for host in made), return_exceptions=True)
+
+
+@pytest.fixture
+async def host(hosts):
+    return await hosts()
+
+
+@pytest.fixture
+async def proxy(databases):
+    async with Proxy(databases.dsn) as made:
+        yield made
+
+
+def sim(account: str = "acc-1", key: str | None = None, **attributes: Any) -> Order:
+    return order_of(line("1", "sim", **attributes), account=account, client_key=key)
+
+
+def visit(account: str = "acc-1") -> Order:
+    return order_of(line("1", "visit"), account=account)
+
+
+async def kinds(pool, order_id: str) -> list[str]:
+    """The kinds of an order's facts, with the item of those that have one."""
+    rows = await pool.fetch('select kind, item from fact where order_id = $1 order by "offset"', order_id)
+    return [row["kind"] + (f" {row['item'].partition('@')[0]}" if row["item"] else "") for row in rows]
+
+
+async def state_of(pool, order_id: str) -> str:
+    return str(await pool.fetchval("select state from product_order where order_id = $1", order_id))
+
+
+GOOD_PATH = [
+    "order.accepted",
+    "plan.composed",
+    "item.started deliver/reserve",
+    "item.completed deliver/reserve",
+    "item.started deliver/activate",
+    "item.completed deliver/activate",
+    "assets.changed",
+    "order.ended",
+]
+
+
+async def test_an_order_goes_from_submission_to_asset(host, pool):
+    [submitted] = await host.submit(sim())
+    made = await host.finish()
+
+    assert submitted.state == "acknowledged"
+    assert [call.name for call in made] == ["reserve", "activate"]
+    assert await kinds(pool, submitted.order_id) == GOOD_PATH
+    assert await state_of(pool, submitted.order_id) == "completed"
+    assert await count(pool, "asset") == 1
+    assert host.loop.memory.plans == {}
+
+
+async def test_nothing_leaves_before_the_commit(hosts, pool):
+    """At the moment before COMMIT nobody has an answer and nothing was sent."""
+    seen: list[tuple[int, bool]] = []
+
+    async def look(point: str) -> None:
+        if point == "committing" and asked:
+            seen.append((len(host.dispatch.sent), asked[0].done()))
+
+    asked: list[asyncio.Task[Any]] = []
+    host = await hosts(probe=look)
+    asked.append(asyncio.create_task(host.submit(sim())))
+    await asked[0]
+
+    assert seen == [(0, False)]
+    assert len(host.dispatch.sent) == 1
+
+
+# Client keys.
+
+
+async def test_a_repeat_in_the_same_tick_names_the_same_order(host, pool):
+    first, second = await host.submit(sim(key="k"), sim(key="k"))
+
+    assert not first.is_repeat
+    assert second.is_repeat
+    assert second.order_id == first.order_id
+    assert await count(pool, "product_order") == 1
+    assert len(host.dispatch.sent) == 1
+
+
+async def test_a_repeat_in_a_later_tick_names_the_same_order(host, pool):
+    [first] = await host.submit(sim(key="k"))
+    await host.finish()
+    [second] = await host.submit(sim(key="k"))
+
+    assert (second.order_id, second.is_repeat) == (first.order_id, True)
+    assert await count(pool, "product_order") == 1
+
+
+async def test_a_repeat_at_the_next_owner_names_the_same_order(hosts, pool):
+    old = await hosts()
+    [first] = await old.submit(sim(key="k"))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    new = await hosts("host-b")
+
+    [second] = await new.submit(sim(key="k"))
+
+    assert (second.order_id, second.is_repeat) == (first.order_id, True)
+
+
+@pytest.mark.parametrize("is_same_tick", [True, False])
+async def test_the_same_key_with_another_body_is_refused_and_its_tick_goes_on(host, pool, is_same_tick):
+    batches = [[sim(key="k"), sim(key="k", IMSI="1"), sim("acc-2")]]
+    if not is_same_tick:
+        batches = [batches[0][:1], batches[0][1:]]
+
+    answers = [answer for batch in batches for answer in await host.submit(*batch)]
+
+    assert [type(answer) for answer in answers] == [Submitted, ClientKeyReused, Submitted]
+    assert await count(pool, "product_order") == 2
+
+
+async def test_another_account_cannot_use_the_key(hosts, pool):
+    here, there = shard_for("main/acc-1", SHARDS), shard_for("main/acc-2", SHARDS)
+    assert here != there
+    one = await hosts("host-a", shards=[here])
+    other = await hosts("host-b", shards=[there])
+    await one.submit(sim("acc-1", "k"))
+
+    [answer] = await other.submit(sim("acc-2", "k"))
+
+    assert isinstance(answer, ClientKeyReused)
+    assert await count(pool, "product_order") == 1
+
+
+@pytest.mark.parametrize("blind", [1, 100])
+async def test_two_hosts_that_take_one_key_at_once_store_one_order(hosts, pool, monkeypatch, blind):
+    """The second has not seen the first when it asked; the database decides, and the rest of the tick goes on."""
+    here, there = shard_for("main/acc-1", SHARDS), shard_for("main/acc-2", SHARDS)
+    one = await hosts("host-a", shards=[here])
+    other = await hosts("host-b", shards=[there])
+    await one.submit(sim("acc-1", "k"))
+    ask, left = other.journal.known_keys, [blind]
+
+    async def blind_at_first(tenant: str, keys: list[str]) -> Any:
+        left[0] -= 1
+        return {} if left[0] >= 0 else await ask(tenant, keys)
+
+    monkeypatch.setattr(other.journal, "known_keys", blind_at_first)
+    refused, taken = await other.submit(sim("acc-2", "k"), sim("acc-2"))
+
+    assert isinstance(refused, ClientKeyReused)
+    assert isinstance(taken, Submitted)
+    assert await count(pool, "product_order") == 2
+
+
+# Commits that are not heard.
+
+MOMENTS = pytest.mark.parametrize("moment", ["before", "after"])
+
+
+async def settled_by(host: Host, pool, order_id: str) -> Counter[str]:
+    """Finish the order; what its facts count."""
+    await host.finish()
+    assert await state_of(pool, order_id) == "completed"
+    return Counter(await kinds(pool, order_id))
+
+
+@MOMENTS
+async def test_an_unheard_submission_is_accepted_once(hosts, pool, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    [submitted] = await host.submit(sim(key="k"))
+
+    assert proxy.cuts_made == 1
+    assert await count(pool, "product_order") == 1
+    assert [call.name for call in host.dispatch.calls()] == ["reserve"]
+    assert await settled_by(host, pool, submitted.order_id) == Counter(GOOD_PATH)
+
+
+@MOMENTS
+async def test_an_unheard_submission_without_a_key_is_accepted_once(hosts, pool, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    await host.submit(sim())
+
+    assert await count(pool, "product_order") == 1
+    assert host.loop.memory.accounts["main", "acc-1"].open_orders.keys() == host.loop.memory.plans.keys()
+
+
+@MOMENTS
+async def test_an_unheard_report_is_decided_once_and_what_follows_is_sent(hosts, pool, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    [submitted] = await host.submit(sim())
+    proxy.cut(moment, b"COMMIT")
+
+    await host.report(host.dispatch.calls()[0])
+
+    assert [call.name for call in host.dispatch.calls()] == ["activate"]
+    assert await settled_by(host, pool, submitted.order_id) == Counter(GOOD_PATH)
+    assert Counter(host.dispatch.sent).most_common(1)[0][1] == 1
+
+
+@MOMENTS
+async def test_an_unheard_operator_action_is_decided_once(hosts, pool, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    [submitted] = await host.submit(sim())
+    call = host.dispatch.calls()[0]
+    await host.report(call, "failed", error="no such card")
+    retry = OperateItem(call.item, "retry", "ann", "the card was delivered", "m1")
+    proxy.cut(moment, b"COMMIT")
+
+    answer = await host.tell(submitted.order_id, retry, "person:ann", "m1")
+
+    assert answer["itemState"] == "Running"
+    again = await host.tell(submitted.order_id, retry, "person:ann", "m1")
+    assert again["orderId"] == submitted.order_id
+    assert [call.attempt for call in host.dispatch.calls()] == [2]
+    found = await settled_by(host, pool, submitted.order_id)
+    assert found["item.retried deliver/reserve"] == 1
+    assert found["item.started deliver/reserve"] == 2
+
+
+@MOMENTS
+async def test_an_unheard_claim_is_decided_once(hosts, pool, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    [submitted] = await host.submit(visit())
+    item = next(iter(host.loop.memory.plans[submitted.order_id].items)).key
+    proxy.cut(moment, b"COMMIT")
+    await host.tell(submitted.order_id, ClaimTask(item, "ann", "m1"), "person:ann", "m1")
+    proxy.cut(moment, b"COMMIT")
+    await host.tell(submitted.order_id, CompleteTask(item, "ann", {}, "m2"), "person:ann", "m2")
+
+    found = await settled_by(host, pool, submitted.order_id)
+    assert found["item.claimed visit/survey"] == 1
+    assert found["item.completed visit/survey"] == 1
+    assert proxy.cuts_made == 2
+
+
+@MOMENTS
+async def test_an_unheard_import_is_recorded_once(hosts, pool, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    [answer] = await host.ask(imported("acc-1", "p1", cause="c1"))
+    [again] = await host.ask(imported("acc-1", "p1", cause="c1"))
+
+    assert answer == again == {"account": "acc-1", "imported": 1}
+    assert await count(pool, "fact") == 1
+    assert await count(pool, "asset") == 1
+
+
+def imported(account: str, asset_id: str, cause: str) -> ImportAssets:
+    asset = Asset(asset_id=asset_id, product="sim", root_id=asset_id)
+    shard = shard_for(f"main/{account}", SHARDS)
+    return ImportAssets(shard, "main", account, [asset.to_dict()], "person:ann", cause)
+
+
+@MOMENTS
+async def test_an_unheard_release_of_a_shard_leaves_one_owner(hosts, pool, proxy, moment):
+    """What is decided again must not be written to a shard that the unheard commit gave away."""
+    shard = shard_for("main/acc-1", SHARDS)
+    host = await hosts(dsn=proxy.dsn)
+    other = await hosts("host-b", shards=[])
+    proxy.cut(moment, b"COMMIT")
+
+    _, answer = await host.ask(GiveAway({shard: "host-b"}), submission(sim("acc-1")))
+
+    assert shard not in host.loop.heads
+    owners = {each.shard: each.incarnation_id for each in await incarnations.assignments(pool)}
+    assert owners[shard] == "host-b"
+    await other.loop.adopt([shard])
+    assert await count(pool, "product_order") == isinstance(answer, Submitted)
+    await other.submit(sim("acc-1"))
+    assert len(await other.finish()) == 2 * await count(pool, "product_order")
+
+
+async def test_a_database_that_is_away_for_long_is_waited_for(hosts, pool, proxy):
+    host = await hosts(dsn=proxy.dsn)
+    [first] = await host.submit(sim("acc-1"))
+    proxy.is_closed = True
+    proxy.drop_all()
+    waiting = asyncio.create_task(host.submit(sim("acc-2")))
+    await until(lambda: host.loop._doubtful is None and host.loop.ticks >= 2)
+    assert not waiting.done()
+
+    proxy.is_closed = False
+    [second] = await waiting
+
+    await host.finish()
+    assert [await state_of(pool, each.order_id) for each in (first, second)] == ["completed", "completed"]
+
+
+async def test_connections_lost_at_any_statement_of_a_tick_lose_nothing(hosts, pool, proxy):
+    host = await hosts(dsn=proxy.dsn)
+    orders = []
+    for number, statement in enumerate((b"copy ", b"COPY ", b"update incarnation", b"insert into asset", b"BEGIN")):
+        proxy.cut("before" if number % 2 else "after", statement)
+        orders += await host.submit(sim(f"acc-{number}", f"k{number}"))
+        await host.finish()
+
+    assert proxy.cuts_made >= 3
+    for each in orders:
+        assert await state_of(pool, each.order_id) == "completed"
+        assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+
+
+# Values that cannot be stored, and bugs.
+
+
+async def test_a_poisoned_report_goes_to_a_person_and_the_rest_of_its_tick_goes_on(host, pool):
+    submitted = await host.submit(*(sim(f"acc-{n}") for n in range(5)))
+    poisoned, *others = host.dispatch.calls()
+    answers = await host.ask(
+        *(reported(call) for call in others), reported(poisoned, answer={"attributes": {"IMSI": "\u0000"}})
+    )
+
+    assert isinstance(answers[-1], Unstorable)
+    assert not any(isinstance(answer, OrderplanError) for answer in answers[:-1])
+    await host.finish()
+    states = {each.order_id: await state_of(pool, each.order_id) for each in submitted}
+    assert states.pop(poisoned.order_id) == "held"
+    assert set(states.values()) == {"completed"}
+    found = await kinds(pool, poisoned.order_id)
+    assert found[-3:] == ["order.quarantined", "item.fatallyFailed deliver/reserve", "order.moved"]
+    assert await pool.fetchval("select fallout from product_order where order_id = $1", poisoned.order_id) == 1
+
+    repair = OperateItem(poisoned.item, "complete", "ann", "the card has a number now", "m1")
+    await host.tell(poisoned.order_id, repair, "person:ann", "m1")
+    await host.finish()
+    assert await state_of(pool, poisoned.order_id) == "completed"
+
+
+async def test_the_call_of_a_poisoned_report_needs_no_sending_any_more(host):
+    await host.submit(sim())
+    await host.report(host.dispatch.calls()[0], answer={"attributes": {"IMSI": "\u0000"}})
+
+    assert host.dispatch.calls() == []
+
+
+async def test_a_poisoned_submission_is_refused_and_the_rest_of_its_tick_goes_on(host, pool):
+    answers = await host.submit(sim("acc-1"), sim("acc-2", IMSI="\u0000"), sim("acc-3"))
+
+    assert [type(answer) for answer in answers] == [Submitted, Unstorable, Submitted]
+    assert await count(pool, "product_order") == 2
+    assert host.loop.memory.accounts.get(("main", "acc-2")) is None
+
+
+def broken_for(monkeypatch, order_id: str, error: Exception) -> None:
+    """A bug in the rules that one order's messages meet; taking it to a person works."""
+    decide = domain.decide.decide
+
+    def decide_or_fail(turn, message):
+        if turn.plan.order_id == order_id and type(message).__name__ != "Quarantine":
+            decide(turn, message)
+            raise error
+        decide(turn, message)
+
+    monkeypatch.setattr(actors.tick, "decide", decide_or_fail)
+
+
+@pytest.mark.parametrize("error", [KeyError("a bug"), AssertionError("a bug"), NotPossibleNow("raised too late")])
+async def test_a_bug_in_one_message_does_not_stop_the_others(host, pool, monkeypatch, error):
+    submitted = await host.submit(*(sim(f"acc-{n}") for n in range(3)))
+    broken_for(monkeypatch, submitted[1].order_id, error)
+
+    answers = await host.ask(*(reported(call) for call in host.dispatch.calls()))
+
+    assert [isinstance(answer, OrderplanError) for answer in answers] == [False, True, False]
+    await host.finish()
+    assert [await state_of(pool, each.order_id) for each in submitted] == ["completed", "held", "completed"]
+    assert "item.completed deliver/reserve" not in await kinds(pool, submitted[1].order_id)
+
+
+async def test_a_bug_when_a_timer_fires_takes_the_item_to_a_person(host, pool, monkeypatch):
+    one, other = await host.submit(sim("acc-1"), sim("acc-2"))
+    for call in host.dispatch.calls():
+        await host.report(call, "retryable", error="busy")
+    broken_for(monkeypatch, one.order_id, KeyError("a bug"))
+    host.advance(6)
+
+    await until(lambda: host.dispatch.calls(other.order_id))
+    await until(lambda: _is(pool, one.order_id, "held"))
+    await host.finish()
+    assert await state_of(pool, other.order_id) == "completed"
+    assert await pool.fetchval("select timer_at from product_order where order_id = $1", one.order_id) is None
+
+
+async def _is(pool, order_id: str, state: str) -> bool:
+    return await state_of(pool, order_id) == state
+
+
+async def test_a_refusal_during_acceptance_leaves_no_ghost_on_the_account(host, monkeypatch):
+    accept = domain.intake.accept
+
+    def accept_and_refuse(*args, **options):
+        accept(*args, **options)
+        raise NotPossibleNow("raised too late")
+
+    monkeypatch.setattr(actors.tick, "accept", accept_and_refuse)
+    await host.submit(sim())
+    monkeypatch.setattr(actors.tick, "accept", accept)
+
+    account = host.loop.memory.accounts.get(("main", "acc-1"))
+    assert account is None or account.open_orders == {}
+
+
+# Recovery.
+
+
+async def test_the_next_owner_ends_every_order(hosts, pool):
+    old = await hosts()
+    submitted = await old.submit(*(sim(f"acc-{n % 7}", f"k{n}") for n in range(30)))
+    for call in old.dispatch.calls()[::2]:
+        await old.report(call)
+    sent = Counter(old.dispatch.sent)
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+
+    new = await hosts("host-b")
+
+    assert sum(sent.values()) == 45
+    assert set(new.dispatch.sent) <= set(sent)
+    assert len(new.dispatch.sent) == 30
+    await new.finish()
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+    assert await count(pool, "asset") == 30
+
+
+async def test_the_next_owner_knows_the_timers(hosts, pool):
+    old = await hosts()
+    [submitted] = await old.submit(sim())
+    await old.report(old.dispatch.calls()[0], "retryable", error="busy")
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    new = await hosts("host-b")
+    assert new.dispatch.calls() == []
+
+    new.advance(6)
+    await until(new.dispatch.calls)
+
+    await new.finish()
+    assert await state_of(pool, submitted.order_id) == "completed"
+
+
+async def test_a_fenced_host_answers_nobody_and_ends(hosts, pool):
+    host = await hosts()
+    await host.submit(sim())
+    call = host.dispatch.calls()[0]
+    before = await count(pool, "fact")
+    await incarnations.fence(pool, "host-a")
+
+    assert isinstance(await host.report(call), NotOwner)
+    with pytest.raises(Fenced):
+        await host.running
+    with pytest.raises(NotOwner):
+        host.loop.put(reported(call))
+    assert await count(pool, "fact") == before
+
+
+async def test_one_plan_that_cannot_be_read_does_not_keep_a_host_from_its_shards(hosts, pool):
+    old = await hosts()
+    bad, good = await old.submit(sim("acc-1"), sim("acc-2"))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    await pool.execute(
+        "update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", bad.order_id
+    )
+
+    new = await hosts("host-b")
+
+    assert [call.order_id for call in new.dispatch.calls()] == [good.order_id]
+    await new.finish()
+    assert await state_of(pool, good.order_id) == "completed"
+
+
+async def test_adoption_is_not_lost_in_a_commit_that_is_under_way(hosts, pool):
+    """A tick decides on the heads of its beginning; shards that came meanwhile stay."""
+    first, second = shard_for("main/acc-1", SHARDS), shard_for("main/acc-2", SHARDS)
+    held, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(point: str) -> None:
+        if point == "committing" and is_holding:
+            held.set()
+            await go_on.wait()
+
+    is_holding: list[bool] = []
+    host = await hosts(shards=[first], probe=hold)
+    is_holding.append(True)
+    submitting = asyncio.create_task(host.submit(sim("acc-1")))
+    await held.wait()
+    await pool.execute("update shard set incarnation_id = 'host-a' where shard = $1", second)
+    adopting = asyncio.create_task(host.loop.adopt([second]))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(submitting, adopting)
+
+    assert set(host.loop.heads) == {first, second}
+    [answer] = await host.submit(sim("acc-2"))
+    assert isinstance(answer, Submitted)
+
+
+async def test_adopting_twice_at_once_does_not_set_plans_back(hosts, pool):
+    old = await hosts()
+    submitted = await old.submit(*(sim(f"acc-{n}") for n in range(10)))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    new = await hosts("host-b", shards=[])
+    await pool.execute("update shard set incarnation_id = 'host-b'")
+
+    await asyncio.gather(*(new.loop.adopt(range(SHARDS)) for _ in range(3)))
+    assert len(new.dispatch.sent) == 10
+    await asyncio.gather(new.finish(), *(new.loop.adopt(range(SHARDS)) for _ in range(3)))
+
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+
+
+# Shards that move between living hosts.
+
+
+async def test_shards_are_handed_over_without_loss(hosts, pool):
+    one = await hosts()
+    submitted = await one.submit(*(sim(f"acc-{n}") for n in range(20)))
+    for call in one.dispatch.calls()[::2]:
+        await one.report(call)
+    open_before = {(call.order_id, call.item) for call in one.dispatch.calls()}
+    other = await hosts("host-b", shards=[])
+    half = list(range(0, SHARDS, 2))
+
+    await one.ask(GiveAway(dict.fromkeys(half, "host-b")))
+    await other.loop.adopt(half)
+
+    moved = {(call.order_id, call.item) for call in other.dispatch.calls()}
+    assert moved == {each for each in open_before if shard_of(each[0]) in half}
+    for call in list(one.dispatch.calls()):
+        answer = await one.report(call)
+        assert isinstance(answer, NotOwner) == (shard_of(call.order_id) in half)
+    for key in [key for key in one.dispatch.open if shard_of(key[0]) in half]:
+        one.dispatch.settled(*key)
+    await one.finish()
+    await other.finish()
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+
+
+async def test_a_shard_that_comes_back_is_written_as_it_is(hosts, pool):
+    """What a host remembers of the rows it wrote is worth nothing once another owner has changed them."""
+    one, other = await hosts(), await hosts("host-b", shards=[])
+    [submitted] = await one.submit(visit())
+    plan = one.loop.memory.plans[submitted.order_id]
+    item = plan.items[0].key
+    shard = shard_of(submitted.order_id)
+    rows = "select active, timer_at from product_order"
+    before = await pool.fetchrow(rows)
+    await one.ask(GiveAway({shard: "host-b"}))
+    await other.loop.adopt([shard])
+    await other.tell(submitted.order_id, CompleteTask(item, "ann", {}, "m1"), "person:ann", "m1")
+    assert (await pool.fetchrow(rows))["active"]
+    await other.ask(GiveAway({shard: "host-a"}))
+    await one.loop.adopt([shard])
+
+    await one.report(one.dispatch.calls()[0], "failed", error="closed for good")
+
+    after = await pool.fetchrow(rows)
+    assert (before["active"], after["active"]) == (False, False)
+    assert await state_of(pool, submitted.order_id) == "held"
+
+
+# Sealed values.
+
+
+async def keys_of(databases, order_id: str) -> int:
+    import asyncpg
+
+    connection = await asyncpg.connect(databases.key_dsn)
+    try:
+        return int(await connection.fetchval("select count(*) from order_key where order_id = $1", order_id))
+    finally:
+        await connection.close()
+
+
+async def test_the_keys_of_an_ended_order_are_destroyed(host, pool, databases):
+    [submitted] = await host.submit(sim(PIN="4711"))
+    assert await keys_of(databases, submitted.order_id) == 1
+    await host.report(host.dispatch.calls()[0], answer={"attributes": {"PUK": "12345678"}})
+    assert await count(pool, "sealed_value") == 2
+    await host.finish()
+
+    await until(lambda: pool.fetchval("select not sealed from product_order"))
+    assert await keys_of(databases, submitted.order_id) == 0
+    assert await count(pool, "sealed_value") == 0
+    stored = await pool.fetchval("select string_agg(fact::text, '') from fact")
+    assert "4711" not in stored
+    assert "12345678" not in stored
+
+
+async def _is_zero(databases, order_id: str) -> bool:
+    return await keys_of(databases, order_id) == 0
+
+
+async def test_recovery_destroys_the_keys_that_a_dead_host_left(hosts, pool, databases, monkeypatch):
+    host = await hosts()
+    monkeypatch.setattr(host.loop._shredder, "add", lambda _order_ids: None)
+    [submitted] = await host.submit(sim(PIN="4711"))
+    await host.finish()
+    assert await keys_of(databases, submitted.order_id) == 1
+    host.kill()
+    await incarnations.fence(pool, "host-a")
+
+    await hosts("host-b")
+
+    await until(lambda: _is_zero(databases, submitted.order_id))
+
+
+@MOMENTS
+async def test_keys_are_destroyed_when_the_end_was_not_heard(hosts, pool, databases, proxy, moment):
+    host = await hosts(dsn=proxy.dsn)
+    [submitted] = await host.submit(sim(PIN="4711"))
+    await host.report(host.dispatch.calls()[0])
+    proxy.cut(moment, b"COMMIT")
+    await host.finish()
+
+    await until(lambda: _is_zero(databases, submitted.order_id))
+    assert await state_of(pool, submitted.order_id) == "completed"
+
+
+# Ids, time, memory.
+
+
+async def test_ids_grow_with_every_order_whatever_the_clock_does(hosts):
+    host = await hosts(entropy=lambda: 0)
+    ids = []
+    for step in (0, 0, -3600, 0.001, 0, 5):
+        host.clock.now += timedelta(seconds=step)
+        ids += [each.order_id for each in await host.submit(*(sim(f"acc-1-{n}") for n in range(5)))]
+
+    tails = [order_id.partition("-")[2] for order_id in ids]
+    assert tails == sorted(set(tails))
+
+
+async def test_timers_of_ended_orders_wake_nobody(host, pool, monkeypatch):
+    await host.submit(*(sim(f"acc-{n}") for n in range(5)))
+    await host.finish()
+    asked: list[str] = []
+    facts_of = host.journal.facts_of
+
+    async def watched(order_ids):
+        asked.extend(order_ids)
+        return await facts_of(order_ids)
+
+    monkeypatch.setattr(host.journal, "facts_of", watched)
+    host.advance(3600)
+    await host.submit(visit("other"))
+
+    assert asked == []
+    assert len(host.loop.memory.plans) == 1
+
+
+async def test_a_call_that_is_not_answered_is_repeated_under_its_key_when_its_deadline_has_passed(host):
+    [submitted] = await host.submit(sim())
+    [first] = host.dispatch.sent
+    host.advance(16)
+    await until(lambda: _has_timer(host, submitted.order_id, "Failed"))
+    host.advance(6)
+    await until(lambda: len(host.dispatch.sent) == 2)
+
+    assert host.dispatch.sent == [first, first]
+
+
+def _has_timer(host: Host, order_id: str, state: str) -> bool:
+    return host.loop.memory.plans[order_id].items[0].state.value == state
+
+
+async def test_a_deadline_that_ends_in_fallout_ends_the_sending_too(host, pool):
+    [submitted] = await host.submit(sim())
+    for seconds in (16, 6, 16):
+        host.advance(seconds)
+        before = host.loop.facts
+        await until(lambda: host.loop.facts > before)  # noqa: B023  # awaited in this very round
+
+    assert await state_of(pool, submitted.order_id) == "held"
+    assert host.dispatch.calls() == []

@@ -43,6 +43,8 @@ def demo(
     from orderplan.demo.run import Demo, collect, differences
     from orderplan.demo.standins import StandIns
 
+    # Until Ray is up, a signal simply ends the start; what has started is ended again.
+    stop_on_signals(_end)
     started = time.monotonic()
     screen = console(stderr=as_json)
     with ExitStack() as stack:
@@ -52,6 +54,7 @@ def demo(
         cluster = Cluster(Options(data=folder, port=port, plan_hosts=plan_hosts))
         stack.callback(cluster.stop)
         url = cluster.start()
+        # Again, for ray.init has put handlers of its own in their place.
         stop_on_signals(_end)
         start_s = time.monotonic() - started
         screen.print(f"orderplan is ready at {url}, the systems at {standins.url}")

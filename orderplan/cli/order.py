@@ -143,7 +143,7 @@ def _summary(summary: Document, failed: Iterable[Document] = ()) -> Iterable[Ren
         ("ended", moment(summary.get("endedAt"))),
     ]
     took = seconds(summary["createdAt"], summary.get("endedAt"))
-    if took is not None:
+    if took:
         rows.append(("took", f"{took:.2f} s"))
     rows += [("waits for order", behind) for behind in summary.get("behind") or ()]
     rows += [("reason", reason.get("reason", reason)) for reason in summary.get("reasons") or ()]

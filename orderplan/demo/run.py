@@ -81,6 +81,8 @@ class Demo:
         self.standins = standins
         self.people = people
         self.sent = Sent()
+        self.repairs: dict[str, str] = {}
+        """What an operator did about orders that went wrong, by external id."""
         self._say = say
         self._mobile = examples / "own-mobile"
         self._home = examples / "home-internet"
@@ -169,18 +171,11 @@ class Demo:
     def _mishaps(self, mistyped: Customer, refused: Customer) -> None:
         """What goes wrong: a number mistyped, a system that refuses for no good reason, an order that asks nothing."""
         self._wait(self.sent.ids)
-        bad = own_mobile.add(self._sample, mistyped, MISTYPED, ICCID="not a number")
-        self._submit([bad])
-        item = self._fallen_out(MISTYPED)
-        self.client.operate(
-            self.sent.ids[MISTYPED], item, "skip", "the card is already active; its number was mistyped"
-        )
-        self._wait([MISTYPED])
+        self._submit([own_mobile.add(self._sample, mistyped, MISTYPED, ICCID="not a number")])
+        self._repair(MISTYPED, "skip", "the card is active already; its number was mistyped")
         self.standins.behave(system="billing", failNext=1, status=422)
         self._submit([own_mobile.add(self._sample, refused, REFUSED_ONCE)])
-        item = self._fallen_out(REFUSED_ONCE)
-        self.client.operate(self.sent.ids[REFUSED_ONCE], item, "retry", "billing says it is mended")
-        self._wait([REFUSED_ONCE])
+        self._repair(REFUSED_ONCE, "retry", "billing says that it is mended")
         ids = self._products_of(REFUSED_ONCE, refused.account)
         nothing = own_mobile.everything("noChange")
         self._submit([own_mobile.follow_up(self._sample, refused, NOTHING_TO_DO, nothing, ids)])
@@ -201,12 +196,14 @@ class Demo:
                 self._until(name, lambda order: order["state"] in ENDED_STATES)
                 self.sent.states[name] = "ended"
 
-    def _fallen_out(self, name: str) -> str:
-        """The key of the item of an order that needs a person, once there is one and nothing else moves."""
+    def _repair(self, name: str, action: str, reason: str) -> None:
+        """Wait until nothing of an order moves without a person, and do what an operator would do about it."""
         self._until(name, lambda order: order["state"] == "held")
         items = self.client.plan(self.sent.ids[name])["items"]
-        key: str = next(item["key"] for item in items if item["state"] == "Fatally Failed")
-        return key
+        item = next(item for item in items if item["state"] == "Fatally Failed")
+        self.client.operate(self.sent.ids[name], item["key"], action, reason)
+        self.repairs[name] = f"{item['name']}: {action}, {reason}"
+        self._wait([name])
 
     def _until(self, name: str, holds: Callable[[Mapping[str, Any]], bool]) -> None:
         until = time.monotonic() + WAIT_S
@@ -247,7 +244,6 @@ def collect(demo: Demo) -> dict[str, Any]:
     states: Counter[str] = Counter()
     items: dict[str, Counter[str]] = {}
     others: dict[str, str] = {}
-    by_operator: dict[str, str] = {}
     times: list[float] = []
     with ThreadPoolExecutor(SUBMITTERS) as pool:
         for name, order, plan in pool.map(look, sorted(sent.ids)):
@@ -258,8 +254,6 @@ def collect(demo: Demo) -> dict[str, Any]:
                 times.append(took)
             for item in plan["items"]:
                 items.setdefault(item["type"], Counter())[item["state"]] += 1
-                if item.get("skipReason") == "operator":
-                    by_operator[name] = f"{item['name']} skipped"
     assets = Counter(each["productSpecification"]["name"] for each in client.all_products())
     calls = demo.standins.stats()["systems"]
     return {
@@ -269,7 +263,7 @@ def collect(demo: Demo) -> dict[str, Any]:
         "assets": dict(sorted(assets.items())),
         "tasks": demo.people.done(),
         "calls": {code: calls[code]["calls"] for code in SYSTEMS},
-        "repairs": by_operator,
+        "repairs": demo.repairs,
         "p50S": percentile(times, 50),
         "p95S": percentile(times, 95),
     }

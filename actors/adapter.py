@@ -8,11 +8,14 @@ key that is under way already is not performed a second time by the same life.
 from __future__ import annotations
 
 import asyncio
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
+from urllib.parse import quote
 
 import structlog
 
@@ -25,19 +28,31 @@ from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
 from adapters.storable import storable
 from domain.decide import Call
-from domain.errors import Busy, NotFound, OrderplanError, Unstorable
+from domain.errors import BadDocument, Busy, NotFound, OrderplanError, Unstorable
 from domain.ids import effect_key, shard_of
 from domain.messages import Report
 from domain.sealing import is_encrypted, is_sealed
 from persistence import catalogue
-from persistence.database import Pool, open_pool
+from persistence.database import Pool, is_unavailable, open_pool
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
 SECRET_LENGTH_MIN: Final = 3
-WAITING_MAX: Final = 100_000
+BUSY_S: Final = 0.5
+POLL_S: Final = 5.0
+SYSTEM_WAITING_MAX: Final = 50_000
+"""Calls waiting for one system; beyond it a call is sent back for a retry, so that one system cannot fill the actor."""
+WAITING_MAX: Final = 200_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    """A call that was accepted and has no committed result; sent again, the newest form (with its deadline) counts."""
+
+    call: Call
+    task: asyncio.Task[None] | None = None
 
 
 @dataclass(slots=True)
@@ -48,7 +63,7 @@ class _System:
     concurrency: int
     slots: asyncio.Semaphore
     version: str
-    calls: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
 
 
 class AdapterRuntime:
@@ -61,7 +76,7 @@ class AdapterRuntime:
         self._callback_base = callback_base
         self._secret = b""
         self._systems: dict[tuple[str, str], _System] = {}
-        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._under_way: dict[str, _UnderWay] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self.boot_id = uuid.uuid4().hex
         self.results = 0
@@ -72,7 +87,11 @@ class AdapterRuntime:
         await self.refresh()
 
     async def refresh(self) -> None:
-        """Learn of systems that were added or changed; calls under way finish on the old settings."""
+        """Learn of systems that were added or changed; calls under way finish on the old settings.
+
+        A system that cannot be built here (its plug-in is missing on this node) keeps its old form, or stays unknown;
+        the others are not held up by it.
+        """
         for row in await catalogue.list_systems(self._pool, None):
             key = (row["tenant"], row["code"])
             known = self._systems.get(key)
@@ -82,8 +101,13 @@ class AdapterRuntime:
             if row["adapter"] == "http":
                 # Fewer connections than slots would be a second, hidden bulkhead.
                 config.setdefault("connections", row["concurrency"])
+            try:
+                adapter = build_adapter(row["adapter"], config)
+            except BadDocument as error:
+                log.error("a system cannot be built here", system=row["code"], path=error.path)
+                continue
             self._systems[key] = _System(
-                adapter=build_adapter(row["adapter"], config),
+                adapter=adapter,
                 concurrency=row["concurrency"],
                 slots=asyncio.Semaphore(row["concurrency"]),
                 version=row["updatedAt"],
@@ -92,6 +116,16 @@ class AdapterRuntime:
                 retiring = asyncio.get_running_loop().create_task(_retire(known))
                 self._retiring.add(retiring)
                 retiring.add_done_callback(self._retiring.discard)
+
+    async def poll(self) -> None:
+        """Notice changes that this actor was not told of; runs for ever."""
+        while True:
+            await asyncio.sleep(POLL_S)
+            try:
+                await self.refresh()
+            except Exception as error:
+                if not is_unavailable(error):
+                    log.exception("the systems could not be read")
 
     def perform(self, calls: list[Call]) -> str:
         """Accept calls; returns the id of this life.
@@ -104,19 +138,25 @@ class AdapterRuntime:
         loop = asyncio.get_running_loop()
         for call in calls:
             key = effect_key(call.order_id, call.item, call.attempt)
-            if key not in self._under_way:
-                self._under_way[key] = loop.create_task(self._one(key, call))
+            known = self._under_way.get(key)
+            if known is not None:
+                known.call = call
+                continue
+            entry = self._under_way[key] = _UnderWay(call)
+            entry.task = loop.create_task(self._one(key, entry))
         return self.boot_id
 
-    async def _one(self, key: str, call: Call) -> None:
+    async def _one(self, key: str, entry: _UnderWay) -> None:
         try:
-            report = await self._perform(key, call)
-        except BaseException:
-            self._under_way.pop(key, None)
-            raise
-        self._deliver(call, key, report)
+            report = await self._perform(key, entry)
+        except Exception as error:
+            # Whatever goes wrong on the way, the plan hears of it: a call without a result would wait for its deadline.
+            log.exception("a call could not be made", system=entry.call.system)
+            report = _report(entry.call, Outcome.retryable(f"the call could not be made: {type(error).__name__}"))
+        self._deliver(entry.call, key, report)
 
-    async def _perform(self, key: str, call: Call) -> Report:
+    async def _perform(self, key: str, entry: _UnderWay) -> Report:
+        call = entry.call
         system = self._systems.get((call.tenant, call.system))
         if system is None:
             await self.refresh()
@@ -125,20 +165,26 @@ class AdapterRuntime:
             return _report(
                 call, Outcome.failed(f"system {call.system!r} is not set up in this environment", "unknownSystem")
             )
-        async with system.slots:
-            return await self._call(system, key, call)
+        if system.waiting >= SYSTEM_WAITING_MAX:
+            return _report(call, Outcome.retryable(f"too many calls wait for system {call.system}", "noSlot"))
+        system.waiting += 1
+        try:
+            async with system.slots:
+                return await self._call(system, key, entry.call)
+        finally:
+            system.waiting -= 1
 
     async def _call(self, system: _System, key: str, call: Call) -> Report:
         remaining = (call.deadline_at - datetime.now(UTC)).total_seconds()
         if remaining <= 0:
-            # Waited too long for a free slot: nothing was sent, so nothing can have been done.
+            # This life sent nothing; an earlier one may have, so the next try repeats the key.
             return _report(call, Outcome.retryable(f"system {call.system} had no free slot in time", "noSlot"))
         secrets: set[str] = set()
         try:
             payload: Mapping[str, Any] = call.payload
             if _needs_opening(payload):
                 payload = await self._vault.open_all(call.tenant, call.order_id, dict(payload))
-                secrets = set(_opened(call.payload, payload))
+                secrets = _opened(call.payload, payload)
             task = Task(
                 key=key,
                 tenant=call.tenant,
@@ -168,32 +214,43 @@ class AdapterRuntime:
 
     def _deliver(self, call: Call, key: str, report: Report) -> None:
         """Keep the result until a host says that its commit is done."""
+        shard = shard_of(call.order_id)
+        envelope = ToPlan(call.order_id, report, f"adapter:{call.system}", key)
 
         def answered(answer: Any) -> None:
             if isinstance(answer, Busy):
-                self._hosts.post("receive_reports", shard_of(call.order_id), envelope, answered)
+                asyncio.get_running_loop().call_later(
+                    BUSY_S, self._hosts.post, "receive_reports", shard, envelope, answered
+                )
                 return
             if isinstance(answer, OrderplanError):
                 log.warning("a result was refused", order_id=call.order_id, code=answer.code)
             self.results += 1
             self._under_way.pop(key, None)
 
-        envelope = ToPlan(call.order_id, report, f"adapter:{call.system}", key)
-        self._hosts.post("receive_reports", shard_of(call.order_id), envelope, answered)
+        self._hosts.post("receive_reports", shard, envelope, answered)
 
     def stats(self) -> dict[str, Any]:
         """Calls under way and results delivered."""
         return {"underWay": len(self._under_way), "results": self.results, "boot": self.boot_id}
 
 
-_UNHEARD: Final = frozenset({"timeout", "connection", "badAnswer", "adapterRaised", "500", "502", "504"})
-"""Failures after which nobody knows whether the system did the work: the next try repeats the same key."""
+_AMBIGUOUS_STATUS: Final = frozenset({"500", "502", "504"})
+
+
+def _is_heard(code: str) -> bool:
+    """Whether the system itself said that it did not do the work: a status that leaves no doubt.
+
+    After everything else nobody knows, and the next try repeats the same key.
+    """
+    return code.isdigit() and code not in _AMBIGUOUS_STATUS
 
 
 def _report(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report:
     error = outcome.error
-    for secret in secrets:
-        # A system may quote what it was sent; what must not stay must not come back in a message.
+    # A system may quote what it was sent; what must not stay must not come back in a message. The longest first: one
+    # secret may be part of another.
+    for secret in sorted(secrets, key=len, reverse=True):
         error = error.replace(secret, "********")
     return Report(
         item=call.item,
@@ -202,7 +259,7 @@ def _report(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report
         answer=storable(dict(outcome.answer)),
         error=storable(error),
         error_code=outcome.error_code,
-        unheard=outcome.kind == "retryable" and outcome.error_code in _UNHEARD,
+        unheard=outcome.kind == "retryable" and not _is_heard(outcome.error_code),
         simulated=outcome.simulated,
     )
 
@@ -215,17 +272,31 @@ def _needs_opening(document: Any) -> bool:
     return False
 
 
-def _opened(before: Any, after: Any) -> Iterator[str]:
-    """The values that were out of sight before, as texts long enough to be told from ordinary words."""
+def _opened(before: Any, after: Any) -> set[str]:
+    """The texts of values that were out of sight before, in the forms in which a message may quote them."""
+    found: set[str] = set()
     if is_sealed(before) or is_encrypted(before):
-        if len(str(after)) >= SECRET_LENGTH_MIN:
-            yield str(after)
+        for text in _leaves(after):
+            if len(text) >= SECRET_LENGTH_MIN:
+                found.update((text, json.dumps(text)[1:-1], quote(text, safe="")))
     elif isinstance(before, dict):
         for key, value in before.items():
-            yield from _opened(value, after[key])
+            found |= _opened(value, after[key])
     elif isinstance(before, list):
         for value, opened in zip(before, after, strict=True):
-            yield from _opened(value, opened)
+            found |= _opened(value, opened)
+    return found
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _leaves(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _leaves(each)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)
 
 
 async def _retire(system: _System) -> None:
@@ -242,18 +313,25 @@ class AdapterActor:
         configure_logs(config.log_level)
         self._config = config
         self._runtime: AdapterRuntime | None = None
+        self._polling: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
 
     async def _ready(self) -> AdapterRuntime:
         async with self._opening:
             if self._runtime is None:
-                pool = await open_pool(self._config.dsn)
-                keys = await open_pool(self._config.key_dsn, size_max=2)
-                hosts = HostClient(pool)
-                await hosts.open()
-                runtime = AdapterRuntime(pool, Vault(keys, pool), hosts, self._config.callback_base)
-                await runtime.open()
-                self._runtime = runtime
+                async with AsyncExitStack() as opened:
+                    pool = await open_pool(self._config.dsn)
+                    opened.callback(pool.terminate)
+                    keys = await open_pool(self._config.key_dsn, size_max=2)
+                    opened.callback(keys.terminate)
+                    hosts = HostClient(pool)
+                    await hosts.open()
+                    runtime = AdapterRuntime(pool, Vault(keys, pool), hosts, self._config.callback_base)
+                    await runtime.open()
+                    self._runtime = runtime
+                    # Everything stands: keep the pools.
+                    opened.pop_all()
+                self._polling = asyncio.get_running_loop().create_task(runtime.poll())
             return self._runtime
 
     async def perform(self, calls: list[Call]) -> str:

@@ -82,8 +82,14 @@ def _imported(kind: str, address: str) -> Callable[..., Any]:
             mend = f"check the spelling; the class must stand in {module_name}"
             raise BadDocument(f"module {module_name!r} has no {class_name!r}", path=_KIND, mend=mend)
         found = getattr(found, part)
-    if not callable(found):
+    if not isinstance(found, type):
         raise BadDocument(f"{kind!r} is no class but a {type(found).__name__}", path=_KIND, mend="name the class")
+    for name in ("perform", "close"):
+        # Before it is constructed: a constructor may do anything.
+        if not callable(getattr(found, name, None)):
+            raise BadDocument(
+                f"adapter {kind!r} has no {name}", path=_KIND, mend=f"write `async def {name}({_SIGNATURES[name]}`"
+            )
     made: Callable[..., Any] = found
     return made
 

@@ -25,9 +25,9 @@ log = structlog.get_logger(__name__)
 CHECK_S: Final = 0.5
 PING_TIMEOUT_S: Final = 2.0
 START_TIMEOUT_S: Final = 60.0
-SILENT_MAX_S: Final = 10.0
-"""A host whose heartbeat in the database is older than this hangs, whatever Ray says of it (Ray does not see
-SIGSTOP).
+CALL_TIMEOUT_S: Final = 10.0
+"""For adopting, giving away, draining: a host that takes longer is asked again, so that it does not blind the
+director.
 """
 
 
@@ -42,6 +42,10 @@ class Director:
         self._wanted = config.plan_hosts
         self._adopted: dict[str, frozenset[int]] = {}
         self.takeovers = 0
+        self._seen: set[str] = set()
+        """Hosts that answered or were found by name once: when the name is gone, so are they."""
+        self._reached_since: float | None = None
+        """Since when (on the loop's clock) the database answers without interruption."""
         # Ray starts a dead actor again by its constructor alone, so the watch begins here.
         self._watching = asyncio.get_running_loop().create_task(self._watch())
 
@@ -86,7 +90,10 @@ class Director:
                 if self._pool is None:
                     self._pool = await open_pool(self._config.dsn, size_max=3)
                 await self._check()
+                if self._reached_since is None:
+                    self._reached_since = asyncio.get_running_loop().time()
             except Exception as error:
+                self._reached_since = None
                 if is_unavailable(error):
                     log.warning("the database is away, nothing can be decided", error=str(error))
                 else:
@@ -107,8 +114,9 @@ class Director:
         await self._place(well)
         missing = self._wanted - len(well)
         if missing > 0:
-            await asyncio.gather(*(self._start_host() for _ in range(missing)))
-            well = [each.incarnation_id for each in await incarnations.living(self._pool)]
+            started = await asyncio.gather(*(self._start_host() for _ in range(missing)))
+            # Only hosts that answered in this check get shards: a row alone may be that of a host that failed to start.
+            well += [incarnation_id for incarnation_id in started if incarnation_id is not None]
             await self._place(well)
         await self._even_out(well[: self._wanted])
         for surplus in well[self._wanted :]:
@@ -118,19 +126,27 @@ class Director:
         """False when the process is dead, or silent for too long. Slow is not dead."""
         handle = handle_of(f"host-{each.incarnation_id}")
         if handle is None:
-            # Registered but not findable by name: gone, unless it is only just being born.
-            return each.silent_s < SILENT_MAX_S
+            # Ray takes the name away with the process; a host not seen yet may only just be being born.
+            return each.incarnation_id not in self._seen and not self._is_silent(each)
+        self._seen.add(each.incarnation_id)
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await handle.ping.remote()
         except TimeoutError:
-            return each.silent_s < SILENT_MAX_S
+            return not self._is_silent(each)
         except Exception as error:
             if is_dead(error):
                 return False
             if not is_remote_failure(error):
                 raise
-        return each.silent_s < SILENT_MAX_S
+        return not self._is_silent(each)
+
+    def _is_silent(self, each: incarnations.Incarnation) -> bool:
+        """No heartbeat for too long, while the database could have taken one: an outage silences everybody."""
+        if self._reached_since is None:
+            return False
+        reached_s = asyncio.get_running_loop().time() - self._reached_since
+        return min(each.silent_s, reached_s) >= incarnations.SILENT_MAX_S
 
     async def _end(self, each: incarnations.Incarnation) -> None:
         """Fence first; the process is ended last, because ending it proves nothing."""
@@ -138,6 +154,7 @@ class Director:
         log.warning("host is gone, fencing it", host=each.incarnation_id, silent_s=round(each.silent_s, 1))
         if await incarnations.fence(self._pool, each.incarnation_id):
             self.takeovers += 1
+        self._seen.discard(each.incarnation_id)
         self._adopted.pop(each.incarnation_id, None)
         handle = handle_of(f"host-{each.incarnation_id}")
         if handle is not None:
@@ -173,7 +190,7 @@ class Director:
             if handle is None:
                 continue
             try:
-                async with asyncio.timeout(START_TIMEOUT_S):
+                async with asyncio.timeout(CALL_TIMEOUT_S):
                     await handle.adopt.remote()
             except Exception as error:
                 if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
@@ -182,7 +199,8 @@ class Director:
                 continue
             self._adopted[host] = shards
 
-    async def _start_host(self) -> None:
+    async def _start_host(self) -> str | None:
+        """Start one host; returns its id once it answers, None when it did not start."""
         incarnation_id = uuid.uuid4().hex[:12]
         handle = start_actor(PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, restarts=0)
         try:
@@ -191,8 +209,14 @@ class Director:
         except Exception as error:
             if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
                 raise
-            log.warning("a host did not start", host=incarnation_id, error=str(error))
+            log.warning("a host did not start", host=incarnation_id, error=type(error).__name__)
             kill_actor(handle)
+            assert self._pool is not None
+            # It may have registered before it failed: its row must not count as a living host.
+            await incarnations.fence(self._pool, incarnation_id)
+            return None
+        self._seen.add(incarnation_id)
+        return incarnation_id
 
     async def _even_out(self, hosts: list[str]) -> None:
         """Move shards between living hosts, by the owner's own commit, until each has its share."""
@@ -217,7 +241,7 @@ class Director:
         if handle is None:
             return
         try:
-            async with asyncio.timeout(START_TIMEOUT_S):
+            async with asyncio.timeout(CALL_TIMEOUT_S):
                 await handle.give_away.remote(shards)
         except Exception as error:
             if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
@@ -229,10 +253,17 @@ class Director:
     async def _retire(self, host: str) -> None:
         """A host too many, with no shards left: let it finish."""
         handle = handle_of(f"host-{host}")
-        if handle is not None:
-            async with asyncio.timeout(START_TIMEOUT_S):
+        if handle is None:
+            return
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
                 await handle.drain.remote()
-            kill_actor(handle)
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                raise
+            log.warning("a host did not drain; tried again", host=host, error=type(error).__name__)
+            return
+        kill_actor(handle)
 
 
 __all__ = ["Director"]

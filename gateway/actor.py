@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 from typing import Any, Final
 
 import structlog
@@ -19,7 +20,7 @@ from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
 from persistence import catalogue
-from persistence.database import open_pool
+from persistence.database import is_unavailable, open_pool
 from persistence.readstore import ReadStore
 
 log = structlog.get_logger(__name__)
@@ -27,6 +28,9 @@ log = structlog.get_logger(__name__)
 STATS_TIMEOUT_S: Final = 2.0
 BROADCAST_TIMEOUT_S: Final = 10.0
 SHUTDOWN_S: Final = 10.0
+SERVE_RETRY_S: Final = 0.5
+SERVE_ATTEMPTS_MAX: Final = 600
+"""Five minutes; then the process ends and Ray starts another one."""
 
 
 class AddressNotAllowed(OrderplanError):
@@ -56,6 +60,25 @@ class Gateway:
         return f"http://{self._config.host}:{self._config.port}"
 
     async def _serve(self) -> None:
+        """Serve as soon as it is possible: Ray may start this actor while the database is away or the port still
+        taken.
+        """
+        attempt = 0
+        while True:
+            try:
+                await self._open()
+                return
+            except Exception as error:
+                if not (is_unavailable(error) or isinstance(error, OSError)) or attempt == SERVE_ATTEMPTS_MAX:
+                    log.exception("the gateway cannot serve, ending")
+                    os._exit(1)
+                log.warning("the gateway cannot serve yet", attempt=attempt, error=type(error).__name__)
+            attempt += 1
+            await asyncio.sleep(SERVE_RETRY_S)
+
+    async def _open(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
         config = self._config
         pool = await open_pool(config.dsn, size_max=10)
         store = ReadStore(pool)

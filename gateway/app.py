@@ -10,7 +10,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from domain.errors import Busy, NotFound, OrderplanError, TooLarge
+from domain.errors import BadDocument, Busy, NotFound, OrderplanError, TooLarge
 from gateway.context import CONTEXT, Context
 from gateway.openapi import DOCUMENT, openapi_document
 from gateway.routes import ROUTES
@@ -20,6 +20,7 @@ from persistence.database import is_unavailable
 log = structlog.get_logger(__name__)
 
 VERSION: Final = "0.1.0"
+_NAMING_HEADERS: Final = ("X-User", "Idempotency-Key")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -64,6 +65,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _answered(request: web.Request, handler: Handler, context: Context) -> web.StreamResponse:
     try:
+        _refuse_unstorable(request)
         return await handler(request)
     except OrderplanError as error:
         return answer_of(request, error)
@@ -82,6 +84,18 @@ async def _answered(request: web.Request, handler: Handler, context: Context) ->
             return answer_of(request, Busy("the database cannot be reached just now", retryAfterS=2))
         log.exception("a request failed", path=request.path)
         return answer_of(request, OrderplanError("something is wrong inside; it is logged"))
+
+
+def _refuse_unstorable(request: web.Request) -> None:
+    """Names in path and headers end up in rows: refuse what cannot be stored before it gets anywhere.
+
+    Raises:
+        BadDocument: a control character or a broken encoding.
+    """
+    named = [("path", request.path), *((f"header {name}", request.headers.get(name, "")) for name in _NAMING_HEADERS)]
+    for where, text in named:
+        if not text.isprintable():
+            raise BadDocument("has characters that cannot be stored", path=where, mend="use printable text")
 
 
 def make_app(context: Context) -> web.Application:

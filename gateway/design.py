@@ -91,7 +91,12 @@ async def _publish(
 
 async def list_systems(request: web.Request) -> web.Response:
     """GET /v1/systems: how this environment reaches its fulfilment systems."""
-    return native_json(await catalogue.list_systems(context_of(request).pool, tenant_of(request)))
+    systems = await catalogue.list_systems(context_of(request).pool, tenant_of(request))
+    for system in systems:
+        # Headers carry credentials; whoever may see where a system is need not see how one gets in.
+        if "headers" in system["config"]:
+            system["config"]["headers"] = dict.fromkeys(system["config"]["headers"], "********")
+    return native_json(systems)
 
 
 async def put_system(request: web.Request) -> web.Response:

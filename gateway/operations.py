@@ -16,10 +16,15 @@ async def get_health(request: web.Request) -> web.Response:
 
 
 async def get_readiness(request: web.Request) -> web.Response:
-    """GET /readyz: 200 when the database answers and every shard has an owner, else 503 with what is missing."""
+    """GET /readyz: 200 when the database answers and every shard has a living owner, else 503 with what is missing."""
     context = context_of(request)
     table = await incarnations.assignments(context.pool)
-    homeless = sum(each.incarnation_id is None for each in table)
+    alive = {
+        each.incarnation_id
+        for each in await incarnations.living(context.pool)
+        if each.silent_s < incarnations.SILENT_MAX_S
+    }
+    homeless = sum(each.incarnation_id not in alive for each in table)
     if homeless or not table:
         return native_json({"status": "starting", "shardsWithoutOwner": homeless}, 503)
     return native_json({"status": "ready", "shards": len(table), "hosts": len(context.hosts.hosts())})

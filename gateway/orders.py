@@ -178,6 +178,7 @@ async def operate_item(request: web.Request) -> web.Response:
     """POST /v1/orders/{id}/items/{item}:retry|:skip|:complete with `{"reason": ..., "answer": {...}}`."""
     context = context_of(request)
     order_id, item, action = (request.match_info[name] for name in ("order_id", "item", "action"))
+    await reads.require_order(context.pool, tenant_of(request), order_id)
     body = await read_object(request)
     reason = body.get("reason")
     if not isinstance(reason, str) or not reason.strip():

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
 
-from actors.remote import GetTimeoutError, RayError
+from actors.remote import is_remote_failure
 from domain.errors import BadDocument, Busy, OrderplanError
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.orders import native_json, read_object
 from persistence import tasks
 
 LIMIT_MAX = 500
+PEOPLE_TIMEOUT_S = 30.0
 
 
 async def list_tasks(request: web.Request) -> web.Response:
@@ -79,9 +81,12 @@ async def _people(request: web.Request, method: str, *args: Any) -> web.Response
     if handle is None:
         raise Busy("the manual queues are starting", retryAfterS=1)
     try:
-        answer = await getattr(handle, method).remote(request.match_info["task_id"], *args)
-    except (RayError, GetTimeoutError) as error:
-        raise Busy("the manual queues are restarting; whether it was done is unknown", retryAfterS=1) from error
+        async with asyncio.timeout(PEOPLE_TIMEOUT_S):
+            answer = await getattr(handle, method).remote(request.match_info["task_id"], *args)
+    except Exception as error:
+        if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+            raise
+        raise Busy("the manual queues do not answer; whether it was done is unknown", retryAfterS=1) from error
     if isinstance(answer, OrderplanError):
         raise answer
     return native_json(answer)

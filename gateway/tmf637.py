@@ -10,6 +10,7 @@ from domain.release import CompiledRelease
 from gateway.documents import Problems
 
 PRODUCTS_MAX = 10_000
+ID_LENGTH_MAX = 200
 
 
 def parse_products(products: Any, release: CompiledRelease) -> dict[str, list[Asset]]:
@@ -51,8 +52,11 @@ def _read(
     if not isinstance(asset_id, str) or not asset_id:
         problems.add(f"{path}.id", "must be a text that is not empty")
         return None, None
-    specification = (product.get("productSpecification") or {}).get("id")
-    offering = (product.get("productOffering") or {}).get("id")
+    if len(asset_id) > ID_LENGTH_MAX:
+        problems.add(f"{path}.id", f"must have at most {ID_LENGTH_MAX} characters")
+        return None, None
+    specification = _ref(product, "productSpecification", path, problems)
+    offering = _ref(product, "productOffering", path, problems)
     code = release.by_specification.get(specification or "") or release.by_offering.get(offering or "")
     if code is None:
         problems.add(
@@ -69,8 +73,16 @@ def _read(
         if not isinstance(each, dict) or not isinstance(each.get("name"), str):
             problems.add(f"{path}.productCharacteristic[{position}]", "must be an object with name and value")
             continue
+        value = each.get("value")
+        if isinstance(value, dict) and any(str(name).startswith("$") for name in value):
+            problems.add(f"{path}.productCharacteristic[{position}].value", "has a member whose name begins with $")
+            continue
         if definition.is_assetizable(each["name"]):
-            attributes[each["name"]] = each.get("value")
+            attributes[each["name"]] = value
+    quantity = product.get("quantity", 1)
+    if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
+        problems.add(f"{path}.quantity", "must be a whole number of at least 1")
+        return None, None
     relations = [
         [str(each.get("relationshipType", "")), str((each.get("product") or {}).get("id", ""))]
         for each in product.get("productRelationship") or ()
@@ -83,10 +95,22 @@ def _read(
         name=str(product.get("name") or definition.source.name or code),
         offering=offering,
         attributes=attributes,
-        quantity=int(product.get("quantity") or 1),
+        quantity=quantity,
         relations=relations,
         status=str(product.get("status") or "active"),
     )
+
+
+def _ref(product: dict[str, Any], member: str, path: str, problems: Problems) -> str | None:
+    """The id of a reference, None where there is none."""
+    given = product.get(member)
+    if given is None:
+        return None
+    if not isinstance(given, dict) or not isinstance(given.get("id"), str):
+        problems.add(f"{path}.{member}", "must be an object with an id")
+        return None
+    found: str = given["id"]
+    return found
 
 
 def _account(product: dict[str, Any]) -> str | None:

@@ -15,6 +15,8 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 LOCK_ATTEMPTS_MAX: Final = 5
+SILENT_MAX_S: Final = 10.0
+"""A host whose heartbeat is older than this hangs, whatever Ray says of it (Ray does not see SIGSTOP)."""
 
 
 class Incarnation(NamedTuple):

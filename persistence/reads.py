@@ -81,3 +81,14 @@ async def ended_since(pool: asyncpg.Pool[Any], order_ids: list[str]) -> dict[str
         "select order_id, ended_at from product_order where order_id = any($1) and ended_at is not null", order_ids
     )
     return {row["order_id"]: row["ended_at"] for row in rows}
+
+
+async def require_order(pool: asyncpg.Pool[Any], tenant: str, order_id: str) -> None:
+    """Pass if the tenant has the order.
+
+    Raises:
+        NotFound: it has not.
+    """
+    found = await pool.fetchval("select true from product_order where order_id = $1 and tenant = $2", order_id, tenant)
+    if not found:
+        raise NotFound(f"there is no order {order_id!r}")

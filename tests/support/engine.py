@@ -178,7 +178,10 @@ class Engine:
                 made.append(pending[0])
                 self.answer(plan, pending[0])
             elif tasks := self.tasks.get(plan.order_id):
-                self.complete_task(plan, next(iter(tasks)))
+                task = next(iter(tasks.values()))
+                assert task.definition is not None
+                form = task.definition.source.form
+                self.complete_task(plan, task.key, {each.name: _FILLED_IN[each.type] for each in form if each.required})
             else:
                 return made
 
@@ -205,6 +208,9 @@ class Engine:
         order_ids = sorted(self.account.open_orders)
         account.open_orders = open_orders_of(self.replayed(self.plans[order_id]) for order_id in order_ids)
         return account
+
+
+_FILLED_IN: dict[str, Any] = {"string": "as asked", "integer": 1, "number": 1.5, "boolean": True}
 
 
 def shown_plan(plan: Plan) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
@@ -232,7 +233,7 @@ class AdapterRuntime:
 
     def stats(self) -> dict[str, Any]:
         """Calls under way and results delivered."""
-        return {"underWay": len(self._under_way), "results": self.results, "boot": self.boot_id}
+        return {"underWay": len(self._under_way), "results": self.results, "boot": self.boot_id, "pid": os.getpid()}
 
 
 _AMBIGUOUS_STATUS: Final = frozenset({"500", "502", "504"})

@@ -7,6 +7,7 @@ killed at any moment, and two of them are harmless. Senders live on their last r
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Iterable
 from typing import Any, Final
@@ -65,7 +66,7 @@ class Director:
 
     async def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
-        return {"takeovers": self.takeovers, "wanted": self._wanted}
+        return {"takeovers": self.takeovers, "wanted": self._wanted, "pid": os.getpid()}
 
     async def drain(self) -> None:
         """Stop watching and let every host finish what it has."""

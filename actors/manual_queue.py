@@ -7,6 +7,7 @@ decides: a claim reaches it as a message, and a completion goes to it; what it r
 from __future__ import annotations
 
 import asyncio
+import os
 import uuid
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -134,7 +135,7 @@ class ManualQueueActor:
     async def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
         queues = await self._ready()
-        return {"claimed": queues.claimed, "completed": queues.completed}
+        return {"claimed": queues.claimed, "completed": queues.completed, "pid": os.getpid()}
 
 
 async def _or_error(call: Any) -> Any:

@@ -132,7 +132,7 @@ class Gateway:
             handle = handle_of(name)
             if handle is not None:
                 handles[name] = handle
-        found: dict[str, Any] = {}
+        found: dict[str, Any] = {"gateway": {"pid": os.getpid()}}
         for name, handle in handles.items():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATS_TIMEOUT_S):

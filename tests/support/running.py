@@ -101,21 +101,27 @@ def until(read: Callable[[], Any], holds: Callable[[Any], bool], bound_s: float 
 
 
 @contextmanager
-def running_cluster(plan_hosts: int = 2) -> Iterator[Running]:
-    """Start a cluster and the stand-ins as processes of their own; both are ended here."""
+def running_cluster(plan_hosts: int = 2, *, faults: bool = False, delay_ms: float = 0) -> Iterator[Running]:
+    """Start a cluster and the stand-ins as processes of their own; both are ended here.
+
+    Args:
+        plan_hosts: how many.
+        faults: hosts stop themselves where a file in `data / "faults"` asks for it.
+        delay_ms: how long a call to a stand-in takes.
+    """
     with tempfile.TemporaryDirectory(prefix="op-") as folder:
         data = Path(folder)
         data.chmod(0o755)
         log = data / "calls.ndjson"
-        standins = _start(
-            [sys.executable, "-m", "examples.standins", "--port", "0", "--log", str(log)], data / "standins"
-        )
+        options = ["--port", "0", "--log", str(log), "--delay-ms", str(delay_ms)]
+        standins = _start([sys.executable, "-m", "examples.standins", *options], data / "standins")
         try:
             place = _first_line(standins).split()[1]
-            cluster = _start(
-                [sys.executable, "-m", "tests.support.serve", "--data", str(data), "--plan-hosts", str(plan_hosts)],
-                data / "cluster",
-            )
+            options = ["--data", str(data), "--plan-hosts", str(plan_hosts)]
+            if faults:
+                (data / "faults").mkdir()
+                options += ["--faults", str(data / "faults")]
+            cluster = _start([sys.executable, "-m", "tests.support.serve", *options], data / "cluster")
             try:
                 said = json.loads(_first_line(cluster))
                 yield Running(said["url"], said["dsn"], said["keyDsn"], place, log, data)

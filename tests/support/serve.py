@@ -18,8 +18,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--plan-hosts", type=int, default=2)
+    parser.add_argument("--faults", default="")
     args = parser.parse_args()
-    cluster = Cluster(Options(data=args.data, port=0, plan_hosts=args.plan_hosts))
+    cluster = Cluster(Options(data=args.data, port=0, plan_hosts=args.plan_hosts, faults_dir=args.faults))
     try:
         url = cluster.start()
         assert cluster.config is not None

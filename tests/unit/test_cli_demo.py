@@ -1,21 +1,29 @@
 """The demo's orders, release and sums: the same in every run."""
 
+import json
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adapters.importers.tmf620 import import_tmf620
 from domain.errors import OrderplanError
 from domain.release import compile_release
 from domain.release_file import read_release, release_document
 from gateway.tmf622 import parse_order
-from orderplan.demo import own_mobile
+from orderplan.cli import demo
+from orderplan.cli.common import UserError
+from orderplan.cli.files import read_object
+from orderplan.demo import home_internet, own_mobile
 from orderplan.demo.own_mobile import SPECIFICATIONS, Customer
 from orderplan.demo.people import filled_in
 from orderplan.demo.release import PartsDisagree, merge
 from orderplan.demo.run import Shares, differences, percentile
+from orderplan.demo.standins import SYSTEMS
 from tests.support import own_mobile as samples
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 IDS = {name: f"p-{name}" for name in SPECIFICATIONS}
 
 
@@ -119,6 +127,27 @@ def test_a_form_is_filled_in_by_type():
     assert filled_in({"form": form}) == {"string": "done in the demo", "integer": 1, "number": 1, "boolean": True}
 
 
+def test_orders_of_home_internet_are_the_samples_in_turn():
+    folder = EXAMPLES / "home-internet"
+    orders = home_internet.orders(folder, 7)
+    parsed = [parse_order(order, order_id="o", tenant="main", client_key=None) for order in orders]
+
+    assert len({order.account for order in parsed}) == 7
+    assert len({order.external_id for order in parsed}) == 7
+    assert {order.channel for order in parsed} == {"web", "shop", "partner"}
+
+
+def test_the_examples_make_one_release():
+    """What the demo publishes compiles, and names only systems that have a stand-in."""
+    catalogue = read_object(str(EXAMPLES / "own-mobile" / "own-mobile-catalogue.json"))
+    mobile, _ = import_tmf620(catalogue, read_object(str(EXAMPLES / "own-mobile" / "bindings.yaml")), "1")
+    home = read_release(read_object(str(EXAMPLES / "home-internet" / "release.yaml")))
+    merged = merge("demo", "1", [mobile, home])
+
+    assert len(compile_release(merged).items) == sum(len(compile_release(each).items) for each in (mobile, home))
+    assert {each.code for each in merged.systems} <= set(SYSTEMS)
+
+
 @pytest.mark.parametrize(
     ("values", "percent", "result"),
     [([], 50, 0.0), ([3.0], 95, 3.0), ([1.0, 2.0, 3.0, 4.0], 50, 2.0), (list(map(float, range(1, 101))), 95, 95.0)],
@@ -139,3 +168,27 @@ def test_differences_are_named_by_their_path():
 
     assert differences(found, found) == []
     assert differences(found, expected) == ["orders.completed: 7 instead of 8", "orders.rejected: 0 instead of 1"]
+
+
+def test_the_expectation_is_that_of_the_default_number_of_orders():
+    path = EXAMPLES / "expected.json"
+    expected = json.loads(path.read_text(encoding="utf-8"))
+    total = sum(expected["orders"].values())
+
+    assert expected["generated"] == 300
+    assert total >= 300
+    assert expected["orders"]["completed"] >= 0.95 * total
+    assert sum(expected["orders"].values()) - expected["orders"]["completed"] == len(expected["notCompleted"])
+
+
+def test_without_the_examples_the_demo_says_where_it_runs(tmp_path, monkeypatch):
+    monkeypatch.setattr(demo, "CHECKOUT", tmp_path)
+    with pytest.raises(UserError, match="not part of the installed package") as refused:
+        demo.find_examples()
+
+    assert "make demo" in (refused.value.mend or "")
+
+
+def test_another_number_of_orders_has_no_expectation():
+    assert demo.expectation(EXAMPLES, 300) is not None
+    assert demo.expectation(EXAMPLES, 20) is None

@@ -6,6 +6,7 @@ The text around the tables is written by hand; a test fails when the tables and 
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,7 +58,7 @@ def tables() -> str:
     parts = []
     for name in ORDER:
         title = "The release" if name == "Release" else f"`{LISTS[name]}`"
-        parts += [f"### {title}", _one_line(elements[name].get("description", ""))]
+        parts += [f"### {title}", textwrap.fill(_one_line(elements[name].get("description", "")), 120)]
         required = elements[name].get("required", [])
         rows = [
             f"| `{field}` | {_type(value)} | {_default(value, field in required)} | {_one_line(value['description'])} |"

@@ -84,7 +84,16 @@ def line(line_id: str, product: str | None, action: str = "add", **members: Any)
     )
 
 
-_LINE_FIELDS = {"offering", "product_id", "quantity", "relations", "product_relations", "place", "requested_start_at"}
+_LINE_FIELDS = {
+    "name",
+    "offering",
+    "product_id",
+    "quantity",
+    "relations",
+    "product_relations",
+    "place",
+    "requested_start_at",
+}
 
 
 def order_of(*lines: OrderLine, account: str | None = "acc-1", **members: Any) -> Order:

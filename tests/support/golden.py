@@ -1,0 +1,333 @@
+"""Golden files of facts: how every kind was written, version by version, and what reading it has to give.
+
+The facts come from real runs of sample orders on releases that are frozen beside them, with fixed ids and times. A file
+that exists is never written again: it stands for what is in somebody's database. When a payload changes its form, raise
+its version in `domain.facts.VERSIONS`, add an upcaster, and write the files of the new version:
+
+    python -m tests.support.golden
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from domain import facts as f
+from domain.compose import Template
+from domain.facts import VERSIONS, Fact, upcast
+from domain.inventory import Asset
+from domain.messages import Quarantine, Report
+from domain.orders import Order
+from domain.plan import Plan, plan_from_facts
+from domain.release import CompiledRelease, compile_release
+from domain.release_file import read_release
+from gateway.tmf622 import parse_order
+from tests.support.build import line, order_of
+from tests.support.engine import START, Engine
+
+FOLDER: Final = Path(__file__).parents[1] / "golden" / "facts"
+EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "home-internet"
+OPEN_MAPS: Final = frozenset({"attributes", "previous", "accountFacts", "rest", "place", "uses", "addUses", "set"})
+"""Members whose own members are data, not form."""
+
+
+@cache
+def release(name: str) -> CompiledRelease:
+    """A frozen release."""
+    return compile_release(read_release(json.loads((FOLDER / "releases" / f"{name}.json").read_text(encoding="utf-8"))))
+
+
+def path_of(kind: str, version: int) -> Path:
+    """Where the golden file of a kind's version stands."""
+    return FOLDER / f"v{version}" / f"{kind}.json"
+
+
+# The runs.
+
+
+def sample(name: str, **changes: Any) -> Order:
+    """A sample order of the example; `changes` replace members of the document."""
+    document = json.loads((FOLDER / "orders" / f"{name}.json").read_text(encoding="utf-8")) | changes
+    return parse_order(document, order_id="", tenant="main", client_key="key-1")
+
+
+def fibre() -> Engine:
+    """Accepted with a secret; a call fails, is refused, retried by an operator and completed with an answer."""
+    engine = Engine(release("home-internet"))
+    order = sample(
+        "fibre",
+        priority="high",
+        requestedCompletionDate="2026-03-20T17:00:00Z",
+        requestedStartDate="2026-03-01T08:00:00Z",
+    )
+    plan = engine.accept(order, body_hash=b"\x0f\xf0")
+    engine.fail(plan, engine.call(plan, "prepare-fibre/reserve"), unheard=True)
+    engine.fire(plan, "prepare-fibre/reserve@access-fibre@1")
+    reserve = engine.call(plan, "prepare-fibre/reserve")
+    engine.answer(plan, reserve, {"attributes": {"serialNumber": "S-1"}})
+    engine.answer(plan, reserve)
+    ship = engine.call(plan, "ship-router/ship")
+    engine._take(plan, ship)
+    engine.tell(plan, Report(ship.item, 1, "completed", simulated=True))
+    engine.answer(plan, engine.call(plan, "open-account/open"))
+    engine.fail(plan, engine.call(plan, "activate/activate"), fatal=True)
+    engine.operate(plan, "activate/activate@access-fibre@1", "retry")
+    engine.finish(plan)
+    return engine
+
+
+def copper() -> Engine:
+    """People: a survey that is taken, given back and done; a visit on a later day; a number that is not ported."""
+    engine = Engine(release("home-internet"))
+    order = sample("copper")
+    order.lines[0].requested_start_at = "2026-03-09T08:00:00+01:00"
+    del order.lines[0].attributes["portingNumber"]
+    plan = engine.accept(order)
+    book = engine.call(plan, "survey/book")
+    engine.tell(plan, Report(book.item, 1, "accepted"))
+    engine.answer(plan, book)
+    engine.claim(plan, "survey/visit@1")
+    engine.release_task(plan, "survey/visit@1")
+    engine.complete_task(plan, "survey/visit@1", {"surveyResult": "good", "ductAvailable": True})
+    engine.finish(plan)
+    engine.fire(plan, "prepare-copper/visit@access-copper@1")
+    engine.complete_task(plan, "prepare-copper/visit@access-copper@1", {"technician": "T-7", "serialNumber": "S-2"})
+    engine.finish(plan)
+    return engine
+
+
+def joined() -> Engine:
+    """Two orders that share the billing account; orders that wait, one of them in vain; one that is rejected."""
+    engine = Engine(release("home-internet"))
+    first = engine.accept(sample("fibre"))
+    second = engine.accept(sample("fibre", externalId="web-100002"))
+    offer = first.lines[0].asset_id
+    engine.accept(order_of(line("1", None, "delete", product_id=offer), account=first.order.account))
+    late = order_of(line("1", None, "modify", product_id=offer, speed="250"), account=first.order.account)
+    engine.accept(late)
+    while any(plan.ended_at is None for plan in engine.plans.values()):
+        for plan in engine.plans.values():
+            engine.finish(plan)
+    other = second.lines[0].asset_id
+    engine.accept(order_of(line("1", None, "noChange", product_id=other), account=first.order.account))
+    return engine
+
+
+def branches() -> Engine:
+    """Skips of every kind, an operator's completion, values of every kind in lines, and data that cannot be stored."""
+    engine = Engine(release("branches"))
+    plan = engine.accept(
+        order_of(
+            line("1", "offer", quantity=2, place={"city": "Exampleville"}, product_relations=(("reliesOn", "p-0"),)),
+            line("2", "part", below="1", pin="1234", offering="offer-9"),
+            channel="shop",
+            external_id="ext-1",
+            description="all there is",
+            account_facts={"segment": "business"},
+        )
+    )
+    engine.fail(plan, engine.call(plan, "p/one"), fatal=True)
+    engine.operate(plan, "p/one@2", "skip")
+    engine.tell(plan, Quarantine("a value cannot be stored", "p/two@2"))
+    engine.operate(plan, "p/two@2", "complete", {"attributes": {"number": "079"}})
+    engine.finish(plan)
+    change = engine.accept(order_of(line("1", None, "suspend", product_id=plan.lines[1].asset_id)))
+    engine.finish(change)
+    engine.accept(order_of(line("1", None, "delete", product_id=plan.lines[1].asset_id)))
+    return engine
+
+
+def replaced() -> Engine:
+    """An instance of the account on its way out, and the order that makes a new one; a line that only sells another."""
+    engine = Engine(release("branches"))
+    first = engine.accept(order_of(line("1", "mail")))
+    engine.finish(first)
+    leave = engine.accept(order_of(line("1", "mail", "delete")))
+    again = engine.accept(order_of(line("1", "mail")))
+    for plan in (leave, again):
+        engine.finish(plan)
+    engine.accept(
+        order_of(
+            line("1", None, offering="seller", name="Package"),
+            line("2", "offer", relations=(("isSold", "1"),)),
+            line("3", "offer"),
+        )
+    )
+    return engine
+
+
+def imported() -> Fact:
+    """Installed products that came from outside."""
+    asset = Asset(
+        asset_id="p-1",
+        product="router",
+        root_id="p-0",
+        name="Router",
+        offering="PO-1",
+        attributes={"model": "H-10"},
+        quantity=2,
+        uses={"p-0": 2},
+        instance="bundle",
+        relations=[["reliesOn", "p-2"]],
+        place={"city": "Exampleville"},
+        order_id="o1-1",
+    )
+    payload = {"account": "acc-1", "assets": [asset.to_dict()]}
+    return Fact(f.ASSETS_IMPORTED, START, None, payload, "person:anna", "import-1")
+
+
+STORIES: Final[dict[str, tuple[str, Callable[[], Engine]]]] = {
+    "fibre": ("home-internet", fibre),
+    "copper": ("home-internet", copper),
+    "joined": ("home-internet", joined),
+    "branches": ("branches", branches),
+    "replaced": ("branches", replaced),
+}
+
+
+@cache
+def histories() -> dict[tuple[str, str], tuple[str, Engine, list[Fact]]]:
+    """(story, order) -> release, engine, facts as the program writes them today."""
+    found = {}
+    for name, (release_name, story) in STORIES.items():
+        engine = story()
+        for order_id, facts in engine.facts.items():
+            found[name, order_id] = (release_name, engine, facts)
+    return found
+
+
+def written(kind: str) -> list[dict[str, Any]]:
+    """Payloads of a kind as the program writes them today, one of each form."""
+    if kind == f.ASSETS_IMPORTED:
+        return [_plain(imported().payload)]
+    by_form: dict[frozenset[str], dict[str, Any]] = {}
+    for _, _, facts in histories().values():
+        for fact in facts:
+            if fact.kind == kind:
+                by_form.setdefault(frozenset(form(fact.payload or {})), _plain(fact.payload or {}))
+    return list(by_form.values())
+
+
+def form(payload: Any, at: str = "") -> Iterator[str]:
+    """The members of a payload as dotted paths; what stands in a list counts once."""
+    if isinstance(payload, dict):
+        for name, value in payload.items():
+            yield f"{at}{name}"
+            if name not in OPEN_MAPS:
+                yield from form(value, f"{at}{name}.")
+    elif isinstance(payload, list):
+        for each in payload:
+            yield from form(each, f"{at}[].") if isinstance(each, dict | list) else ()
+
+
+def forms(payloads: Iterable[Any]) -> set[str]:
+    """All members that a kind's payloads have."""
+    return {path for payload in payloads for path in form(payload)}
+
+
+# The files.
+
+
+def golden(kind: str) -> dict[str, Any]:
+    """What a golden file holds: an order's facts up to the one with the fullest payload, and what they give."""
+    payloads = written(kind)
+    if kind == f.ASSETS_IMPORTED:
+        history: dict[str, Any] = {"release": None, "templates": {}, "facts": [_row(imported())]}
+        return {"kind": kind, "v": VERSIONS[kind], "history": history, "then": ["p-1"], "payloads": payloads}
+    best: tuple[int, str, Engine, list[Fact]] | None = None
+    for release_name, engine, facts in histories().values():
+        for at, fact in enumerate(facts):
+            fullness = len(set(form(fact.payload or {})))
+            if fact.kind == kind and (best is None or fullness > best[0]):
+                best = (fullness, release_name, engine, facts[: at + 1])
+    assert best is not None, f"no story writes {kind}"
+    _, release_name, engine, facts = best
+    names = {fact.payload["template"] for fact in facts if fact.kind == f.PLAN_COMPOSED and fact.payload}
+    history = {
+        "release": release_name,
+        "templates": {name: _plain(engine.templates[name].to_dict()) for name in names},
+        "facts": [_row(fact) for fact in facts],
+    }
+    then = seen(read(history))
+    return {"kind": kind, "v": VERSIONS[kind], "history": history, "then": then, "payloads": payloads}
+
+
+def read(history: dict[str, Any]) -> Plan:
+    """The plan of a stored history, read as a program of today reads it."""
+    compiled = release(history["release"])
+    facts = [
+        Fact(
+            row["kind"],
+            datetime.fromisoformat(row["at"]),
+            row["item"],
+            upcast(row["kind"], row["v"], row["payload"]),
+            row["actor"],
+            row["cause"],
+        )
+        for row in history["facts"]
+    ]
+    templates = {name: Template.from_dict(body, compiled) for name, body in history["templates"].items()}
+    return plan_from_facts(facts, {compiled.release_id: compiled}.__getitem__, templates.__getitem__)
+
+
+def seen(plan: Plan) -> dict[str, Any]:
+    """What a reader sees of a plan, in the terms of the API rather than of the program."""
+    return {
+        "order": plan.order_id,
+        "orderState": plan.order_state.value,
+        "planState": plan.state.value if plan.state else None,
+        "behind": plan.behind,
+        "reasons": [reason["code"] for reason in plan.reasons],
+        "endedAt": plan.ended_at.isoformat() if plan.ended_at else None,
+        "hasSecrets": plan.has_secrets,
+        "delivered": sorted(plan.delivered),
+        "lines": {each.key: [each.action, each.quantity, sorted(each.attributes), each.joins] for each in plan.lines},
+        "items": {
+            item.key: [
+                item.state.value,
+                item.attempt,
+                item.worker,
+                item.error_code,
+                item.skip_reason,
+                item.timer_at.isoformat() if item.timer_at else None,
+            ]
+            for item in plan.items
+        },
+    }
+
+
+def _row(fact: Fact) -> dict[str, Any]:
+    return {
+        "kind": fact.kind,
+        "v": VERSIONS[fact.kind],
+        "at": fact.at.isoformat(),
+        "item": fact.item,
+        "payload": _plain(fact.payload or {}),
+        "actor": fact.actor,
+        "cause": fact.cause,
+    }
+
+
+def _plain(value: Any) -> Any:
+    return json.loads(json.dumps(value))
+
+
+def write_missing() -> list[Path]:
+    """Write the golden files of versions that have none; returns them."""
+    made = []
+    for kind, version in VERSIONS.items():
+        path = path_of(kind, version)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(golden(kind), indent=1) + "\n", encoding="utf-8")
+            made.append(path)
+    return made
+
+
+if __name__ == "__main__":
+    for each in write_missing():
+        print(each.relative_to(FOLDER))  # noqa: T201  # a command of its own

@@ -1,0 +1,35 @@
+"""Orders under fire: hosts, adapters, gateway, director and PostgreSQL are killed at drawn moments; nothing is lost.
+
+The short form runs with all tests; the long one, 1,000 orders and ten kills, with `make faults`, which sets
+ORDERPLAN_FAULTS=long. ORDERPLAN_SEED repeats a run.
+"""
+
+import os
+import random
+
+import pytest
+
+from tests.faults.harness import VICTIMS, Range, add_orders, expected_edges, publish_own_mobile
+from tests.support.running import running_cluster
+
+pytestmark = pytest.mark.faults
+
+SEED = int(os.environ.get("ORDERPLAN_SEED", "20260302"))
+IS_LONG = os.environ.get("ORDERPLAN_FAULTS") == "long"
+
+
+async def test_no_acknowledged_order_is_lost_or_doubled_under_fire(capsys):
+    draw = random.Random(SEED)
+    victims = list(VICTIMS) if IS_LONG else ["host", *draw.sample(["adapters", "gateway", "director", "postgres"], 2)]
+    draw.shuffle(victims)
+    orders, open_min, delay_ms = (1_000, 500, 2_500) if IS_LONG else (100, 50, 1_000)
+
+    with running_cluster(2, delay_ms=delay_ms) as running, capsys.disabled():
+        publish_own_mobile(running)
+        under_fire = Range(running, SEED)
+        await under_fire.under_fire(add_orders(orders), victims, open_min)
+        found = await under_fire.findings(expected_edges())
+
+    assert found.wrong == []
+    assert found.counts["orders completed"] == orders
+    assert len(under_fire.shots) == len(victims)

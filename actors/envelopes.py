@@ -57,6 +57,8 @@ class ImportAssets(Envelope):
     shard: int
     tenant: str
     account: str
+    release_id: str
+    """The release that the products were checked against."""
     assets: list[dict[str, Any]]
     actor: str
     cause: str

@@ -59,6 +59,10 @@ class PlanFolder:
             self._releases[tenant, release_id] = known
         return known
 
+    def loaded_release(self, tenant: str, release_id: str) -> CompiledRelease:
+        """A release that was loaded before."""
+        return self._releases[tenant, release_id]
+
     def newest_release(self, tenant: str) -> CompiledRelease | None:
         """The release that new orders take."""
         release_id = self._newest.get(tenant)

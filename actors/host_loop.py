@@ -26,7 +26,7 @@ from actors.shredder import Shredder
 from actors.tick import Tick, import_id_of
 from actors.timers import Timers
 from domain.decide import Call, pending_effects
-from domain.errors import Busy, ClientKeyReused, IllegalTransition, OrderplanError, Unstorable
+from domain.errors import Busy, ClientKeyReused, IllegalTransition, InventoryConflict, OrderplanError, Unstorable
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
 from domain.sealing import Protector
@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 INBOX_MAX: Final = 20_000
 BATCH_MAX: Final = 2_000
 HEARTBEAT_S: Final = 2.0
+SETTLED_FAILURES_MAX: Final = 5
+"""Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
 _TICK_MIN: Final = timedelta(milliseconds=1)
@@ -48,6 +50,8 @@ class VaultPort(Protector, Protocol):
     """What a host needs of the vault."""
 
     async def load_tenant(self, tenant: str) -> None: ...
+    def digest(self, tenant: str, data: bytes) -> bytes: ...
+    def drop_new_keys(self, is_kept: Callable[[str], bool]) -> None: ...
     async def store_keys(self) -> None: ...
     def take_sealed(self) -> list[SealedRow]: ...
     async def destroy(self, order_ids: Iterable[str]) -> None: ...
@@ -155,7 +159,9 @@ class HostLoop:
         await done
 
     async def _adopt(self, shards: list[int]) -> None:
-        new = [shard for shard in shards if shard not in self.heads]
+        # Asked again here, between two ticks: a shard given away since then must not be taken up.
+        owned = await self._journal.owned_shards()
+        new = [shard for shard in shards if shard not in self.heads and shard in owned]
         if not new:
             return
         for tenant in self._tenants:
@@ -244,7 +250,10 @@ class HostLoop:
 
     def _take(self) -> list[Envelope]:
         batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
-        batch.extend(_Due(order_id) for order_id in self._timers.take_due(self._clock()))
+        due = self._timers.take_due(self._clock())
+        # Until their tick is stored: whatever fails, the timers are set again.
+        self._unwatched.update(dict.fromkeys(due))
+        batch.extend(_Due(order_id) for order_id in due)
         return batch
 
     def _fall(self, batch: list[Envelope]) -> None:
@@ -269,17 +278,28 @@ class HostLoop:
                 raise
             except DataRefused as error:
                 log.warning("commit refused for its data", sqlstate=error.sqlstate, constraint=error.constraint)
+                if error.constraint == "fact_pkey" and attempt < SETTLED_FAILURES_MAX:
+                    # Somebody else wrote at our offsets: not the data's fault. See what is ours.
+                    if await self._settle_own_epoch(attempt):
+                        return
+                    attempt += 1
+                    continue
                 break
             except Exception as error:
                 if not self._is_unavailable(error):
                     log.exception("a message could not be decided")
                     break
-                log.warning("commit not heard", error=str(error), attempt=attempt)
+                log.warning("commit not heard", error=_safe(error), attempt=attempt)
                 if await self._settle_own_epoch(attempt):
                     return
                 attempt += 1
+                if attempt >= SETTLED_FAILURES_MAX:
+                    # The database answers, yet refuses this commit every time: find out whose fault it is.
+                    break
         await self._recover()
         for envelope in batch:
+            if isinstance(envelope, _Due):
+                await self._ensure_loaded(envelope.order_id)
             for each in self._expand([envelope]):
                 await self._alone(each)
 
@@ -293,7 +313,8 @@ class HostLoop:
             except Fenced:
                 raise
             except Exception as error:
-                if self._is_unavailable(error) and not isinstance(error, DataRefused):
+                is_away = self._is_unavailable(error) and not isinstance(error, DataRefused)
+                if is_away and attempt < SETTLED_FAILURES_MAX:
                     if await self._settle_own_epoch(attempt):
                         return
                     attempt += 1
@@ -302,20 +323,32 @@ class HostLoop:
                 await self._poisoned(envelope, error)
                 return
 
+    async def _ensure_loaded(self, order_id: str) -> None:
+        while True:
+            try:
+                await self._load_each([order_id])
+                return
+            except Exception as error:
+                if not self._is_unavailable(error):
+                    raise
+                await self._settle_own_epoch(0)
+
     async def _poisoned(self, envelope: Envelope, error: Exception) -> None:
         log.error("message quarantined", envelope=type(envelope).__name__, error=type(error).__name__)
         is_data = isinstance(error, DataRefused)
         if isinstance(error, DataRefused) and error.constraint == "product_order_client_key_key":
             _answer(envelope, ClientKeyReused("the client key already names an order of another account"))
             return
+        if isinstance(error, DataRefused) and error.constraint == "asset_owner":
+            _answer(envelope, InventoryConflict("a product id belongs to another account", mend="use another id"))
+            return
         reason = "a value cannot be stored" if is_data else f"the message could not be decided: {type(error).__name__}"
         _answer(envelope, Unstorable(reason))
-        is_own = isinstance(envelope, ToPlan) and isinstance(envelope.message, Quarantine)
-        if isinstance(envelope, ToPlan) and not is_own:
-            item = getattr(envelope.message, "item", None)
+        # A person's request is refused, no more; what systems and clocks say would come again and again.
+        if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report | TimerFired):
             if isinstance(envelope.message, Report):
                 self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
-            await self._alone(ToPlan(envelope.order_id, Quarantine(reason, item)))
+            await self._alone(ToPlan(envelope.order_id, Quarantine(reason, envelope.message.item)))
 
     async def _once(self, batch: list[Envelope]) -> None:
         mine, foreign = self._sort(batch)
@@ -330,6 +363,7 @@ class HostLoop:
             known_keys=known,
             imports=imports,
             protector=self._vault,
+            digest=self._vault.digest,
             now=self._now(),
             entropy=self._entropy,
             sequence=self._sequence,
@@ -342,9 +376,14 @@ class HostLoop:
             for row in self._vault.take_sealed()
             if row.order_id in tick.touched
         ]
+        self._vault.drop_new_keys(tick.touched.__contains__)
         await self._vault.store_keys()
         await self._journal.commit(tick.commit)
         self._committed(tick)
+        for envelope in mine:
+            if isinstance(envelope, _Due):
+                self._unwatched.pop(envelope.order_id, None)
+                self._watch(envelope.order_id)
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
@@ -387,11 +426,13 @@ class HostLoop:
                 if order.get("clientKey") is not None:
                     keys.setdefault(order["tenant"], []).append(order["clientKey"])
             elif isinstance(envelope, ImportAssets):
+                await self.memory.folder.release(envelope.tenant, envelope.release_id)
                 accounts.setdefault(envelope.tenant, []).append(envelope.account)
         for order_id in plans:
             plan = self.memory.plans.get(order_id)
-            if plan is not None and plan.order.account is not None:
-                accounts.setdefault(plan.order.tenant, []).append(plan.order.account)
+            if plan is not None:
+                tenant, account = account_key(plan)
+                accounts.setdefault(tenant, []).append(account)
         for tenant, wanted in accounts.items():
             await self.memory.load_accounts(tenant, wanted)
             # Orders of one account talk to one another: whoever may be told something has to be in memory.
@@ -499,7 +540,7 @@ class HostLoop:
             except Exception as error:
                 if not self._is_unavailable(error):
                     raise
-                log.warning("the database is away", error=str(error), attempt=attempt)
+                log.warning("the database is away", error=_safe(error), attempt=attempt)
                 continue
             self.heads = heads
             # Given away by a commit that nobody heard: nothing that is decided again may be written there.
@@ -548,6 +589,11 @@ class _Due(Envelope):
     def __init__(self, order_id: str) -> None:
         super().__init__()
         self.order_id = order_id
+
+
+def _safe(error: BaseException) -> str:
+    """An error for the log: what a server says of a value may quote it."""
+    return error.reason if isinstance(error, OrderplanError) else type(error).__name__
 
 
 def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Protocol
 
 from actors.folding import PlanFolder, StorePort
-from domain.intake import open_order_of, open_orders_of
+from domain.intake import open_orders_of
 from domain.inventory import Account, Asset
 from domain.plan import Plan
 from persistence.rows import Commit, KnownKey
@@ -36,13 +36,15 @@ class JournalPort(StorePort, Protocol):
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]: ...
 
 
+OWN_ACCOUNT = "order "
+"""Begins the name of the account that an order without one has for itself: its assets are found by it again."""
 AccountKey = tuple[str, str]
 """(tenant, account), or (tenant, order id) for an order without an account; see `account_key`."""
 
 
 def account_key(plan: Plan) -> AccountKey:
     """Under which key the plan's account is remembered."""
-    return (plan.order.tenant, plan.order.account or f"order {plan.order_id}")
+    return (plan.order.tenant, plan.order.account or OWN_ACCOUNT + plan.order_id)
 
 
 class Memory:
@@ -79,19 +81,20 @@ class Memory:
             for body in assets.get(account_id, ()):
                 asset = Asset.from_dict(body)
                 account.assets[asset.asset_id] = asset
-            account.open_orders = open_orders_of(self.plans[order_id] for order_id in open_orders.get(account_id, ()))
+            mine = open_orders.get(account_id, ())
+            if account_id.startswith(OWN_ACCOUNT):
+                own = self.plans.get(account_id.removeprefix(OWN_ACCOUNT))
+                mine = [own.order_id] if own is not None and own.ended_at is None else []
+            account.open_orders = open_orders_of(self.plans[order_id] for order_id in mine)
             self.accounts[tenant, account_id] = account
 
     def account_of(self, plan: Plan) -> Account:
-        """The plan's account; an order without one has an account of its own."""
+        """The plan's account, loaded before; a new order without one gets an account of its own."""
         key = account_key(plan)
         account = self.accounts.get(key)
         if account is None:
             assert plan.order.account is None, "accounts are loaded before their plans are decided"
-            account = Account(None)
-            if plan.ended_at is None and plan.template is not None:
-                account.open_orders[plan.order_id] = open_order_of(plan)
-            self.accounts[key] = account
+            account = self.accounts[key] = Account(None)
         return account
 
     # Forgetting.

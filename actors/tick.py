@@ -60,6 +60,8 @@ class Tick:
     rows: dict[str, OrderRow]
     known_keys: Mapping[tuple[str, str], KnownKey]
     protector: Protector
+    digest: Callable[[str, bytes], bytes]
+    """Keyed hash of a body: (tenant, plain hash) -> what is stored and compared."""
     now: datetime
     entropy: Callable[[], int]
     """20 random bits for each new order's id."""
@@ -109,10 +111,11 @@ class Tick:
         if made is not None:
             return Submitted(made.order_id, _shown_state(made), reasons=tuple(made.reasons))
         order = Order.from_dict(submission.order)
+        body_hash = self.digest(order.tenant, submission.body_hash) if submission.body_hash else None
         if order.client_key is not None:
             known = self._known(order.tenant, order.client_key)
             if known is not None:
-                if known.body_hash and submission.body_hash and known.body_hash != submission.body_hash:
+                if known.body_hash and body_hash and known.body_hash != body_hash:
                     raise ClientKeyReused(
                         f"client key {order.client_key!r} already names order {known.order_id}, which has another body",
                         mend="use a new key for another order",
@@ -142,7 +145,7 @@ class Tick:
                 account,
                 now=self.now,
                 protector=self.protector,
-                body_hash=submission.body_hash,
+                body_hash=body_hash,
             )
         except OrderplanError:
             account.open_orders.pop(order.order_id, None)
@@ -153,7 +156,7 @@ class Tick:
         shown = _shown_state(plan)
         if order.client_key is not None:
             self._new_keys[order.tenant, order.client_key] = KnownKey(
-                order.client_key, order.order_id, submission.body_hash or b"", shown
+                order.client_key, order.order_id, body_hash or b"", shown
             )
         return Submitted(order.order_id, shown, reasons=tuple(plan.reasons))
 
@@ -247,9 +250,10 @@ class Tick:
         template = plan.template
         assert template is not None
         key = (plan.order.tenant, template.template_id)
-        if key in self.memory.folder.stored_templates or template.template_id in self.commit.templates:
+        name = "/".join(key)
+        if key in self.memory.folder.stored_templates or name in self.commit.templates:
             return
-        self.commit.templates[template.template_id] = TemplateRow(
+        self.commit.templates[name] = TemplateRow(
             plan.order.tenant, template.template_id, plan.release.release_id, orjson.dumps(template.to_dict()).decode()
         )
 
@@ -262,7 +266,7 @@ class Tick:
             gone = after or before
             if gone is None:
                 continue
-            row = asset_row(plan.order.tenant, plan.order.account, shard, gone, self.now)
+            row = asset_row(plan.order.tenant, account_key(plan)[1], shard, gone, self.now)
             self.commit.assets[gone.asset_id] = row if after is not None else row._replace(status="terminated")
         changed = frozenset(delta.asset_id for delta in turn.deltas)
         self._tell_others(plan, account, Delivered(plan.order_id, changed))
@@ -292,9 +296,9 @@ class Tick:
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
         assets = [Asset.from_dict(body) for body in envelope.assets]
-        release = self.memory.folder.newest_release(envelope.tenant)
+        release = self.memory.folder.loaded_release(envelope.tenant, envelope.release_id)
         for asset in assets:
-            declared = release.products[asset.product].attributes if release else {}
+            declared = release.products[asset.product].attributes
             for name, value in asset.attributes.items():
                 if name in declared and declared[name].encrypted:
                     asset.attributes[name] = self.protector.encrypt(envelope.tenant, value)

@@ -140,18 +140,19 @@ async def import_inventory(request: web.Request) -> web.Response:
     for account, assets in accounts.items():
         for start in range(0, len(assets), ASSETS_PER_MESSAGE):
             part = assets[start : start + ASSETS_PER_MESSAGE]
-            results.append(await _import(context, tenant, account, part, user_of(request)))
+            results.append(await _import(context, tenant, account, release_id, part, user_of(request)))
     return native_json({"imported": sum(each["imported"] for each in results), "accounts": len(accounts)}, 201)
 
 
 async def _import(
-    context: Context, tenant: str, account: str, assets: list[Asset], user: str
+    context: Context, tenant: str, account: str, release_id: str, assets: list[Asset], user: str
 ) -> dict[str, Any]:
     shard = shard_for(f"{tenant}/{account}", context.hosts.shards)
     envelope = ImportAssets(
         shard=shard,
         tenant=tenant,
         account=account,
+        release_id=release_id,
         assets=[asset.to_dict() for asset in assets],
         actor=f"person:{user}",
         cause=uuid.uuid4().hex,

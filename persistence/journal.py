@@ -26,8 +26,9 @@ from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 CONNECT_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
 _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-_DATA_CLASSES: Final = ("22", "23")
-"""SQLSTATE classes that blame the data: data exception, integrity constraint violation."""
+_DATA_CLASSES: Final = ("22", "23", "54")
+"""SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit
+exceeded (a value too large for an index)."""
 
 
 class Fenced(OrderplanError):
@@ -79,7 +80,8 @@ insert into asset (tenant, asset_id, shard, account, product, status, body, upda
 select * from unnest($1::text[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::jsonb[],
                      $8::timestamptz[])
 on conflict (tenant, asset_id) do update
-   set product = excluded.product, status = excluded.status, body = excluded.body, updated_at = excluded.updated_at"""
+   set product = excluded.product, status = excluded.status, body = excluded.body, updated_at = excluded.updated_at
+ where asset.account is not distinct from excluded.account"""
 _PUT_TEMPLATES: Final = """
 insert into plan_template (tenant, template_id, release_id, body)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::jsonb[])
@@ -181,16 +183,16 @@ class Journal(ReadStore):
                     await self._write(connection, commit)
                 await self._probe("committing")
                 is_written = True
-        except Fenced:
+        except (Fenced, DataRefused):
             raise
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
                 raise DataRefused(str(error), error.sqlstate or "", getattr(error, "constraint_name", None)) from error
-            raise CommitUnknown(f"the commit failed: {error}") from error
+            raise CommitUnknown(f"the server refused the commit with {error.sqlstate}") from error
         except Exception as error:
             is_lost = isinstance(error, (OSError, TimeoutError, *_CLIENT_ERRORS))
             if is_written or (is_lost and not isinstance(error, asyncpg.DataError)):
-                raise CommitUnknown(f"the commit was not heard: {error!r}") from error
+                raise CommitUnknown(f"the commit was not heard: {type(error).__name__}") from error
             # Raised while encoding a value, so before COMMIT was sent; the transaction was rolled back.
             raise DataRefused(str(error), "22000") from error
 
@@ -218,7 +220,9 @@ class Journal(ReadStore):
                 [row.items for row in rows],
             )
         if commit.assets:
-            await connection.execute(_PUT_ASSETS, *_columns(commit.assets.values(), 8))
+            done = await connection.execute(_PUT_ASSETS, *_columns(commit.assets.values(), 8))
+            if int(done.rpartition(" ")[2]) != len(commit.assets):
+                raise DataRefused("a product id belongs to another account", "23505", "asset_owner")
         if commit.tasks_new:
             await connection.execute(_PUT_TASKS, *_columns(commit.tasks_new.values(), 11))
         if commit.tasks_closed:

@@ -12,7 +12,7 @@ import base64
 import hashlib
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import asyncpg
@@ -87,6 +87,18 @@ class Vault:
         """The ciphertexts sealed since the last call, for the commit."""
         taken, self._sealed = self._sealed, []
         return taken
+
+    def digest(self, tenant: str, data: bytes) -> bytes:
+        """A keyed hash: tells equal bodies without letting anybody guess what stood in them."""
+        _, key = self._tenant_keys[tenant]
+        return hmac.new(key, b"orderplan body " + data, hashlib.sha256).digest()[:16]
+
+    def drop_new_keys(self, is_kept: Callable[[str], bool]) -> None:
+        """Forget keys made for orders that were refused: nothing sealed with them is stored."""
+        for _, order_id, _ in self._new_keys:
+            if not is_kept(order_id):
+                self._order_keys.pop(order_id, None)
+        self._new_keys = [each for each in self._new_keys if is_kept(each[1])]
 
     async def store_keys(self) -> None:
         """Write new order keys to the key store; they stay queued when it fails."""

@@ -323,7 +323,8 @@ async def test_an_unheard_import_is_recorded_once(hosts, pool, proxy, moment):
 def imported(account: str, asset_id: str, cause: str) -> ImportAssets:
     asset = Asset(asset_id=asset_id, product="sim", root_id=asset_id)
     shard = shard_for(f"main/{account}", SHARDS)
-    return ImportAssets(shard, "main", account, [asset.to_dict()], "person:ann", cause)
+    release_id = release_of(**RELEASE).release_id
+    return ImportAssets(shard, "main", account, release_id, [asset.to_dict()], "person:ann", cause)
 
 
 @MOMENTS

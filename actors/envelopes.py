@@ -71,6 +71,13 @@ class GiveAway(Envelope):
     shards: Mapping[int, str]
 
 
+@dataclass(slots=True)
+class Due(Envelope):
+    """An order with a timer that has passed; a host makes it for itself."""
+
+    order_id: str
+
+
 @dataclass(frozen=True, slots=True)
 class Submitted:
     """What a channel learns of its order: 201 with `acknowledged`, `pending` or `rejected`; `is_repeat` for a known

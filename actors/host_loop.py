@@ -16,22 +16,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 
-from actors.envelopes import Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
-from actors.memory import JournalPort, Memory, account_key
+from actors.envelopes import Due, Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
+from actors.loading import Loader
+from actors.memory import Memory, account_key
+from actors.ports import DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
-from actors.tick import Tick, import_id_of
+from actors.tick import Tick
 from actors.timers import Timers
-from domain.decide import Call, pending_effects
-from domain.errors import Busy, ClientKeyReused, IllegalTransition, InventoryConflict, OrderplanError, Unstorable
+from domain.decide import pending_effects
+from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
-from domain.sealing import Protector
 from persistence.journal import CommitUnknown, DataRefused, Fenced
-from persistence.rows import Commit, KnownKey, OrderRow, SealedRow
+from persistence.rows import OrderRow
 
 log = structlog.get_logger(__name__)
 
@@ -44,29 +45,6 @@ BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
 _TICK_MIN: Final = timedelta(milliseconds=1)
 _UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
-
-
-class VaultPort(Protector, Protocol):
-    """What a host needs of the vault."""
-
-    async def load_tenant(self, tenant: str) -> None: ...
-    def digest(self, tenant: str, data: bytes) -> bytes: ...
-    def drop_new_keys(self, is_kept: Callable[[str], bool]) -> None: ...
-    async def store_keys(self) -> None: ...
-    def take_sealed(self) -> list[SealedRow]: ...
-    async def destroy(self, order_ids: Iterable[str]) -> None: ...
-
-
-class DispatchPort(Protocol):
-    """Where a host's calls go."""
-
-    def send(self, calls: Sequence[Call]) -> None:
-        """Take calls to send; returns at once, keeps them until they are settled."""
-        ...
-
-    def settled(self, order_id: str, item: str, attempt: int) -> None:
-        """The attempt needs no sending any more."""
-        ...
 
 
 class HostLoop:
@@ -93,6 +71,7 @@ class HostLoop:
         self._sleep = sleep
         self._tenants = tenants
         self.memory = Memory(journal)
+        self._loader = Loader(self.memory, journal, is_unavailable)
         self.heads: dict[int, int] = {}
         """Last offset of each owned shard; a shard that is not here is not ours."""
         self._rows: dict[str, OrderRow] = {}
@@ -169,7 +148,7 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
-        await self._load_each(unfinished)
+        await self._loader.each(unfinished)
         unshredded = await self._journal.unshredded(new)
         now = self._clock()
         for order_id in unfinished:
@@ -181,22 +160,6 @@ class HostLoop:
         self.heads.update(heads)
         self._shredder.add(unshredded)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
-
-    async def _load_each(self, order_ids: list[str]) -> None:
-        """Load plans; one that cannot be read must not keep its shard from having an owner."""
-        try:
-            await self.memory.load_plans(order_ids)
-            return
-        except Exception as error:
-            if self._is_unavailable(error):
-                raise
-        for order_id in order_ids:
-            try:
-                await self.memory.load_plans([order_id])
-            except Exception as error:
-                if self._is_unavailable(error):
-                    raise
-                log.exception("a plan cannot be read; it stands still", order_id=order_id)
 
     # The loop.
 
@@ -253,7 +216,7 @@ class HostLoop:
         due = self._timers.take_due(self._clock())
         # Until their tick is stored: whatever fails, the timers are set again.
         self._unwatched.update(dict.fromkeys(due))
-        batch.extend(_Due(order_id) for order_id in due)
+        batch.extend(Due(order_id) for order_id in due)
         return batch
 
     def _fall(self, batch: list[Envelope]) -> None:
@@ -298,7 +261,7 @@ class HostLoop:
                     break
         await self._recover()
         for envelope in batch:
-            if isinstance(envelope, _Due):
+            if isinstance(envelope, Due):
                 await self._ensure_loaded(envelope.order_id)
             for each in self._expand([envelope]):
                 await self._alone(each)
@@ -326,7 +289,7 @@ class HostLoop:
     async def _ensure_loaded(self, order_id: str) -> None:
         while True:
             try:
-                await self._load_each([order_id])
+                await self._loader.each([order_id])
                 return
             except Exception as error:
                 if not self._is_unavailable(error):
@@ -354,8 +317,8 @@ class HostLoop:
         mine, foreign = self._sort(batch)
         for envelope in foreign:
             _answer(envelope, NotOwner("the shard belongs to another host"))
-        known = await self._load(mine)
-        imports = await self._known_imports(mine)
+        known = await self._loader.batch(mine)
+        imports = await self._loader.known_imports(mine)
         tick = Tick(
             memory=self.memory,
             heads=dict(self.heads),
@@ -381,7 +344,7 @@ class HostLoop:
         await self._journal.commit(tick.commit)
         self._committed(tick)
         for envelope in mine:
-            if isinstance(envelope, _Due):
+            if isinstance(envelope, Due):
                 self._unwatched.pop(envelope.order_id, None)
                 self._watch(envelope.order_id)
 
@@ -403,7 +366,7 @@ class HostLoop:
             match envelope:
                 case Submission() | ImportAssets():
                     is_mine = envelope.shard in self.heads
-                case ToPlan() | _Due():
+                case ToPlan() | Due():
                     is_mine = shard_of(envelope.order_id) in self.heads
                 case GiveAway():
                     is_mine = all(shard in self.heads for shard in envelope.shards)
@@ -412,55 +375,11 @@ class HostLoop:
             (mine if is_mine else foreign).append(envelope)
         return mine, foreign
 
-    async def _load(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
-        """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
-        plans = [each.order_id for each in batch if isinstance(each, ToPlan | _Due | Submission) and each.order_id]
-        await self.memory.load_plans(plans)
-        accounts: dict[str, list[str]] = {}
-        keys: dict[str, list[str]] = {}
-        for envelope in batch:
-            if isinstance(envelope, Submission):
-                order = envelope.order
-                if order.get("account") is not None:
-                    accounts.setdefault(order["tenant"], []).append(order["account"])
-                if order.get("clientKey") is not None:
-                    keys.setdefault(order["tenant"], []).append(order["clientKey"])
-            elif isinstance(envelope, ImportAssets):
-                await self.memory.folder.release(envelope.tenant, envelope.release_id)
-                accounts.setdefault(envelope.tenant, []).append(envelope.account)
-        for order_id in plans:
-            plan = self.memory.plans.get(order_id)
-            if plan is not None:
-                tenant, account = account_key(plan)
-                accounts.setdefault(tenant, []).append(account)
-        for tenant, wanted in accounts.items():
-            await self.memory.load_accounts(tenant, wanted)
-            # Orders of one account talk to one another: whoever may be told something has to be in memory.
-            others = {
-                order_id
-                for account in wanted
-                if len(self.memory.accounts[tenant, account].open_orders) > 1
-                for order_id in self.memory.accounts[tenant, account].open_orders
-            }
-            await self.memory.load_plans(others)
-        known: dict[tuple[str, str], KnownKey] = {}
-        for tenant, client_keys in keys.items():
-            found = await self._journal.known_keys(tenant, client_keys)
-            known.update({(tenant, key): row for key, row in found.items()})
-        return known
-
-    async def _known_imports(self, batch: Iterable[Envelope]) -> set[str]:
-        """Causes of imports that were stored before: sent again, they must not set anything back."""
-        causes = {import_id_of(each.cause): each.cause for each in batch if isinstance(each, ImportAssets)}
-        if not causes:
-            return set()
-        return {causes[name] for name, stored in (await self._journal.facts_of(causes)).items() if stored}
-
     def _expand(self, batch: Iterable[Envelope]) -> Iterable[Envelope]:
         """Turn due orders into one message per due timer."""
         now = self._clock()
         for envelope in batch:
-            if not isinstance(envelope, _Due):
+            if not isinstance(envelope, Due):
                 yield envelope
                 continue
             plan = self.memory.plans.get(envelope.order_id)
@@ -567,7 +486,7 @@ class HostLoop:
                 self._rows.pop(order_id, None)
             self._unwatched.update(tick.touched)
         # Whatever failed, the timers of what it touched must not be lost with it.
-        await self._load_each(list(self._unwatched))
+        await self._loader.each(list(self._unwatched))
         for order_id in self._unwatched:
             self._watch(order_id)
         self._unwatched.clear()
@@ -581,14 +500,6 @@ class HostLoop:
         """How late the earliest due timer is; zero when none is due."""
         earliest = self._timers.earliest()
         return max(timedelta(0), self._clock() - earliest) if earliest is not None else timedelta(0)
-
-
-class _Due(Envelope):
-    """An order with a timer that has passed."""
-
-    def __init__(self, order_id: str) -> None:
-        super().__init__()
-        self.order_id = order_id
 
 
 def _safe(error: BaseException) -> str:
@@ -607,6 +518,3 @@ def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bo
 def _answer(envelope: Envelope, answer: Any) -> None:
     if envelope.reply is not None and not envelope.reply.done():
         envelope.reply.set_result(answer)
-
-
-__all__ = ["Commit", "DispatchPort", "HostLoop", "IllegalTransition", "VaultPort"]

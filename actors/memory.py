@@ -4,36 +4,16 @@ journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from collections.abc import Iterable
 
-from actors.folding import PlanFolder, StorePort
+from actors.folding import PlanFolder
+from actors.ports import JournalPort
 from domain.intake import open_orders_of
 from domain.inventory import Account, Asset
 from domain.plan import Plan
-from persistence.rows import Commit, KnownKey
 
 PLANS_MAX = 20_000
 ACCOUNTS_MAX = 50_000
-
-
-class JournalPort(StorePort, Protocol):
-    """What a host needs of its journal (persistence/journal.py; a memory twin stands in the tests)."""
-
-    incarnation_id: str
-
-    async def commit(self, commit: Commit) -> None: ...
-    async def raise_epoch(self) -> None: ...
-    async def close(self) -> None: ...
-    def abandon(self) -> None: ...
-    async def heads(self, shards: Iterable[int]) -> dict[int, int]: ...
-    async def owned_shards(self) -> dict[int, int]: ...
-    async def unfinished(self, shards: Iterable[int]) -> list[str]: ...
-    async def unshredded(self, shards: Iterable[int]) -> list[str]: ...
-    async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
-    async def account_state(
-        self, tenant: str, accounts: Sequence[str]
-    ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]: ...
 
 
 OWN_ACCOUNT = "order "

@@ -1,0 +1,86 @@
+"""Reading what a batch needs before it is decided: one query per kind, nothing per envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import structlog
+
+from actors.envelopes import Due, Envelope, ImportAssets, Submission, ToPlan
+from actors.memory import Memory, account_key
+from actors.ports import JournalPort
+from actors.tick import import_id_of
+from persistence.rows import KnownKey
+
+log = structlog.get_logger(__name__)
+
+
+class Loader:
+    """Fills a host's memory from the journal."""
+
+    def __init__(
+        self, memory: Memory, journal: JournalPort, is_unavailable: Callable[[BaseException], bool]
+    ) -> None:
+        self.memory = memory
+        self._journal = journal
+        self._is_unavailable = is_unavailable
+
+    async def batch(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
+        """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
+        plans = [each.order_id for each in batch if isinstance(each, ToPlan | Due | Submission) and each.order_id]
+        await self.memory.load_plans(plans)
+        accounts: dict[str, list[str]] = {}
+        keys: dict[str, list[str]] = {}
+        for envelope in batch:
+            if isinstance(envelope, Submission):
+                order = envelope.order
+                if order.get("account") is not None:
+                    accounts.setdefault(order["tenant"], []).append(order["account"])
+                if order.get("clientKey") is not None:
+                    keys.setdefault(order["tenant"], []).append(order["clientKey"])
+            elif isinstance(envelope, ImportAssets):
+                await self.memory.folder.release(envelope.tenant, envelope.release_id)
+                accounts.setdefault(envelope.tenant, []).append(envelope.account)
+        for order_id in plans:
+            plan = self.memory.plans.get(order_id)
+            if plan is not None:
+                tenant, account = account_key(plan)
+                accounts.setdefault(tenant, []).append(account)
+        for tenant, wanted in accounts.items():
+            await self.memory.load_accounts(tenant, wanted)
+            # Orders of one account talk to one another: whoever may be told something has to be in memory.
+            others = {
+                order_id
+                for account in wanted
+                if len(self.memory.accounts[tenant, account].open_orders) > 1
+                for order_id in self.memory.accounts[tenant, account].open_orders
+            }
+            await self.memory.load_plans(others)
+        known: dict[tuple[str, str], KnownKey] = {}
+        for tenant, client_keys in keys.items():
+            found = await self._journal.known_keys(tenant, client_keys)
+            known.update({(tenant, key): row for key, row in found.items()})
+        return known
+
+    async def known_imports(self, batch: Iterable[Envelope]) -> set[str]:
+        """Causes of imports that were stored before: sent again, they must not set anything back."""
+        causes = {import_id_of(each.cause): each.cause for each in batch if isinstance(each, ImportAssets)}
+        if not causes:
+            return set()
+        return {causes[name] for name, stored in (await self._journal.facts_of(causes)).items() if stored}
+
+    async def each(self, order_ids: list[str]) -> None:
+        """Load plans; one that cannot be read must not keep its shard from having an owner."""
+        try:
+            await self.memory.load_plans(order_ids)
+            return
+        except Exception as error:
+            if self._is_unavailable(error):
+                raise
+        for order_id in order_ids:
+            try:
+                await self.memory.load_plans([order_id])
+            except Exception as error:
+                if self._is_unavailable(error):
+                    raise
+                log.exception("a plan cannot be read; it stands still", order_id=order_id)

@@ -43,8 +43,6 @@ class Director:
         self._wanted = config.plan_hosts
         self._adopted: dict[str, frozenset[int]] = {}
         self.takeovers = 0
-        self._seen: set[str] = set()
-        """Hosts that answered or were found by name once: when the name is gone, so are they."""
         self._reached_since: float | None = None
         """Since when (on the loop's clock) the database answers without interruption."""
         # Ray starts a dead actor again by its constructor alone, so the watch begins here.
@@ -127,9 +125,9 @@ class Director:
         """False when the process is dead, or silent for too long. Slow is not dead."""
         handle = handle_of(f"host-{each.incarnation_id}")
         if handle is None:
-            # Ray takes the name away with the process; a host not seen yet may only just be being born.
-            return each.incarnation_id not in self._seen and not self._is_silent(each)
-        self._seen.add(each.incarnation_id)
+            # Ray takes the name away with the process, and an actor has its name before it can register: nobody is
+            # only just being born.
+            return False
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
                 await handle.ping.remote()
@@ -155,7 +153,6 @@ class Director:
         log.warning("host is gone, fencing it", host=each.incarnation_id, silent_s=round(each.silent_s, 1))
         if await incarnations.fence(self._pool, each.incarnation_id):
             self.takeovers += 1
-        self._seen.discard(each.incarnation_id)
         self._adopted.pop(each.incarnation_id, None)
         handle = handle_of(f"host-{each.incarnation_id}")
         if handle is not None:
@@ -216,7 +213,6 @@ class Director:
             # It may have registered before it failed: its row must not count as a living host.
             await incarnations.fence(self._pool, incarnation_id)
             return None
-        self._seen.add(incarnation_id)
         return incarnation_id
 
     async def _even_out(self, hosts: list[str]) -> None:

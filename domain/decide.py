@@ -334,8 +334,6 @@ def _skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str 
 
 
 def _fatal(turn: Turn, item: ItemRun, error: str, error_code: str, *, unheard: bool = False) -> None:
-    if item.is_manual and item.ready_at is not None:
-        turn.tasks_closed.append(item)
     payload: dict[str, Any] = {"error": error[:ERROR_LENGTH_MAX], "errorCode": error_code}
     if unheard:
         payload["unheard"] = True

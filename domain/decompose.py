@@ -426,8 +426,6 @@ class _Derivation:
             groups = self._with_assets(self.groups.pop(rank, {}), self.users.pop(rank, {}))
             for key in sorted(groups):
                 derived = self._derive(key, groups[key])
-                if derived is None:
-                    continue
                 if derived.asset_id in said:
                     raise InventoryConflict(
                         f"item {said[derived.asset_id]!r} is about product {derived.asset_id!r}, "
@@ -461,8 +459,9 @@ class _Derivation:
             used = self.release.products.get(asset.product)
             # What no rule of this release leads to is left alone as long as its source stays.
             if used is not None and (is_gone or used.code in ruled):
-                users = self.users.setdefault(max(used.rank, product.rank + 1), {})
-                users.setdefault(asset.asset_id, []).append(line)
+                # Order lines are all known before the first rank is looked at, derived ones are not.
+                rank = max(used.rank, product.rank + 1) if line.sources else used.rank
+                self.users.setdefault(rank, {}).setdefault(asset.asset_id, []).append(line)
 
     def _with_assets(self, groups: dict[str, _Group], users: dict[str, list[Line]]) -> dict[str, _Group]:
         """The groups with their installed instances, and a group for each instance that nobody feeds any more."""
@@ -533,7 +532,7 @@ class _Derivation:
                 parts.append((key if index == 0 else f"{code}@{asset_id}", part))
         return parts
 
-    def _derive(self, key: str, group: _Group) -> Line | None:
+    def _derive(self, key: str, group: _Group) -> Line:
         product, asset = group.product, group.asset
         sources = sorted(group.sources, key=lambda each: each[0].key)
         first = sources[0][0]
@@ -542,8 +541,6 @@ class _Derivation:
         drop_uses = tuple(sorted({line.asset_id for line, _ in sources} - set(add_uses)))
         before = asset.uses if asset else {}
         after = {source: n for source, n in before.items() if source not in drop_uses} | add_uses
-        if asset is None and not after:
-            return None
         mapped = classify(
             self.release,
             product,

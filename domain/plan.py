@@ -452,6 +452,7 @@ def _order_quarantined(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> No
 def _order_ended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     _to_order_state(plan, OrderState(payload["state"]))
     plan.ended_at = fact.at
+    plan.behind = []
     plan.reasons = [*plan.reasons, *payload.get("reasons", ())]
     if plan.state is not None:
         plan.state = next_plan_state(plan.state, PlanEvent.COMPLETED)

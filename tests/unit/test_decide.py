@@ -11,9 +11,10 @@ import pytest
 
 from domain import facts as f
 from domain.decide import DEADLINE_GRACE_S, Call, Turn, pending_effects
-from domain.errors import BadDocument, NotFound, NotPossibleNow
+from domain.errors import BadDocument, IllegalTransition, NotFound, NotPossibleNow
+from domain.facts import Fact
 from domain.messages import CompleteTask, Quarantine, Report, TimerFired
-from domain.plan import Plan
+from domain.plan import Plan, evolve
 from tests.support.build import (
     assetize,
     callout,
@@ -1125,6 +1126,15 @@ def test_an_answer_that_comes_after_the_delivery_reaches_the_asset() -> None:
     assert {asset.product: list(asset.uses.values()) for asset in engine.account.assets.values()} == {"x": [], "t": [1]}
 
 
+def test_an_answer_after_the_delivery_that_may_not_be_kept_changes_no_asset() -> None:
+    engine, plan = started(
+        assetize(), "call", after={"call": "assetize"}, attributes=[{"name": "pin", "assetizable": False}]
+    )
+    turn = engine.answer(plan, engine.call(plan, "p/call"), {"attributes": {"pin": "1234"}})
+
+    assert [fact.kind for fact in turn.facts] == ["item.completed", "order.ended"]
+
+
 # What cannot be stored.
 
 
@@ -1140,12 +1150,70 @@ def test_a_call_whose_result_cannot_be_stored_goes_to_a_person_and_its_number_is
     assert engine.call(plan, "p/call").attempt == 1
 
 
+@pytest.mark.parametrize("item", ["retried", "scheduled"])
+def test_a_timer_that_cannot_be_dealt_with_goes_to_a_person_instead_of_firing_for_ever(item: str) -> None:
+    engine, plan = started("retried", callout("scheduled", processAfter="'2026-03-05T00:00:00Z'"))
+    engine.fail(plan, engine.call(plan, "p/retried"), unheard=True)
+    engine.tell(plan, Quarantine("a bug", key(item)))
+
+    assert (state(plan, item), plan.by_key[key(item)].timer_at) == ("Fatally Failed", None)
+    assert plan.by_key[key(item)].is_unheard == (item == "retried")
+    assert plan.next_timer() is not None
+
+
+def test_something_that_cannot_be_stored_of_no_item_is_a_reason_of_the_order() -> None:
+    engine, plan = started("call")
+    turn = engine.tell(plan, Quarantine("x" * 1000))
+
+    assert [fact.kind for fact in turn.facts] == ["order.quarantined"]
+    assert plan.reasons == [{"code": "unstorable", "reason": "x" * 500}]
+
+
 def test_a_form_that_cannot_be_stored_leaves_the_task_with_its_worker() -> None:
     engine, plan = started(manual("visit"))
     engine.claim(plan, key("visit"))
     engine.tell(plan, Quarantine("a value cannot be stored", key("visit")))
 
     assert (state(plan, "visit"), plan.by_key[key("visit")].worker) == ("Running", "paul")
+
+
+def test_the_next_timer_is_the_earliest_that_still_holds() -> None:
+    engine, plan = started(
+        callout("late", timeoutS=500),
+        callout("early", timeoutS=100),
+        callout("dated", processAfter="attributes.at"),
+        lines=[line("1", "x", at="2026-03-02T09:03:00Z")],
+    )
+    first = plan.next_timer()
+    engine.answer(plan, engine.call(plan, "p/early"))
+    second = plan.next_timer()
+    engine.fire(plan, key("dated"))
+    third = plan.next_timer()
+    engine.finish(plan)
+
+    assert [each and (each[1].key, (each[0] - START).total_seconds()) for each in (first, second, third)] == [
+        (key("early"), 105),
+        (key("dated"), 180),
+        (key("dated"), 180 + 35),
+    ]
+    assert plan.next_timer() is None
+
+
+def test_a_plan_that_has_not_begun_or_has_ended_waits_for_no_call() -> None:
+    engine, plan = started("call")
+    engine.finish(plan)
+    waiting = engine.accept(order_of(line("1", "x", product_id="p-1")))
+    behind = Plan(order=waiting.order, release=waiting.release, created_at=engine.now)
+
+    assert pending_effects(plan, engine.now) == pending_effects(behind, engine.now) == []
+
+
+def test_an_order_goes_only_where_its_states_lead() -> None:
+    engine, plan = started("call")
+
+    with pytest.raises(IllegalTransition):
+        evolve(plan, Fact(f.ORDER_MOVED, engine.now, payload={"state": "cancelled"}))
+    ENGINES.clear()
 
 
 def test_a_message_that_does_not_fit_the_plan_is_a_bug_and_no_refusal() -> None:

@@ -330,7 +330,7 @@ def test_a_waiting_order_that_has_nothing_left_to_change_is_cancelled_with_the_r
     engine.finish(delete)
 
     for plan in (late, last):
-        assert (plan.order_state, plan.ended_at) == ("cancelled", START)
+        assert (plan.order_state, plan.ended_at, plan.behind) == ("cancelled", START, [])
         assert plan.reasons[0]["code"] == "inventoryConflict"
         assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
     assert engine.account.open_orders == {}

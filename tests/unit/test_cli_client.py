@@ -12,7 +12,7 @@ import pytest
 from orderplan import ApiError, Client
 from orderplan.client import WaitedTooLong
 
-ORDER = {"productOrderItem": []}
+ORDER: dict[str, Any] = {"productOrderItem": []}
 
 
 class Scripted(ThreadingHTTPServer):

@@ -12,7 +12,8 @@ from domain.compose import Template
 from domain.errors import NotFound
 from domain.facts import PLAN_COMPOSED, Fact, upcast
 from domain.plan import Plan, plan_from_facts
-from domain.release import CompiledRelease, compile_release
+from domain.publish import compile_release
+from domain.release import CompiledRelease
 from persistence.readstore import StoredFact
 
 

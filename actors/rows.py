@@ -11,7 +11,8 @@ import orjson
 from domain.facts import VERSIONS, Fact
 from domain.ids import shard_of
 from domain.inventory import Asset
-from domain.plan import ItemRun, Plan
+from domain.items import ItemRun
+from domain.plan import Plan
 from persistence.rows import AssetRow, FactRow, OrderRow, TaskRow
 
 PRIORITIES = {"high": 1, "normal": 2, "low": 3}

@@ -15,8 +15,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 class Task:
     """One call to make.
 
-    `key` stays the same when the same attempt is sent again: pass it on as the idempotency key, so that a repeat has one
-    effect. `payload` is ready to send (sealed values opened). `callback_url` is where an asynchronous answer goes.
+    `key` stays the same when the same attempt is sent again: pass it on as the idempotency key, so that a repeat has
+    one effect. `payload` is ready to send (sealed values opened). `callback_url` is where an asynchronous answer goes.
     """
 
     key: str

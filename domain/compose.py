@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.catalogue import Scope
-from domain.decompose import Line, line_context
+from domain.lines import Line, line_context
 from domain.release import ASSETIZE, CompiledRelease, Edge, ItemDef
 from domain.sealing import key_text
 

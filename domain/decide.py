@@ -17,11 +17,12 @@ from typing import Any, Final
 from domain import facts as f
 from domain.catalogue import ItemType
 from domain.compose import AWAIT_REF
-from domain.decompose import Line, delta_of, later_change_of, line_context, order_context
 from domain.errors import BadDocument, ExpressionFailed, IllegalTransition, NotFound, NotPossibleNow
 from domain.expressions import ABSENT
 from domain.facts import Fact
 from domain.inventory import AssetDelta
+from domain.items import ItemRun
+from domain.lines import Line, delta_of, later_change_of, line_context, order_context
 from domain.messages import (
     ClaimTask,
     CompleteTask,
@@ -34,7 +35,7 @@ from domain.messages import (
     TimerFired,
 )
 from domain.payloads import payload_of
-from domain.plan import ItemRun, Plan, evolve, roots_of
+from domain.plan import Plan, evolve, roots_of
 from domain.release import ASSETIZE, ItemDef
 from domain.sealing import Protector, classify, is_sealed
 from domain.states import ItemState, OrderState, PlanState

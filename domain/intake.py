@@ -15,13 +15,15 @@ from typing import Any
 from domain import facts as f
 from domain.compose import AWAIT_REF, compose
 from domain.decide import Turn, start
-from domain.decompose import Resolved, decompose, delta_of, named_product, order_context, resolve_lines
+from domain.decompose import decompose
 from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.inventory import Account, Asset, OpenOrder, Projection
+from domain.lines import delta_of, order_context
 from domain.messages import Delivered
 from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease
+from domain.resolve import Resolved, named_product, resolve_lines
 from domain.sealing import Protector, classify, is_sealed
 from domain.states import OrderState
 

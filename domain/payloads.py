@@ -7,9 +7,10 @@ from dataclasses import replace
 from typing import Any
 
 from domain.catalogue import Action
-from domain.decompose import Line, line_context, order_context
 from domain.expressions import ABSENT
-from domain.plan import ItemRun, Plan
+from domain.items import ItemRun
+from domain.lines import Line, line_context, order_context
+from domain.plan import Plan
 from domain.sealing import is_sealed, same_value
 
 

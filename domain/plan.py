@@ -15,13 +15,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
-from domain.catalogue import ItemType
 from domain.compose import Template
-from domain.decompose import Line
 from domain.errors import IllegalTransition
 from domain.facts import Fact
+from domain.items import ItemRun
+from domain.lines import Line
 from domain.orders import Order
-from domain.release import CompiledRelease, ItemDef
+from domain.release import CompiledRelease
 from domain.states import (
     ORDER_TRANSITIONS,
     ItemEvent,
@@ -37,50 +37,6 @@ _MOVING: Final = frozenset({ItemState.READY, ItemState.RUNNING, ItemState.FAILED
 """States in which something will happen by itself or by somebody at work."""
 _APPLIED_MAX: Final = 50
 """How many operator messages a plan remembers, to recognise one that is decided again after an unheard commit."""
-
-
-@dataclass(slots=True)
-class ItemRun:
-    """One item of a plan.
-
-    `waits` counts dependencies not yet satisfied, `branch_waits` those among all that were skipped with their branch.
-    `attempt` numbers what was sent outside (it is part of the effect key), `tries` counts against the retry policy.
-    `timer_at` is the retry time when Failed, the start when Scheduled, the deadline when Running. `sent` are the
-    attributes of its lines when the attempt was first sent: sent again, it says the same under the same key, whatever
-    other answers have changed meanwhile.
-    """
-
-    key: str
-    node: int
-    definition: ItemDef | None
-    waits: int
-    state: ItemState = ItemState.PENDING
-    attempt: int = 0
-    tries: int = 0
-    is_unheard: bool = False
-    is_accepted: bool = False
-    is_branch_skipped: bool = False
-    branch_skipped_waits: int = 0
-    is_simulated: bool = False
-    worker: str | None = None
-    error: str = ""
-    error_code: str = ""
-    skip_reason: str = ""
-    timer_at: datetime | None = None
-    ready_at: datetime | None = None
-    started_at: datetime | None = None
-    ended_at: datetime | None = None
-    sent: tuple[dict[str, Any], ...] = ()
-
-    @property
-    def is_callout(self) -> bool:
-        """Whether it calls a system."""
-        return self.definition is not None and self.definition.type is ItemType.CALLOUT
-
-    @property
-    def is_manual(self) -> bool:
-        """Whether a person does it."""
-        return self.definition is not None and self.definition.type is ItemType.MANUAL_TASK
 
 
 @dataclass(slots=True)

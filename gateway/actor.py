@@ -19,7 +19,7 @@ from actors.routing import HostClient
 from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
-from persistence import catalogue
+from persistence import catalogue, incarnations
 from persistence.database import is_unavailable, open_pool
 from persistence.readstore import ReadStore
 
@@ -111,7 +111,7 @@ class Gateway:
         assert self._context is not None
         method = {"releases": "refresh_releases", "systems": "refresh"}[what]
         if what == "releases":
-            handles = list(self._context.hosts.hosts().values())
+            handles = list((await self._hosts()).values())
         else:
             adapters = handle_of(ADAPTERS)
             handles = [adapters] if adapters is not None else []
@@ -124,10 +124,16 @@ class Gateway:
                     raise
                 log.warning("an actor was not told of a change", what=what, error=str(error))
 
+    async def _hosts(self) -> dict[str, Any]:
+        """Every living host by its name, by the database: the routing table here may be old while nobody asks."""
+        assert self._context is not None
+        names = [f"host-{each.incarnation_id}" for each in await incarnations.living(self._context.pool)]
+        return {name: handle for name in names if (handle := handle_of(name)) is not None}
+
     async def _stats(self) -> dict[str, Any]:
         """Counters of every actor that answers in time."""
         assert self._context is not None
-        handles = {f"host-{name}": handle for name, handle in self._context.hosts.hosts().items()}
+        handles = await self._hosts()
         for name in (DIRECTOR, ADAPTERS, PEOPLE):
             handle = handle_of(name)
             if handle is not None:

@@ -14,7 +14,8 @@ from domain.catalogue import Release
 from domain.errors import BadDocument, NotPossibleNow
 from domain.ids import shard_for
 from domain.inventory import Asset
-from domain.release import CompiledRelease, compile_release
+from domain.publish import compile_release
+from domain.release import CompiledRelease
 from domain.release_file import read_release, release_document
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json

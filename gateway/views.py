@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.plan import ItemRun, Plan
+from domain.items import ItemRun
+from domain.plan import Plan
 from domain.sealing import is_encrypted, is_sealed
 from domain.states import ItemState, OrderState
 

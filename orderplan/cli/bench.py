@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 import orderplan
-from domain.errors import OrderplanError
-
-
-class BenchMissing(OrderplanError):
-    """The measuring code is not installed."""
-
-    code = "benchMissing"
+from orderplan.cli.common import UserError
 
 
 def bench(
@@ -32,13 +27,14 @@ def bench(
     """Measure orders a second and latency of the scenario `ten`: ten calls an order, everything durable."""
     checkout = Path(orderplan.__file__).parents[1]
     if not (checkout / "bench").is_dir():
-        raise BenchMissing("the bench is not part of the installed package", mend="run it in a checkout")
-    sys.path.insert(0, str(checkout))
-    from bench.run import Settings, measure
-
-    console = Console(stderr=True)
-    settings = Settings(orders=orders, connections=connections, plan_hosts=plan_hosts, seconds=seconds)
-    figures = measure(settings, console.print)
+        raise UserError("the bench is not part of the installed package", mend="run it in a checkout")
+    # A program of its own: what measures is no part of the product.
+    command = [sys.executable, "-m", "bench", "--orders", str(orders), "--connections", str(connections)]
+    command += ["--plan-hosts", str(plan_hosts), "--seconds", str(seconds)]
+    done = subprocess.run(command, cwd=checkout, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode != 0:
+        raise UserError("the measurement did not come to its end", mend="see what it printed")
+    figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     table = Table(title="ten: ten items an order, six deep")
     table.add_column("figure")
     table.add_column("value", justify="right")

@@ -83,7 +83,7 @@ def import_tmf620_file(
 ) -> None:
     """Turn a TMF620 catalogue into a release; needs a server only with --publish."""
     from adapters.importers.tmf620 import import_tmf620
-    from domain.release import compile_release
+    from domain.publish import compile_release
     from domain.release_file import release_document
 
     document = read_object(file, "a catalogue")
@@ -111,7 +111,7 @@ def _compiled(file: str, document: Mapping[str, Any]) -> CompiledRelease:
     Raises:
         BadRelease: it cannot be published; every problem is listed.
     """
-    from domain.release import compile_release
+    from domain.publish import compile_release
     from domain.release_file import read_release
 
     try:

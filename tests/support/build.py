@@ -12,7 +12,8 @@ from typing import Any
 
 from domain.catalogue import Release
 from domain.orders import Order, OrderLine
-from domain.release import CompiledRelease, compile_release
+from domain.publish import compile_release
+from domain.release import CompiledRelease
 
 Part = Mapping[str, Any]
 

@@ -20,6 +20,7 @@ from domain.facts import Fact
 from domain.ids import order_id_of
 from domain.intake import accept, book, open_orders_of, readmit
 from domain.inventory import Account
+from domain.items import ItemRun
 from domain.messages import (
     ClaimTask,
     CompleteTask,
@@ -30,7 +31,7 @@ from domain.messages import (
     TimerFired,
 )
 from domain.orders import Order
-from domain.plan import ItemRun, Plan, plan_from_facts
+from domain.plan import Plan, plan_from_facts
 from domain.release import CompiledRelease
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)

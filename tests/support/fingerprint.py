@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from domain.plan import ItemRun, Plan
+from domain.items import ItemRun
+from domain.plan import Plan
 
 
 def fingerprint(plan: Plan) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from domain.inventory import Asset
 from domain.messages import Quarantine, Report
 from domain.orders import Order
 from domain.plan import Plan, plan_from_facts
-from domain.release import CompiledRelease, compile_release
+from domain.publish import compile_release
+from domain.release import CompiledRelease
 from domain.release_file import read_release
 from gateway.tmf622 import parse_order
 from tests.support.build import line, order_of

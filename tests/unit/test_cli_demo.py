@@ -9,7 +9,7 @@ import pytest
 
 from adapters.importers.tmf620 import import_tmf620
 from domain.errors import OrderplanError
-from domain.release import compile_release
+from domain.publish import compile_release
 from domain.release_file import read_release, release_document
 from gateway.tmf622 import parse_order
 from orderplan.cli import demo

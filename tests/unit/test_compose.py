@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 
 from domain import compose as compose_module
 from domain.compose import TEMPLATES_MAX, Template, compose
-from domain.decompose import decompose, order_context, resolve_lines
+from domain.decompose import decompose
 from domain.inventory import Account
+from domain.lines import order_context
 from domain.orders import OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
+from domain.resolve import resolve_lines
 from tests.support.build import (
     assetize,
     callout,

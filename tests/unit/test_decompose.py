@@ -9,11 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.decompose import Line, decompose, delta_of, resolve_lines
+from domain.decompose import decompose
 from domain.errors import InventoryConflict
 from domain.inventory import Account, Asset
+from domain.lines import Line, delta_of
 from domain.orders import Order, OrderLine
 from domain.release import CompiledRelease
+from domain.resolve import resolve_lines
 from tests.support.build import chain_of, line, order_of, release_of, rule
 from tests.support.engine import Engine, OpenProtector
 

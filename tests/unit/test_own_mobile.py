@@ -9,7 +9,7 @@ import pytest
 
 from adapters.importers.tmf620 import import_tmf620
 from domain.inventory import Asset
-from domain.release import compile_release
+from domain.publish import compile_release
 from gateway.tmf622 import parse_order
 from tests.support import own_mobile
 from tests.support.engine import Engine, shown_plan

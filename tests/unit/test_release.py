@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from domain.catalogue import Release
 from domain.errors import BadRelease
-from domain.release import RetryPolicy, compile_release
+from domain.publish import compile_release
+from domain.release import RetryPolicy
 from tests.support.build import (
     assetize,
     callout,

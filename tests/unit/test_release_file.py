@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from domain.errors import BadRelease
-from domain.release import compile_release
+from domain.publish import compile_release
 from domain.release_file import read_release, release_document
 
 SMALL: dict[str, Any] = {

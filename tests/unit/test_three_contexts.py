@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from domain.plan import Plan
-from domain.release import CompiledRelease, compile_release
+from domain.publish import compile_release
+from domain.release import CompiledRelease
 from domain.release_file import read_release
 from gateway.tmf622 import parse_order
 from tests.support.engine import Engine, shown_plan

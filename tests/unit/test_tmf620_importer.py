@@ -11,7 +11,7 @@ import yaml
 from adapters.importers.tmf620 import import_tmf620
 from domain.catalogue import Action, Attribute, ItemType, Release, Retry, Scope
 from domain.errors import BadRelease
-from domain.release import compile_release
+from domain.publish import compile_release
 from tests.support import own_mobile
 
 BINDINGS: Final = yaml.safe_load((own_mobile.FOLDER / "bindings.yaml").read_text(encoding="utf-8"))

@@ -1,0 +1,57 @@
+"""One item of a running plan, as state; `domain/plan.py` says what each fact does to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from domain.catalogue import ItemType
+from domain.release import ItemDef
+from domain.states import (
+    ItemState,
+)
+
+
+@dataclass(slots=True)
+class ItemRun:
+    """One item of a plan.
+
+    `waits` counts dependencies not yet satisfied, `branch_waits` those among all that were skipped with their branch.
+    `attempt` numbers what was sent outside (it is part of the effect key), `tries` counts against the retry policy.
+    `timer_at` is the retry time when Failed, the start when Scheduled, the deadline when Running. `sent` are the
+    attributes of its lines when the attempt was first sent: sent again, it says the same under the same key, whatever
+    other answers have changed meanwhile.
+    """
+
+    key: str
+    node: int
+    definition: ItemDef | None
+    waits: int
+    state: ItemState = ItemState.PENDING
+    attempt: int = 0
+    tries: int = 0
+    is_unheard: bool = False
+    is_accepted: bool = False
+    is_branch_skipped: bool = False
+    branch_skipped_waits: int = 0
+    is_simulated: bool = False
+    worker: str | None = None
+    error: str = ""
+    error_code: str = ""
+    skip_reason: str = ""
+    timer_at: datetime | None = None
+    ready_at: datetime | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    sent: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def is_callout(self) -> bool:
+        """Whether it calls a system."""
+        return self.definition is not None and self.definition.type is ItemType.CALLOUT
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether a person does it."""
+        return self.definition is not None and self.definition.type is ItemType.MANUAL_TASK

@@ -1,0 +1,204 @@
+"""Fulfilment lines: what has to be done to one product or instance, and what that does to its asset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from domain.catalogue import Action
+from domain.inventory import (
+    ACTIVE,
+    SUSPENDED,
+    AssetDelta,
+)
+from domain.orders import Order
+from domain.release import CompiledRelease, ProductDef
+from domain.sealing import is_sealed, same_value
+
+
+@dataclass(slots=True)
+class Line:
+    """A fulfilment line: an order line, or a technical line that rules derived from others.
+
+    `sources` are the keys of the lines it came from (its lineage), `order_lines` the ids of the order lines at the
+    bottom of that lineage. `root` is the key of its bundle's root order line, `main` of its main item. `previous` holds
+    the installed values. `joins` names the open order that has yet to deliver this instance, or (then `awaits` is its
+    asset) to remove the one that this one takes the place of.
+    """
+
+    key: str
+    product: str
+    action: str
+    asset_id: str
+    root_asset_id: str
+    root: str
+    main: str
+    name: str = ""
+    offering: str | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    previous: dict[str, Any] = field(default_factory=dict)
+    quantity: int = 1
+    previous_quantity: int = 0
+    sources: tuple[str, ...] = ()
+    order_lines: tuple[str, ...] = ()
+    rules: tuple[str, ...] = ()
+    is_alone: bool = False
+    is_asset: bool = True
+    joins: str | None = None
+    awaits: str = ""
+    instance: str = ""
+    add_uses: dict[str, int] = field(default_factory=dict)
+    drop_uses: tuple[str, ...] = ()
+    relations: tuple[tuple[str, str], ...] = ()
+    place: dict[str, Any] = field(default_factory=dict)
+    requested_start_at: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The stored form, only what is not default."""
+        stored: dict[str, Any] = {}
+        for name, key, default in _LINE_FIELDS:
+            value = getattr(self, name)
+            if value != default:
+                stored[key] = list(value) if isinstance(value, tuple) else value
+        return stored
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Line:
+        """The inverse of `to_dict`."""
+        line = cls(key="", product="", action="", asset_id="", root_asset_id="", root="", main="")
+        for name, key, default in _LINE_FIELDS:
+            value = stored.get(key, default)
+            if isinstance(default, tuple):
+                value = tuple(tuple(each) if isinstance(each, list) else each for each in value)
+            elif isinstance(default, dict):
+                value = dict(value)
+            setattr(line, name, value)
+        return line
+
+
+_LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
+    ("key", "key", ""),
+    ("product", "product", ""),
+    ("action", "action", ""),
+    ("asset_id", "assetId", ""),
+    ("root_asset_id", "rootAssetId", ""),
+    ("root", "root", ""),
+    ("main", "main", ""),
+    ("name", "name", ""),
+    ("offering", "offering", None),
+    ("attributes", "attributes", {}),
+    ("previous", "previous", {}),
+    ("quantity", "quantity", 1),
+    ("previous_quantity", "previousQuantity", 0),
+    ("sources", "sources", ()),
+    ("order_lines", "orderLines", ()),
+    ("rules", "rules", ()),
+    ("is_alone", "alone", False),
+    ("is_asset", "asset", True),
+    ("joins", "joins", None),
+    ("awaits", "awaits", ""),
+    ("instance", "instance", ""),
+    ("add_uses", "addUses", {}),
+    ("drop_uses", "dropUses", ()),
+    ("relations", "relations", ()),
+    ("place", "place", {}),
+    ("requested_start_at", "requestedStartAt", None),
+)
+
+
+def order_context(order: Order) -> dict[str, Any]:
+    """What conditions read of the order itself: roots `order` and `account`."""
+    return {
+        "order": {
+            "id": order.order_id,
+            "externalId": order.external_id,
+            "channel": order.channel,
+            "priority": order.priority,
+            "description": order.description,
+            "dueAt": order.due_at,
+            "requestedStartAt": order.requested_start_at,
+        },
+        "account": {"id": order.account, **order.account_facts},
+    }
+
+
+def line_context(context: Mapping[str, Any], line: Line) -> dict[str, Any]:
+    """The order's context plus the roots that belong to one line."""
+    return {
+        **context,
+        "attributes": line.attributes,
+        "previous": line.previous,
+        "line": {
+            "id": line.key,
+            "action": line.action,
+            "product": line.product,
+            "offering": line.offering,
+            "name": line.name,
+            "quantity": line.quantity,
+            "requestedStartAt": line.requested_start_at,
+        },
+        "place": line.place,
+    }
+
+
+def delta_of(line: Line, release: CompiledRelease, *, as_new: bool = False) -> AssetDelta | None:
+    """What delivering the line does to its asset, or None for nothing. Values that may not stay are left out.
+
+    Args:
+        line: the fulfilment line.
+        release: of its plan.
+        as_new: the whole instance, whatever the line's action: whoever was to create it did not.
+    """
+    if not line.is_asset:
+        return None
+    product = release.products[line.product]
+    common: dict[str, Any] = {
+        "asset_id": line.asset_id,
+        "product": line.product,
+        "root_id": line.root_asset_id,
+        "quantity_rule": product.source.quantity,
+        "add_uses": line.add_uses,
+        "drop_uses": line.drop_uses,
+        "instance": line.instance,
+    }
+    if line.action == Action.DELETE:
+        return AssetDelta(op="remove", **common)
+    if line.action == Action.NO_CHANGE and not line.sources:
+        return None
+    is_new = as_new or line.action == Action.ADD
+    kept = {
+        name: value
+        for name, value in line.attributes.items()
+        if may_stay(product, name, value) and (is_new or not same_value(value, line.previous.get(name)))
+    }
+    status = {Action.SUSPEND.value: SUSPENDED, Action.RESUME.value: ACTIVE}.get(line.action)
+    is_asked = line.action != Action.NO_CHANGE and bool(line.place or line.relations)
+    changes = kept or line.add_uses or line.drop_uses or line.quantity != line.previous_quantity or is_asked
+    if not is_new and not changes and status is None:
+        return None
+    return AssetDelta(
+        op="create" if is_new else "change",
+        name=line.name,
+        offering=line.offering,
+        set=kept,
+        quantity=line.quantity,
+        relations=line.relations,
+        place=line.place,
+        status=status,
+        **common,
+    )
+
+
+def later_change_of(line: Line, release: CompiledRelease, values: Mapping[str, Any]) -> AssetDelta | None:
+    """What values that came after the line was delivered do to its asset, or None for nothing."""
+    product = release.products[line.product]
+    kept = {name: value for name, value in values.items() if may_stay(product, name, value)}
+    if not line.is_asset or line.action == Action.DELETE or not kept:
+        return None
+    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept)
+
+
+def may_stay(product: ProductDef, name: str, value: Any) -> bool:
+    """Whether an attribute's value may be kept with the asset."""
+    return product.is_assetizable(name) and not is_sealed(value)

@@ -300,10 +300,8 @@ def _item_scheduled(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 
 def _item_accepted(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
-    item = _item(plan, fact)
-    if not item.is_accepted:
-        plan.calling -= 1
-    item.is_accepted = True
+    plan.calling -= 1
+    _item(plan, fact).is_accepted = True
 
 
 def _item_claimed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:

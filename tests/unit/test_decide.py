@@ -225,6 +225,16 @@ def test_a_report_about_a_superseded_attempt_is_noted_and_changes_nothing(kind: 
     assert fingerprint(plan) | {"facts": 0} == before | {"facts": 0}
 
 
+def test_a_success_after_a_failure_that_was_heard_is_noted() -> None:
+    engine, plan = started("call")
+    call = engine.call(plan, "p/call")
+    engine.fail(plan, call)
+    turn = engine.answer(plan, call)
+
+    assert [fact.kind for fact in turn.facts] == [f.ITEM_NOTED]
+    assert state(plan, "call") == "Failed"
+
+
 def test_a_report_after_the_end_of_the_order_is_noted() -> None:
     engine, plan = started("call")
     call = engine.call(plan, "p/call")
@@ -892,12 +902,16 @@ def test_an_operators_reason_is_kept() -> None:
 
 def test_an_operators_retry_starts_the_policy_anew() -> None:
     engine, plan = started(callout("call", retry="steps"), retries=ONCE)
-    engine.fail(plan, engine.call(plan, "p/call"), fatal=True)
+    for _ in range(3):
+        engine.fail(plan, engine.call(plan, "p/call"))
+        engine.fire(plan, key("call"))
+    engine.fail(plan, engine.call(plan, "p/call"))
+    spent = state(plan, "call")
     engine.operate(plan, key("call"), "retry")
     call = engine.call(plan, "p/call")
     engine.fail(plan, call)
 
-    assert (call.attempt, state(plan, "call")) == (2, "Failed")
+    assert (spent, call.attempt, state(plan, "call")) == ("Fatally Failed", 5, "Failed")
 
 
 def test_an_operators_retry_of_an_unheard_attempt_repeats_its_number() -> None:

@@ -120,7 +120,12 @@ def test_sources_of_two_levels_feed_one_line() -> None:
         decompositions=[rule("offer", "cfs"), rule("cfs", "rfs"), rule("offer", "rfs")],
     )
 
-    assert decomposed(release, order_of(line("1", "offer")))["rfs@order"].sources == ("1", "cfs@1")
+    for line_id in ("1", "z"):
+        merged = decomposed(release, order_of(line(line_id, "offer")))["rfs@order"]
+
+        assert merged.sources == tuple(sorted((line_id, f"cfs@{line_id}")))
+        # It is of the first level as soon as one of its sources is an order line, whichever sorts first.
+        assert merged.main == "rfs@order"
 
 
 def two_bundles(*, account: str | None = "acc-1") -> Order:

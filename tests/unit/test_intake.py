@@ -484,6 +484,18 @@ def test_a_dependency_on_shared_work_that_was_done_long_ago_is_void() -> None:
     assert (profile(second), second.by_key["own/deliver@1"].state) == (("noChange", None), "Running")
 
 
+def test_an_order_that_joins_nobody_has_no_template_in_common_with_one_that_does() -> None:
+    engine = shared(quantity="one")
+    first = engine.accept(order_of(line("1", "mail")))
+    joining = engine.accept(order_of(line("1", "chat")))
+    for plan in (joining, first, joining):
+        engine.finish(plan)
+    alone = engine.accept(order_of(line("1", "chat")))
+
+    assert [each.action for each in alone.lines] == [each.action for each in joining.lines]
+    assert (list(alone.by_key), len(joining.by_key)) == (["own/deliver@1"], 2)
+
+
 def test_three_orders_join_one_after_the_other() -> None:
     engine = shared()
     plans = [engine.accept(order_of(line("1", "mail"))) for _ in range(3)]
@@ -665,6 +677,7 @@ def test_an_answer_that_makes_a_change_needless_still_frees_who_waits_for_it() -
     second = engine.accept(order_of(line("1", "chat")))
     assert (profile(first), profile(second)) == (("modify", None), ("noChange", first.order_id))
     engine.answer(first, engine.call(first, "shared/provide"), {"attributes": {"domain": "old.example"}})
+    assert engine.reloaded_account() == engine.account
     engine.finish(first)
     engine.finish(second)
 

@@ -151,7 +151,7 @@ def _asset_of(line: OrderLine, product: ProductDef | None, projection: Projectio
             mend="name the installed product by product.id, or add it first",
         )
     raise InventoryConflict(
-        f"{len(fitting)} installed products are a {product.code!r}",
+        f"{len(fitting)} installed products are a {product.code!r}: {', '.join(asset.asset_id for asset in fitting[:20])}",
         path=f"{line.path}.product",
         mend="name one of them by product.id",
         candidates=[asset.asset_id for asset in fitting[:20]],

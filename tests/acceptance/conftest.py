@@ -1,12 +1,15 @@
 """One cluster and one set of stand-ins for all acceptance tests; each test uses accounts of its own."""
 
 from collections.abc import Iterator
+from itertools import count
 
 import pytest
 import yaml
 
 from tests.support import own_mobile
 from tests.support.running import Running, running_cluster
+
+VERSIONS = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +25,12 @@ def mobile(running: Running) -> Running:
     running.ok(
         "POST",
         "/v1/releases:import-tmf620",
-        {"catalogue": own_mobile.read("own-mobile-catalogue.json"), "bindings": bindings, "version": "1"},
+        {
+            "catalogue": own_mobile.read("own-mobile-catalogue.json"),
+            "bindings": bindings,
+            # New orders take the newest release: each test that wants this one publishes it anew.
+            "version": f"acceptance {next(VERSIONS)}",
+        },
     )
     for system in ("inventory", "activation", "billing"):
         running.ok(

@@ -24,6 +24,7 @@ from gateway.views import product_view
 from persistence import catalogue, reads
 
 ASSETS_PER_MESSAGE = 200
+OFFSET_MAX = 1_000_000_000
 
 
 async def list_releases(request: web.Request) -> web.Response:
@@ -109,7 +110,7 @@ async def put_system(request: web.Request) -> web.Response:
         raise BadDocument("must name the adapter", path="adapter", mend="http, simulated, or module:Class")
     if not isinstance(config, dict):
         raise BadDocument("must be an object", path="config")
-    if not isinstance(concurrency, int) or not 1 <= concurrency <= 10_000:
+    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or not 1 <= concurrency <= 10_000:
         raise BadDocument("must be between 1 and 10000", path="concurrency")
     await build_adapter(adapter, config).close()
     await catalogue.put_system(
@@ -172,8 +173,12 @@ async def list_products(request: web.Request) -> web.Response:
         offset, limit = int(request.query.get("offset", "0")), int(request.query.get("limit", "50"))
     except ValueError:
         raise BadDocument("must be a number", path="offset, limit") from None
-    if offset < 0 or not 1 <= limit <= 1000:
-        raise BadDocument("offset must not be negative, limit between 1 and 1000", path="offset, limit")
+    if not 0 <= offset <= OFFSET_MAX or not 1 <= limit <= 1000:
+        raise BadDocument(
+            f"offset must be between 0 and {OFFSET_MAX}, limit between 1 and 1000", path="offset, limit"
+        )
+    if account is not None and "\0" in account:
+        raise BadDocument("must not hold a NUL character", path="billingAccount.id")
     bodies, total = await reads.assets_of(
         context.pool, tenant_of(request), account=account, offset=offset, limit=limit
     )

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -44,18 +44,18 @@ class Client:
     refused: list[str] = field(default_factory=list)
     retries: Counter[str] = field(default_factory=Counter)
 
-    async def send_all(self, documents: Iterable[dict[str, Any]]) -> None:
-        """Send all orders, some at once."""
-        waiting = self._paced(list(documents))
+    async def send_all(self, documents: Sequence[dict[str, Any]], orders_s: float = ORDERS_S) -> None:
+        """Send all orders, some at once, not more than so many a second."""
+        waiting = self._paced(documents, orders_s)
         timeout = aiohttp.ClientTimeout(total=ANSWER_S)
         async with aiohttp.ClientSession(timeout=timeout) as session, asyncio.TaskGroup() as group:
             for _ in range(SENDERS):
                 group.create_task(self._sender(session, waiting))
 
     @staticmethod
-    def _paced(documents: Sequence[dict[str, Any]]) -> Iterator[tuple[float, dict[str, Any]]]:
+    def _paced(documents: Sequence[dict[str, Any]], orders_s: float) -> Iterator[tuple[float, dict[str, Any]]]:
         began = asyncio.get_running_loop().time()
-        return ((began + number / ORDERS_S, document) for number, document in enumerate(documents))
+        return ((began + number / orders_s, document) for number, document in enumerate(documents))
 
     async def _sender(
         self, session: aiohttp.ClientSession, waiting: Iterator[tuple[float, dict[str, Any]]]

@@ -10,6 +10,7 @@ import random
 import pytest
 
 from tests.faults.harness import VICTIMS, Range, add_orders, expected_edges, publish_own_mobile
+from tests.support.replay_check import replay_differences
 from tests.support.running import running_cluster
 
 pytestmark = pytest.mark.faults
@@ -29,7 +30,9 @@ async def test_no_acknowledged_order_is_lost_or_doubled_under_fire(capsys):
         under_fire = Range(running, SEED)
         await under_fire.under_fire(add_orders(orders), victims, open_min)
         found = await under_fire.findings(expected_edges())
+        differences = await replay_differences(running.dsn)
 
     assert found.wrong == []
+    assert differences == []
     assert found.counts["orders completed"] == orders
     assert len(under_fire.shots) == len(victims)

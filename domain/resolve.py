@@ -150,11 +150,12 @@ def _asset_of(line: OrderLine, product: ProductDef | None, projection: Projectio
             path=f"{line.path}.product",
             mend="name the installed product by product.id, or add it first",
         )
+    candidates = [asset.asset_id for asset in fitting[:20]]
     raise InventoryConflict(
-        f"{len(fitting)} installed products are a {product.code!r}: {', '.join(asset.asset_id for asset in fitting[:20])}",
+        f"{len(fitting)} installed products are a {product.code!r}: {', '.join(candidates)}",
         path=f"{line.path}.product",
         mend="name one of them by product.id",
-        candidates=[asset.asset_id for asset in fitting[:20]],
+        candidates=candidates,
     )
 
 

@@ -22,9 +22,9 @@ from domain.decide import Call, Turn, decide
 from domain.errors import ClientKeyReused, InventoryConflict, NotFound, NotPossibleNow, OrderplanError
 from domain.facts import VERSIONS, Fact
 from domain.ids import order_id_of, shard_of
-from domain.intake import accept, readmit, refresh_open_order
+from domain.intake import accept, book, readmit
 from domain.inventory import Account, Asset
-from domain.messages import Delivered, PlanMessage
+from domain.messages import PlanMessage
 from domain.orders import Order
 from domain.plan import Plan
 from domain.sealing import Protector
@@ -236,15 +236,14 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
-        refresh_open_order(turn, account)
         self._book(plan, account, turn, shard)
         row = order_row(plan)
         if is_new or order_id in self.commit.orders_new:
             self.commit.orders_new[order_id] = row
         elif self.rows.get(order_id) != row:
             self.commit.orders_changed[order_id] = row
-        if plan.ended_at is not None:
-            self._end(plan, account)
+        if plan.ended_at is not None and plan.has_secrets:
+            self.ended_with_secrets.append(order_id)
 
     def _keep_template(self, plan: Plan) -> None:
         template = plan.template
@@ -258,34 +257,15 @@ class Tick:
         )
 
     def _book(self, plan: Plan, account: Account, turn: Turn, shard: int) -> None:
-        """Carry out asset changes on the account and tell open orders that wait for them."""
-        if not turn.deltas:
-            return
-        for delta in turn.deltas:
-            before, after = account.deliver(plan.order_id, delta)
-            gone = after or before
-            if gone is None:
+        """Carry out on the account what the turn decided, write its assets, pass the news on."""
+        booking = book(turn, account)
+        for before, after in booking.changes:
+            asset = after or before
+            if asset is None:
                 continue
-            row = asset_row(plan.order.tenant, account_key(plan)[1], shard, gone, self.now)
-            self.commit.assets[gone.asset_id] = row if after is not None else row._replace(status="terminated")
-        changed = frozenset(delta.asset_id for delta in turn.deltas)
-        self._tell_others(plan, account, Delivered(plan.order_id, changed))
-
-    def _tell_others(self, plan: Plan, account: Account, message: Delivered) -> None:
-        for order_id, other in account.open_orders.items():
-            if order_id != plan.order_id and not other.is_waiting:
-                self._queue.append((order_id, message))
-
-    def _end(self, plan: Plan, account: Account) -> None:
-        """The order is over: the account lets go of it, and those behind it are taken up."""
-        if plan.has_secrets:
-            self.ended_with_secrets.append(plan.order_id)
-        if account.open_orders.pop(plan.order_id, None) is None:
-            return
-        self._tell_others(plan, account, Delivered(plan.order_id, None))
-        for order_id, other in account.open_orders.items():
-            if other.is_waiting:
-                self._queue.append((order_id, None))
+            row = asset_row(plan.order.tenant, account_key(plan)[1], shard, asset, self.now)
+            self.commit.assets[asset.asset_id] = row if after is not None else row._replace(status="terminated")
+        self._queue.extend(booking.news)
 
     # Installed base.
 

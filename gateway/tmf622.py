@@ -215,9 +215,8 @@ class _Reader:
             self.problems.add(f"{path}.action", f"must be one of {', '.join(_ACTIONS)}, not {said}")
             action = ""
         quantity = item.get("quantity")
-        if quantity is None:
-            quantity = 1
-        elif quantity.__class__ is not int or not 1 <= quantity <= _QUANTITY_MAX:
+        # Unsaid stays unsaid: a modify that names no quantity keeps the installed one.
+        if quantity is not None and (quantity.__class__ is not int or not 1 <= quantity <= _QUANTITY_MAX):
             self.problems.add(f"{path}.quantity", f"must be a whole number from 1 to {_QUANTITY_MAX}")
         kept: dict[str, Any] = {}
         if left := {name: value for name, value in item.items() if name not in _ITEM_TAKEN}:

@@ -195,10 +195,18 @@ class Range:
         assert is_ours(found, victim), f"process {found} is no {victim}"
         return found
 
-    async def shoot(self, victim: str) -> None:
-        """Kill -9."""
+    async def shoot(self, victim: str, open_min: int = 0) -> None:
+        """Kill -9, at a moment when the systems have so many calls open."""
+
+        async def is_busy() -> bool:
+            nonlocal open_calls
+            open_calls = await self.open_calls()
+            return open_calls >= open_min
+
+        open_calls = 0
         pid = await self.find(victim)
-        open_calls, ended = await self.open_calls(), await self.ended()
+        ended = await self.ended()
+        await until(is_busy, 60)
         os.kill(pid, signal.SIGKILL)
         at_s = time.monotonic() - self._began
         self.shots.append(Shot(victim, pid, at_s, open_calls, len(self.client.acknowledged), ended))
@@ -214,9 +222,8 @@ class Range:
         try:
             for victim, moment in zip(victims, moments, strict=True):
                 await until(self._reached(moment * total), 180)
-                if victim == "host" and not any(shot.victim == "host" for shot in self.shots):
-                    await until(self._is_busy(open_min), 60)
-                await self.shoot(victim)
+                is_first_host = victim == "host" and not any(shot.victim == "host" for shot in self.shots)
+                await self.shoot(victim, open_min if is_first_host else 0)
             await sending
         finally:
             sending.cancel()
@@ -228,12 +235,6 @@ class Range:
             return len(self.client.acknowledged) + await self.ended() >= progress
 
         return reached
-
-    def _is_busy(self, open_min: int) -> Callable[[], Awaitable[bool]]:
-        async def is_busy() -> bool:
-            return await self.open_calls() >= open_min
-
-        return is_busy
 
     def _all_ended(self, orders: int) -> Callable[[], Awaitable[bool]]:
         async def all_ended() -> bool:

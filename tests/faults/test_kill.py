@@ -36,3 +36,4 @@ async def test_no_acknowledged_order_is_lost_or_doubled_under_fire(capsys):
     assert differences == []
     assert found.counts["orders completed"] == orders
     assert len(under_fire.shots) == len(victims)
+    assert max(shot.open_calls for shot in under_fire.shots if shot.victim == "host") >= open_min

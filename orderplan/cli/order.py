@@ -170,6 +170,7 @@ def show_plan(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAU
             for line in plan["lines"]
         ]
         yield table(("line", "product", "action", "product id", "attributes"), lines, title="Lines")
+        open_items = {item["key"] for item in plan["items"] if item["state"] not in ("Completed", "Skipped")}
         items = [
             (
                 item["key"],
@@ -177,7 +178,7 @@ def show_plan(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAU
                 item["state"],
                 item.get("system") or item.get("queue") or item["type"],
                 item["attempt"] or "",
-                "\n".join(item["dependsOn"]),
+                "\n".join(key for key in item["dependsOn"] if key in open_items),
                 item.get("error") or item.get("skipReason"),
             )
             for item in plan["items"]
@@ -198,9 +199,19 @@ def show_facts(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFA
     """Show everything that happened to an order: the audit trail."""
     with client_of(url, user) as client:
         facts = client.facts(id_of(client, order_id))
-    columns = ("at (UTC)", "what", "item", "who", "cause")
-    rows = [(moment(fact["at"]), fact["kind"], fact["item"], fact["actor"], fact["cause"]) for fact in facts]
+    columns = ("at (UTC)", "what", "item", "who", "why")
+    rows = [(moment(fact["at"]), fact["kind"], fact["item"], fact["actor"], why(fact)) for fact in facts]
     show(as_json, {"facts": facts}, lambda: [table(columns, rows)])
+
+
+def why(fact: Document) -> str:
+    """The reason that a fact gives: a person's words, a system's error, a rule."""
+    payload = fact.get("payload") or {}
+    words = payload.get("text") or payload.get("error") or payload.get("reason")
+    if words is None and payload.get("reasons"):
+        words = "; ".join(each.get("reason", "") for each in payload["reasons"])
+    code = payload.get("errorCode")
+    return f"{words} ({code})" if words and code else str(words or "")
 
 
 @app.command("watch")

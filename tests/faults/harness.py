@@ -197,13 +197,13 @@ class Range:
 
     async def shoot(self, victim: str, open_min: int = 0) -> None:
         """Kill -9, at a moment when the systems have so many calls open."""
+        open_calls = 0
 
         async def is_busy() -> bool:
             nonlocal open_calls
             open_calls = await self.open_calls()
             return open_calls >= open_min
 
-        open_calls = 0
         pid = await self.find(victim)
         ended = await self.ended()
         await until(is_busy, 60)

@@ -123,6 +123,11 @@ class Cluster:
     def _databases(self) -> tuple[str, str]:
         options = self._options
         if options.database_url is not None:
+            if options.key_database_url is None:
+                log.warning(
+                    "keys of sealed values stand in the order database and in its backups: destroying a key does not "
+                    "reach those; give the key store a database of its own with --key-database-url"
+                )
             return options.database_url, options.key_database_url or options.database_url
         self._postgres = EmbeddedPostgres(options.data / "postgres")
         self._postgres.start()

@@ -62,10 +62,7 @@ _DESCRIBING: Final = frozenset(
     {"id", "href", "name", "description", "version", "lifecycleStatus", "lastUpdate", "brand", "productNumber"}
 )
 _SPECIFICATION_KNOWN: Final = _DESCRIBING | {
-    "isBundle",
-    "productSpecCharacteristic",
-    "productSpecificationRelationship",
-    "x-kind",
+    "isBundle", "productSpecCharacteristic", "productSpecificationRelationship", "x-kind"
 }
 _OFFERING_KNOWN: Final = _DESCRIBING | {"isSellable", "isBundle", "statusReason"}
 _CHARACTERISTIC_KNOWN: Final = frozenset(
@@ -443,12 +440,8 @@ def _plan_code(operation: str, product: str) -> str:
 def _dependency(
     operation: str, product: str, relied_on: str, kind: Literal["dependsOn", "processedBefore"]
 ) -> Dependency:
-    return Dependency(
-        item=ItemRef(plan=_plan_code(operation, product), item=operation),
-        other=ItemRef(plan=_plan_code(operation, relied_on), item=operation),
-        type=kind,
-        scope=Scope.BUNDLE,
-    )
+    item, other = (ItemRef(plan=_plan_code(operation, each), item=operation) for each in (product, relied_on))
+    return Dependency(item=item, other=other, type=kind, scope=Scope.BUNDLE)
 
 
 def _reasons(error: ValidationError) -> list[tuple[str, str]]:

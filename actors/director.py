@@ -58,10 +58,6 @@ class Director:
     def _has_adopted(self, each: incarnations.Assignment) -> bool:
         return each.shard in self._adopted.get(each.incarnation_id or "", frozenset())
 
-    async def scale(self, plan_hosts: int) -> None:
-        """Change the number of hosts."""
-        self._wanted = plan_hosts
-
     async def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
         return {"takeovers": self.takeovers, "wanted": self._wanted, "pid": os.getpid()}

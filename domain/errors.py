@@ -152,13 +152,6 @@ class TaskTaken(OrderplanError):
     code = "taskTaken"
 
 
-class Forbidden(OrderplanError):
-    """The caller's role does not allow the action."""
-
-    status = 403
-    code = "forbidden"
-
-
 class TooLarge(OrderplanError):
     """The document is larger than the gateway takes."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import uuid
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import orjson
 from aiohttp import web
@@ -171,9 +171,6 @@ async def get_item(request: web.Request) -> web.Response:
     return native_json(item_view(plan, item))
 
 
-_OPERATIONS: Final[dict[str, str]] = {"retry": "retry", "skip": "skip", "complete": "complete"}
-
-
 async def operate_item(request: web.Request) -> web.Response:
     """POST /v1/orders/{id}/items/{item}:retry|:skip|:complete with `{"reason": ..., "answer": {...}}`."""
     context = context_of(request)
@@ -190,7 +187,7 @@ async def operate_item(request: web.Request) -> web.Response:
     message_id = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
     message = OperateItem(
         item=item,
-        action=_OPERATIONS[action],  # type: ignore[arg-type]  # the route admits these three only
+        action=cast("Literal['retry', 'complete', 'skip']", action),  # the route admits these three only
         operator=user,
         reason=reason[:500],
         message_id=message_id,

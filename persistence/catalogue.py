@@ -64,14 +64,6 @@ async def read_release(pool: asyncpg.Pool[Any], tenant: str, release_id: str) ->
     return found
 
 
-async def newest_release_id(pool: asyncpg.Pool[Any], tenant: str) -> str | None:
-    """The release that new orders take."""
-    found: str | None = await pool.fetchval(
-        "select release_id from release where tenant = $1 order by sequence desc limit 1", tenant
-    )
-    return found
-
-
 async def put_system(
     pool: asyncpg.Pool[Any],
     tenant: str,

@@ -100,14 +100,6 @@ async def claim_task(
     )
 
 
-async def holder_of(pool: asyncpg.Pool[Any], task_id: str, now: datetime) -> str | None:
-    """Who holds the task at `now`, if anybody."""
-    worker: str | None = await pool.fetchval(
-        "select worker from task_claim where task_id = $1 and claim_ends_at > $2", task_id, now
-    )
-    return worker
-
-
 async def release_task(pool: asyncpg.Pool[Any], task_id: str, worker: str) -> bool:
     """Give a claim back; False when `worker` does not hold it."""
     done = await pool.execute("delete from task_claim where task_id = $1 and worker = $2", task_id, worker)

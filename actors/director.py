@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Final
 
 import structlog
 
 from actors.config import ClusterConfig
+from actors.dedicated import DedicatedHosts
 from actors.logs import configure_logs
 from actors.plan_host import PlanHost
 from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
@@ -42,6 +43,7 @@ class Director:
         self._is_stopping = False
         self._wanted = config.plan_hosts
         self._adopted: dict[str, frozenset[int]] = {}
+        self._dedicated = DedicatedHosts(self._start_host, self._give_away, self._adopt, self._retire)
         self.takeovers = 0
         self._reached_since: float | None = None
         """Since when (on the loop's clock) the database answers without interruption."""
@@ -100,20 +102,25 @@ class Director:
         assert self._pool is not None
         living = await incarnations.living(self._pool)
         answers = await asyncio.gather(*(self._is_well(each) for each in living))
-        well = []
+        well: list[str] = []
+        dedicated: dict[str, int] = {}
         for each, is_well in zip(living, answers, strict=True):
-            if is_well:
-                well.append(each.incarnation_id)
-            else:
+            if not is_well:
                 await self._end(each)
-        await self._place(well)
+            elif each.dedicated_shard is not None:
+                dedicated[each.incarnation_id] = each.dedicated_shard
+            else:
+                well.append(each.incarnation_id)
+        await self._place(well, dedicated)
         missing = self._wanted - len(well)
         if missing > 0:
             started = await asyncio.gather(*(self._start_host() for _ in range(missing)))
             # Only hosts that answered in this check get shards: a row alone may be that of a host that failed to start.
             well += [incarnation_id for incarnation_id in started if incarnation_id is not None]
-            await self._place(well)
-        await self._even_out(well[: self._wanted])
+            await self._place(well, dedicated)
+        kept = well[: self._wanted]
+        await self._dedicated.check(await incarnations.assignments(self._pool), dedicated, kept)
+        await self._even_out(kept)
         for surplus in well[self._wanted :]:
             await self._retire(surplus)
 
@@ -154,23 +161,22 @@ class Director:
         if handle is not None:
             kill_actor(handle)
 
-    async def _place(self, well: list[str]) -> None:
+    async def _place(self, well: list[str], dedicated: Collection[str]) -> None:
         """Give shards without a living owner to living hosts at once, rather than waiting for a new process."""
         assert self._pool is not None
         if not well:
             return
-        table = await incarnations.assignments(self._pool)
-        owners = set(well)
-        homeless = [each for each in table if each.incarnation_id not in owners]
+        shared = [each for each in await incarnations.assignments(self._pool) if not each.has_own_host]
+        homeless = [each for each in shared if each.incarnation_id not in well]
         if homeless:
-            target = incarnations.balance(table, well)
+            target = incarnations.balance(shared, well)
             wanted = {
                 each.shard: (each.incarnation_id, target[each.shard])
                 for each in homeless
             }
             moved = await incarnations.reassign(self._pool, wanted)
             log.info("shards placed", shards=moved)
-        await self._adopt(well)
+        await self._adopt([*well, *dedicated])
 
     async def _adopt(self, hosts: Iterable[str]) -> None:
         """Make every host take up what the table gives it."""
@@ -193,10 +199,12 @@ class Director:
                 continue
             self._adopted[host] = shards
 
-    async def _start_host(self) -> str | None:
+    async def _start_host(self, dedicated_shard: int | None = None) -> str | None:
         """Start one host; returns its id once it answers, None when it did not start."""
         incarnation_id = uuid.uuid4().hex[:12]
-        handle = start_actor(PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, restarts=0)
+        handle = start_actor(
+            PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, dedicated_shard, restarts=0
+        )
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await handle.start.remote()
@@ -216,7 +224,7 @@ class Director:
         assert self._pool is not None
         if not hosts:
             return
-        table = await incarnations.assignments(self._pool)
+        table = [each for each in await incarnations.assignments(self._pool) if not each.has_own_host]
         target = incarnations.balance(table, hosts)
         moves: dict[str, dict[int, str]] = {}
         for each in table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,6 +62,25 @@ class ImportAssets(Envelope):
     assets: list[dict[str, Any]]
     actor: str
     cause: str
+
+
+@dataclass(slots=True)
+class BookAssets(Envelope):
+    """What a dedicated plan has delivered, for the account's host (`domain/placement.py`).
+
+    `changes` and `changed` hold stored `AssetDelta`s: what was delivered, and what is still to come of lines that
+    answers have changed (None: nothing). Number 0 is news of the latter only and is not kept.
+    """
+
+    shard: int
+    tenant: str
+    account: str
+    order_id: str
+    number: int
+    changes: Sequence[dict[str, Any]] = ()
+    delivered: Sequence[str] = ()
+    changed: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
+    is_last: bool = False
 
 
 @dataclass(slots=True)

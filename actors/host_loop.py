@@ -20,12 +20,12 @@ from typing import Any, Final
 
 import structlog
 
-from actors.envelopes import Due, Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
+from actors.envelopes import BookAssets, Due, Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
 from actors.loading import Loader
 from actors.memory import Memory, account_key
-from actors.ports import DispatchPort, JournalPort, VaultPort
+from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
-from actors.tick import Tick
+from actors.tick import Tick, booking_envelope
 from actors.timers import Timers
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable
@@ -55,6 +55,7 @@ class HostLoop:
         journal: JournalPort,
         vault: VaultPort,
         dispatch: DispatchPort,
+        bookings: BookingPort,
         *,
         clock: Callable[[], datetime],
         entropy: Callable[[], int],
@@ -65,15 +66,18 @@ class HostLoop:
         self._journal = journal
         self._vault = vault
         self._dispatch = dispatch
+        self._bookings = bookings
         self._clock = clock
         self._entropy = entropy
         self._is_unavailable = is_unavailable
         self._sleep = sleep
         self._tenants = tenants
-        self.memory = Memory(journal)
+        self.memory = Memory(journal, lambda shard: shard in self.heads)
         self._loader = Loader(self.memory, journal, is_unavailable)
         self.heads: dict[int, int] = {}
         """Last offset of each owned shard; a shard that is not here is not ours."""
+        self._holders: dict[int, str | None] = {}
+        """The dedicated shards among them, each with the open order that has it for itself."""
         self._rows: dict[str, OrderRow] = {}
         self._timers = Timers()
         self._unwatched: dict[str, None] = {}
@@ -156,8 +160,10 @@ class HostLoop:
             if plan is None:
                 continue
             self._dispatch.send(pending_effects(plan, now))
+            self._bookings.send([booking_envelope(plan, each) for each in plan.bookings.values()])
             self._watch(order_id)
         self.heads.update(heads)
+        self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
 
@@ -319,6 +325,7 @@ class HostLoop:
             _answer(envelope, NotOwner("the shard belongs to another host"))
         known = await self._loader.batch(mine)
         imports = await self._loader.known_imports(mine)
+        bookings = await self._loader.known_bookings(mine)
         tick = Tick(
             memory=self.memory,
             heads=dict(self.heads),
@@ -330,6 +337,8 @@ class HostLoop:
             now=self._now(),
             entropy=self._entropy,
             sequence=self._sequence,
+            holders=dict(self._holders),
+            known_bookings=bookings,
         )
         self._doubtful = tick
         tick.decide(self._expand(mine))
@@ -364,7 +373,7 @@ class HostLoop:
         foreign: list[Envelope] = []
         for envelope in batch:
             match envelope:
-                case Submission() | ImportAssets():
+                case Submission() | ImportAssets() | BookAssets():
                     is_mine = envelope.shard in self.heads
                 case ToPlan() | Due():
                     is_mine = shard_of(envelope.order_id) in self.heads
@@ -394,6 +403,7 @@ class HostLoop:
         self.commits += 1
         self.facts += len(tick.commit.facts)
         self.heads = tick.heads
+        self._holders = tick.holders
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)
         self.memory.folder.stored_templates.update(
@@ -406,6 +416,7 @@ class HostLoop:
                 self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
             _answer(envelope, answer)
         self._dispatch.send(tick.calls)
+        self._bookings.send(tick.bookings)
         for order_id in tick.touched:
             self._watch(order_id)
         self.memory.trim(tick.touched)
@@ -427,6 +438,8 @@ class HostLoop:
         self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
         for shard in shards:
             self.heads.pop(shard, None)
+            self._holders.pop(shard, None)
+        self._bookings.forget(lambda order_id: shard_of(order_id) not in shards)
         # Another owner changes the rows from now on: should the shard come back, what they say is not known here.
         for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:
             del self._rows[order_id]

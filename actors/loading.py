@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from actors.envelopes import Due, Envelope, ImportAssets, Submission, ToPlan
+from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Submission, ToPlan
 from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
+from domain.ids import booking_id
 from persistence.rows import KnownKey
 
 log = structlog.get_logger(__name__)
@@ -41,9 +42,11 @@ class Loader:
             elif isinstance(envelope, ImportAssets):
                 await self.memory.folder.release(envelope.tenant, envelope.release_id)
                 accounts.setdefault(envelope.tenant, []).append(envelope.account)
+            elif isinstance(envelope, BookAssets):
+                accounts.setdefault(envelope.tenant, []).append(envelope.account)
         for order_id in plans:
             plan = self.memory.plans.get(order_id)
-            if plan is not None:
+            if plan is not None and plan.account_shard is None:
                 tenant, account = account_key(plan)
                 accounts.setdefault(tenant, []).append(account)
         for tenant, wanted in accounts.items():
@@ -53,7 +56,8 @@ class Loader:
                 order_id
                 for account in wanted
                 if len(self.memory.accounts[tenant, account].open_orders) > 1
-                for order_id in self.memory.accounts[tenant, account].open_orders
+                for order_id, each in self.memory.accounts[tenant, account].open_orders.items()
+                if not each.is_remote
             }
             await self.memory.load_plans(others)
         known: dict[tuple[str, str], KnownKey] = {}
@@ -68,6 +72,14 @@ class Loader:
         if not causes:
             return set()
         return {causes[name] for name, stored in (await self._journal.facts_of(causes)).items() if stored}
+
+    async def known_bookings(self, batch: Iterable[Envelope]) -> set[str]:
+        """Names of bookings that were stored before: asked for again, they must change nothing."""
+        asked = [each for each in batch if isinstance(each, BookAssets) and each.number > 0]
+        if not asked:
+            return set()
+        names = [booking_id(each.order_id, each.number) for each in asked]
+        return {name for name, stored in (await self._journal.facts_of(names)).items() if stored}
 
     async def each(self, order_ids: list[str]) -> None:
         """Load plans; one that cannot be read must not keep its shard from having an owner."""

@@ -4,12 +4,13 @@ journal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from actors.folding import PlanFolder
 from actors.ports import JournalPort
-from domain.intake import open_orders_of
-from domain.inventory import Account, Asset
+from domain.ids import booking_id, shard_of
+from domain.intake import in_order_of_account, open_order_of
+from domain.inventory import Account, Asset, OpenOrder
 from domain.plan import Plan
 
 PLANS_MAX = 20_000
@@ -30,8 +31,9 @@ def account_key(plan: Plan) -> AccountKey:
 class Memory:
     """Plans and accounts of one host, loaded on first use and dropped when ended, idle or doubtful."""
 
-    def __init__(self, journal: JournalPort) -> None:
+    def __init__(self, journal: JournalPort, is_mine: Callable[[int], bool]) -> None:
         self._journal = journal
+        self._is_mine = is_mine
         self.plans: dict[str, Plan] = {}
         self.accounts: dict[AccountKey, Account] = {}
         self.folder = PlanFolder(journal)
@@ -65,8 +67,28 @@ class Memory:
             if account_id.startswith(OWN_ACCOUNT):
                 own = self.plans.get(account_id.removeprefix(OWN_ACCOUNT))
                 mine = [own.order_id] if own is not None and own.ended_at is None else []
-            account.open_orders = open_orders_of(self.plans[order_id] for order_id in mine)
+            opened = [await self._open_order(order_id) for order_id in mine]
+            account.open_orders = in_order_of_account([each for each in opened if each is not None])
             self.accounts[tenant, account_id] = account
+
+    async def _open_order(self, order_id: str) -> OpenOrder | None:
+        """How the account sees one of its open orders.
+
+        None: it is a dedicated plan whose last booking is stored, whether or not it has heard of that yet.
+        """
+        plan = self.plans[order_id]
+        if plan.account_shard is None:
+            return open_order_of(plan)
+        if not self._is_mine(shard_of(order_id)):
+            # Another host's: looked at, but not kept, because it changes there.
+            del self.plans[order_id]
+        if plan.ended_at is not None:
+            return None
+        names = {booking_id(order_id, number): number for number in plan.bookings}
+        stored = await self._journal.facts_of(names) if names else {}
+        booked = {names[name] for name, facts in stored.items() if facts}
+        is_over = any(plan.bookings[number].is_last for number in booked)
+        return None if is_over else open_order_of(plan, booked)
 
     def account_of(self, plan: Plan) -> Account:
         """The plan's account, loaded before; a new order without one gets an account of its own."""

@@ -18,13 +18,17 @@ from typing import Any, Final
 
 import structlog
 
+from actors.bookings import Bookings
 from actors.config import ADAPTERS, ClusterConfig
 from actors.dispatcher import Dispatcher
-from actors.envelopes import Envelope, GiveAway
+from actors.envelopes import Envelope, GiveAway, NotOwner, ToPlan
 from actors.host_loop import HostLoop
 from actors.logs import configure_logs
 from actors.remote import handle_of
+from actors.routing import HostClient
+from domain.errors import Busy
 from domain.ids import shard_of
+from domain.messages import AssetsBooked, Quarantine
 from persistence.database import is_unavailable, open_pool
 from persistence.journal import Fenced, Journal, Probe, no_probe
 from persistence.vault import Vault
@@ -32,15 +36,17 @@ from persistence.vault import Vault
 log = structlog.get_logger(__name__)
 
 RELEASES_POLL_S: Final = 2.0
+INBOX_RETRY_S: Final = 0.1
 _FENCED_EXIT: Final = 3
 
 
 class PlanHost:
     """One incarnation: its journal, its loop, its dispatcher."""
 
-    def __init__(self, config: ClusterConfig, incarnation_id: str) -> None:
+    def __init__(self, config: ClusterConfig, incarnation_id: str, dedicated_shard: int | None = None) -> None:
         configure_logs(config.log_level)
         self._config = config
+        self._dedicated_shard = dedicated_shard
         self._incarnation_id = incarnation_id
         self._loop: HostLoop | None = None
         self._dispatcher: Dispatcher | None = None
@@ -52,15 +58,23 @@ class PlanHost:
     async def start(self) -> str:
         """Register the incarnation and begin to tick; returns its id. Shards come with `adopt`."""
         config = self._config
-        self._journal = Journal(config.dsn, self._incarnation_id, probe=_probe(config, self._incarnation_id))
+        self._journal = Journal(
+            config.dsn,
+            self._incarnation_id,
+            probe=_probe(config, self._incarnation_id),
+            dedicated_shard=self._dedicated_shard,
+        )
         await self._journal.open()
         orders = await open_pool(config.dsn, size_max=2)
         keys = await open_pool(config.key_dsn, size_max=2)
         self._dispatcher = Dispatcher(self._adapter_handle)
+        hosts = HostClient(orders)
+        await hosts.open()
         self._loop = HostLoop(
             self._journal,
             Vault(keys, orders),
             self._dispatcher,
+            Bookings(hosts, self._confirmed, self._refused),
             clock=lambda: datetime.now(UTC),
             entropy=lambda: random.getrandbits(20),
             is_unavailable=is_unavailable,
@@ -71,6 +85,22 @@ class PlanHost:
         self._running = loop.create_task(self._run())
         self._polling = loop.create_task(self._poll_releases())
         return self._incarnation_id
+
+    def _confirmed(self, order_id: str, number: int) -> None:
+        self._tell(ToPlan(order_id, AssetsBooked(number)))
+
+    def _refused(self, order_id: str, reason: str) -> None:
+        self._tell(ToPlan(order_id, Quarantine(reason)))
+
+    def _tell(self, envelope: ToPlan) -> None:
+        """Put a message into the own inbox, when it has room again."""
+        assert self._loop is not None
+        try:
+            self._loop.put(envelope)
+        except Busy:
+            asyncio.get_running_loop().call_later(INBOX_RETRY_S, self._tell, envelope)
+        except NotOwner:
+            log.info("ending, the next owner asks for the booking again", order_id=envelope.order_id)
 
     def _adapter_handle(self) -> Any | None:
         if self._adapters is None:
@@ -149,13 +179,16 @@ class PlanHost:
         await self._journal.close()
 
     async def stats(self) -> dict[str, Any]:
-        """Counters for metrics."""
-        assert self._loop is not None
-        assert self._dispatcher is not None
-        loop = self._loop
-        return {
+        """Counters for metrics; a host that is still starting has only its name."""
+        named = {
             "incarnation": self._incarnation_id,
             "pid": os.getpid(),
+            "isDedicated": self._dedicated_shard is not None,
+        }
+        loop = self._loop
+        if loop is None or self._dispatcher is None:
+            return named
+        return named | {
             "shards": len(loop.heads),
             "ticks": loop.ticks,
             "commits": loop.commits,

@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
 
+from actors.envelopes import BookAssets
 from actors.folding import StorePort
 from domain.decide import Call
 from domain.sealing import Protector
-from persistence.rows import Commit, KnownKey, SealedRow
+from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
 
 
 class JournalPort(StorePort, Protocol):
@@ -23,7 +24,7 @@ class JournalPort(StorePort, Protocol):
     async def close(self) -> None: ...
     def abandon(self) -> None: ...
     async def heads(self, shards: Iterable[int]) -> dict[int, int]: ...
-    async def owned_shards(self) -> dict[int, int]: ...
+    async def owned_shards(self) -> dict[int, OwnedShard]: ...
     async def unfinished(self, shards: Iterable[int]) -> list[str]: ...
     async def unshredded(self, shards: Iterable[int]) -> list[str]: ...
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
@@ -52,4 +53,16 @@ class DispatchPort(Protocol):
 
     def settled(self, order_id: str, item: str, attempt: int) -> None:
         """The attempt needs no sending any more."""
+        ...
+
+
+class BookingPort(Protocol):
+    """Where a host's bookings go: what its dedicated plans deliver, to the hosts of their accounts."""
+
+    def send(self, bookings: Sequence[BookAssets]) -> None:
+        """Take bookings to send, each order's in turn; returns at once, repeats them until they are confirmed."""
+        ...
+
+    def forget(self, keep: Callable[[str], bool]) -> None:
+        """Drop the bookings of orders that another host owns now."""
         ...

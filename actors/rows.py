@@ -19,9 +19,11 @@ PRIORITIES = {"high": 1, "normal": 2, "low": 3}
 
 
 def order_row(plan: Plan) -> OrderRow:
-    """The row of an order. While something is being called its timers are not listed: recovery activates it anyway."""
+    """The row of an order. While something is being called or booked, its timers are not listed: recovery activates it
+    anyway.
+    """
     order = plan.order
-    is_active = plan.calling > 0
+    is_active = plan.calling > 0 or bool(plan.bookings)
     timer = None if is_active else plan.next_timer()
     return OrderRow(
         order_id=order.order_id,

@@ -14,18 +14,19 @@ from typing import Any
 
 import orjson
 
-from actors.envelopes import Envelope, GiveAway, ImportAssets, Submission, Submitted, ToPlan
-from actors.memory import AccountKey, Memory, account_key
+from actors.envelopes import BookAssets, Envelope, GiveAway, ImportAssets, Submission, Submitted, ToPlan
+from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.rows import asset_row, fact_row, order_row, task_id_of, task_row
 from domain import facts as f
 from domain.decide import Call, Turn, decide
 from domain.errors import ClientKeyReused, InventoryConflict, NotFound, NotPossibleNow, OrderplanError
 from domain.facts import VERSIONS, Fact
-from domain.ids import order_id_of, shard_of
-from domain.intake import accept, book, readmit
-from domain.inventory import Account, Asset
+from domain.ids import booking_id, order_id_of, shard_of
+from domain.intake import Booking, accept, book, book_changes, changed_lines, readmit, refresh_open_order
+from domain.inventory import Account, Asset, AssetDelta
 from domain.messages import PlanMessage
 from domain.orders import Order
+from domain.placement import DEDICATED, AssetBooking, placement_of
 from domain.plan import Plan
 from domain.sealing import Protector
 from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
@@ -79,6 +80,12 @@ class Tick:
     """Causes of imports that are stored already."""
     sequence: int = 0
     """Orders that the host has numbered so far; grows with each new order, over all ticks."""
+    holders: dict[int, str | None] = field(default_factory=dict)
+    """The host's dedicated shards, each with the open order that has it for itself."""
+    bookings: list[BookAssets] = field(default_factory=list)
+    """What dedicated plans have to tell the hosts of their accounts."""
+    known_bookings: set[str] = field(default_factory=set)
+    """Bookings of the batch that are stored already, by the name that stands in their fact."""
 
     def decide(self, envelopes: Iterable[Envelope]) -> None:
         """Decide each envelope, and what its plans tell one another, in order of arrival."""
@@ -98,6 +105,8 @@ class Tick:
                 return self._tell(envelope)
             case ImportAssets():
                 return self._import(envelope)
+            case BookAssets():
+                return self._book_for(envelope)
             case GiveAway():
                 self.commit.released_shards.extend(envelope.shards.items())
                 return None
@@ -130,13 +139,16 @@ class Tick:
         self.sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
-        order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), entropy)
+        known_account = Account(None)
+        if order.account is not None:
+            known_account = self.memory.accounts[order.tenant, order.account]
+        free = next((shard for shard, holder in self.holders.items() if holder is None), None)
+        placement = placement_of(order, release, known_account, is_free=free is not None)
+        shard = free if placement == DEDICATED and free is not None else submission.shard
+        order.order_id = order_id_of(shard, int(self.now.timestamp() * 1000), entropy)
         submission.order_id = order.order_id
-        key: AccountKey = (order.tenant, order.account or f"order {order.order_id}")
-        account = self.memory.accounts.get(key)
-        if account is None:
-            assert order.account is None, "accounts are loaded before their orders are decided"
-            account = self.memory.accounts[key] = Account(None)
+        key: AccountKey = (order.tenant, order.account or OWN_ACCOUNT + order.order_id)
+        account = self.memory.accounts.setdefault(key, known_account)
         self.accounts[key] = None
         try:
             turn = accept(
@@ -146,6 +158,8 @@ class Tick:
                 now=self.now,
                 protector=self.protector,
                 body_hash=body_hash,
+                placement=placement,
+                account_shard=submission.shard if placement == DEDICATED and order.account is not None else None,
             )
         except OrderplanError:
             account.open_orders.pop(order.order_id, None)
@@ -185,7 +199,6 @@ class Tick:
     def _turn(self, plan: Plan, message: PlanMessage, *, actor: str = "system", cause: str | None = None) -> None:
         turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause)
         self.touched[plan.order_id] = None
-        self.accounts[account_key(plan)] = None
         try:
             decide(turn, message)
         except OrderplanError as error:
@@ -219,8 +232,6 @@ class Tick:
         plan = turn.plan
         order_id = plan.order_id
         self.touched[order_id] = None
-        account = self.memory.account_of(plan)
-        self.accounts[account_key(plan)] = None
         shard = shard_of(order_id)
         for fact in turn.facts:
             self.heads[shard] += 1
@@ -236,7 +247,15 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
-        self._book(plan, account, turn, shard)
+        if plan.account_shard is None:
+            account = self.memory.account_of(plan)
+            self.accounts[account_key(plan)] = None
+            booking = book(turn, account)
+            self._keep(booking, plan.order.tenant, account_key(plan)[1], shard)
+        else:
+            self._announce(turn)
+        if shard in self.holders:
+            self._hold(plan, shard)
         row = order_row(plan)
         if is_new or order_id in self.commit.orders_new:
             self.commit.orders_new[order_id] = row
@@ -256,16 +275,70 @@ class Tick:
             plan.order.tenant, template.template_id, plan.release.release_id, orjson.dumps(template.to_dict()).decode()
         )
 
-    def _book(self, plan: Plan, account: Account, turn: Turn, shard: int) -> None:
-        """Carry out on the account what the turn decided, write its assets, pass the news on."""
-        booking = book(turn, account)
+    def _keep(self, booking: Booking, tenant: str, account: str, shard: int) -> None:
+        """Write the assets that a booking has changed, pass its news on."""
         for before, after in booking.changes:
             asset = after or before
             if asset is None:
                 continue
-            row = asset_row(plan.order.tenant, account_key(plan)[1], shard, asset, self.now)
+            row = asset_row(tenant, account, shard, asset, self.now)
             self.commit.assets[asset.asset_id] = row if after is not None else row._replace(status="terminated")
         self._queue.extend(booking.news)
+
+    # Dedicated plans, whose account is another host's.
+
+    def _hold(self, plan: Plan, shard: int) -> None:
+        """Keep in mind that an open order has the dedicated shard for itself."""
+        holder = self.holders[shard]
+        if plan.ended_at is None and holder is None:
+            self.holders[shard] = self.commit.holders[shard] = plan.order_id
+        elif plan.ended_at is not None and holder == plan.order_id:
+            self.holders[shard] = self.commit.holders[shard] = None
+
+    def _announce(self, turn: Turn) -> None:
+        """What the account's host has to hear: first what changed of lines to come, then what was delivered."""
+        plan = turn.plan
+        news = {
+            asset_id: delta.to_dict() if delta is not None else None
+            for asset_id, delta in changed_lines(turn).items()
+        }
+        if news:
+            self.bookings.append(booking_envelope(plan, changed=news))
+        asked = sum(fact.kind in (f.ASSETS_CHANGED, f.ORDER_CLOSING) for fact in turn.facts)
+        for number in range(plan.booked - asked + 1, plan.booked + 1):
+            self.bookings.append(booking_envelope(plan, plan.bookings[number]))
+
+    def _book_for(self, envelope: BookAssets) -> dict[str, Any]:
+        """Carry out on the account what a dedicated plan has delivered; once, however often it is asked for."""
+        name = booking_id(envelope.order_id, envelope.number)
+        if name in self.known_bookings:
+            return {"number": envelope.number}
+        account = self.memory.accounts[envelope.tenant, envelope.account]
+        self.accounts[envelope.tenant, envelope.account] = None
+        changed = {
+            asset_id: AssetDelta.from_dict(delta) if delta is not None else None
+            for asset_id, delta in envelope.changed.items()
+        }
+        refresh_open_order(account, envelope.order_id, changed)
+        if envelope.number == 0:
+            return {"number": 0}
+        self.known_bookings.add(name)
+        deltas = [AssetDelta.from_dict(change) for change in envelope.changes]
+        booking = book_changes(
+            account, envelope.order_id, deltas, envelope.delivered, has_ended=envelope.is_last
+        )
+        self._keep(booking, envelope.tenant, envelope.account, envelope.shard)
+        payload: dict[str, Any] = {
+            "account": envelope.account,
+            "order": envelope.order_id,
+            "number": envelope.number,
+            "changes": list(envelope.changes),
+        }
+        if envelope.is_last:
+            payload["isLast"] = True
+        fact = Fact(f.ASSETS_BOOKED, self.now, None, payload, "system", name)
+        self._append(envelope.shard, envelope.tenant, name, fact)
+        return {"number": envelope.number}
 
     # Installed base.
 
@@ -302,24 +375,30 @@ class Tick:
             envelope.actor,
             envelope.cause,
         )
-        self.heads[envelope.shard] += 1
-        self.commit.facts.append(
-            FactRow(
-                envelope.shard,
-                self.heads[envelope.shard],
-                envelope.tenant,
-                import_id_of(envelope.cause),
-                None,
-                fact.kind,
-                VERSIONS[fact.kind],
-                fact.at,
-                None,
-                fact.actor,
-                fact.cause,
-                orjson.dumps(fact.payload).decode(),
-            )
-        )
+        self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
         return {"account": envelope.account, "imported": len(assets)}
+
+    def _append(self, shard: int, tenant: str, name: str, fact: Fact) -> None:
+        """Write a fact that is no order's; `name` stands in the place of one."""
+        self.heads[shard] += 1
+        payload = orjson.dumps(fact.payload).decode()
+        row = FactRow(
+            shard, self.heads[shard], tenant, name, None, fact.kind, VERSIONS[fact.kind], fact.at, None, fact.actor,
+            fact.cause, payload,
+        )  # fmt: skip
+        self.commit.facts.append(row)
+
+
+def booking_envelope(
+    plan: Plan, booking: AssetBooking | None = None, changed: Mapping[str, dict[str, Any] | None] | None = None
+) -> BookAssets:
+    """What a dedicated plan has to tell its account's host: a booking, or what changed of lines to come."""
+    assert plan.account_shard is not None
+    assert plan.order.account is not None
+    place = (plan.account_shard, plan.order.tenant, plan.order.account, plan.order_id)
+    if booking is None:
+        return BookAssets(*place, 0, changed=changed or {})
+    return BookAssets(*place, booking.number, booking.changes, booking.delivered, is_last=booking.is_last)
 
 
 def _shown_state(plan: Plan) -> str:

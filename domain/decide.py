@@ -24,6 +24,7 @@ from domain.inventory import AssetDelta
 from domain.items import ItemRun
 from domain.lines import Line, delta_of, later_change_of, line_context, order_context
 from domain.messages import (
+    AssetsBooked,
     ClaimTask,
     CompleteTask,
     Delivered,
@@ -178,6 +179,10 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _operate(turn, message)
         case Delivered():
             _delivered(turn, message)
+        case AssetsBooked():
+            # Heard of twice: the first time counts.
+            if message.number in turn.plan.bookings:
+                turn.add(f.ASSETS_CONFIRMED, None, {"number": message.number})
         case Quarantine():
             _quarantine(turn, message)
     turn.settle()
@@ -635,7 +640,11 @@ def _finish(turn: Turn, roots: Iterable[str]) -> None:
     wanted = OrderState.HELD if is_stuck else OrderState.IN_PROGRESS
     if plan.order_state is not wanted:
         turn.add(f.ORDER_MOVED, None, {"state": wanted.value})
-    if plan.open_items == 0:
+    if plan.open_items > 0:
+        return
+    if plan.account_shard is not None and not plan.is_closing:
+        turn.add(f.ORDER_CLOSING)
+    if not plan.bookings:
         turn.add(f.ORDER_ENDED, None, {"state": OrderState.COMPLETED.value})
 
 

@@ -17,6 +17,7 @@ ORDER_WAITING: Final = "order.waiting"
 ORDER_MOVED: Final = "order.moved"
 ORDER_ENDED: Final = "order.ended"
 ORDER_QUARANTINED: Final = "order.quarantined"
+ORDER_CLOSING: Final = "order.closing"
 PLAN_COMPOSED: Final = "plan.composed"
 ITEM_STARTED: Final = "item.started"
 ITEM_OPENED: Final = "item.opened"
@@ -32,14 +33,19 @@ ITEM_SKIPPED: Final = "item.skipped"
 ITEM_NOTED: Final = "item.noted"
 ASSETS_CHANGED: Final = "assets.changed"
 ASSETS_IMPORTED: Final = "assets.imported"
+ASSETS_BOOKED: Final = "assets.booked"
+"""Of the account: what a dedicated plan had changed is booked."""
+ASSETS_CONFIRMED: Final = "assets.confirmed"
+"""Of the dedicated plan: it has heard of the booking."""
 
 VERSIONS: Final[dict[str, int]] = {
-    ORDER_ACCEPTED: 1,
-    ORDER_REJECTED: 1,
+    ORDER_ACCEPTED: 2,
+    ORDER_REJECTED: 2,
     ORDER_WAITING: 1,
     ORDER_MOVED: 1,
     ORDER_ENDED: 1,
     ORDER_QUARANTINED: 1,
+    ORDER_CLOSING: 1,
     PLAN_COMPOSED: 1,
     ITEM_STARTED: 1,
     ITEM_OPENED: 1,
@@ -55,12 +61,18 @@ VERSIONS: Final[dict[str, int]] = {
     ITEM_NOTED: 1,
     ASSETS_CHANGED: 1,
     ASSETS_IMPORTED: 1,
+    ASSETS_BOOKED: 1,
+    ASSETS_CONFIRMED: 1,
 }
 """The newest schema version of every kind."""
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {}
-"""(kind, version) -> payload of the next version. Empty until a schema changes."""
+UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {
+    # 2: `placement` and `accountShard`, absent where the release's rule does not ask for a host.
+    (ORDER_ACCEPTED, 1): lambda payload: payload,
+    (ORDER_REJECTED, 1): lambda payload: payload,
+}
+"""(kind, version) -> payload of the next version."""
 
 
 class Fact(NamedTuple):

@@ -42,6 +42,16 @@ def asset_id_of(order_id: str, line_key: str) -> str:
     return "p" + hashlib.blake2b(f"{order_id}/{line_key}".encode(), digest_size=10).hexdigest()
 
 
+def account_shard(tenant: str, account: str, shards: int) -> int:
+    """The shard whose host keeps the account's inventory."""
+    return shard_for(f"{tenant}/{account}", shards)
+
+
+def booking_id(order_id: str, number: int) -> str:
+    """What stands in the fact of a dedicated plan's booking in the place of an order (`domain/placement.py`)."""
+    return f"booking {order_id}/{number}"
+
+
 def effect_key(order_id: str, item_key: str, attempt: int) -> str:
     """Names one attempt of one item; adapters pass it on as the idempotency key."""
     return f"{order_id}/{item_key}/{attempt}"

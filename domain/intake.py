@@ -7,7 +7,7 @@ delivered is stored as `rejected`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ from domain.compose import AWAIT_REF, compose
 from domain.decide import Turn, start
 from domain.decompose import decompose
 from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
-from domain.inventory import Account, Asset, OpenOrder, Projection
+from domain.inventory import Account, Asset, AssetDelta, OpenOrder, Projection
 from domain.lines import delta_of, order_context
 from domain.messages import Delivered
 from domain.orders import Order
@@ -36,8 +36,12 @@ def accept(
     now: datetime,
     protector: Protector,
     body_hash: bytes | None = None,
+    placement: str = "",
+    account_shard: int | None = None,
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
+
+    `placement` and `account_shard` are kept with it (`domain/placement.py`).
 
     Raises:
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
@@ -54,6 +58,10 @@ def accept(
         accepted["bodyHash"] = body_hash.hex()
     if has_secrets:
         accepted["secrets"] = True
+    if placement:
+        accepted["placement"] = placement
+    if account_shard is not None:
+        accepted["accountShard"] = account_shard
     behind = account.holders(resolved.roots)
     if behind:
         if release.source.open_order == "refuse":
@@ -102,21 +110,30 @@ def readmit(turn: Turn, account: Account) -> bool:
     return True
 
 
-def open_order_of(plan: Plan) -> OpenOrder:
-    """How the account sees an open order, from its plan."""
+def open_order_of(plan: Plan, booked: Collection[int] = ()) -> OpenOrder:
+    """How the account sees an open order, from its plan.
+
+    Args:
+        plan: the order's.
+        booked: of a dedicated plan, the bookings that are stored although the plan has not heard of it.
+    """
     if plan.template is None:
         return OpenOrder(plan.order_id, plan.roots, is_waiting=True)
-    opened = OpenOrder(plan.order_id, plan.roots, sequence=plan.sequence)
+    is_remote = plan.account_shard is not None
+    opened = OpenOrder(plan.order_id, plan.roots, sequence=plan.sequence, is_remote=is_remote)
     for line in plan.lines:
         delta = None if line.key in plan.delivered else delta_of(line, plan.release)
         if delta is not None:
             opened.deltas[line.asset_id] = delta
+    for number, booking in plan.bookings.items():
+        if number not in booked:
+            for change in booking.changes:
+                opened.expect(AssetDelta.from_dict(change))
     return opened
 
 
-def open_orders_of(plans: Iterable[Plan]) -> dict[str, OpenOrder]:
-    """The open orders of an account, from their plans in the order of admission; in the order that an account keeps."""
-    opened = [open_order_of(plan) for plan in plans]
+def in_order_of_account(opened: Sequence[OpenOrder]) -> dict[str, OpenOrder]:
+    """The open orders of an account, given in the order of admission; in the order that an account keeps."""
     at_work = sorted((each for each in opened if not each.is_waiting), key=lambda each: each.sequence)
     return {each.order_id: each for each in [*at_work, *(each for each in opened if each.is_waiting)]}
 
@@ -135,36 +152,57 @@ class Booking:
 
 def book(turn: Turn, account: Account) -> Booking:
     """Carry out on the account what a turn has decided, and say who has to hear of it."""
-    order_id = turn.plan.order_id
-    refresh_open_order(turn, account)
-    changes = [account.deliver(order_id, delta) for delta in turn.deltas]
+    refresh_open_order(account, turn.plan.order_id, changed_lines(turn))
+    has_ended = turn.plan.ended_at is not None
+    return book_changes(account, turn.plan.order_id, turn.deltas, turn.delivered, has_ended=has_ended)
+
+
+def book_changes(
+    account: Account, order_id: str, deltas: Iterable[AssetDelta], delivered: Collection[str], *, has_ended: bool
+) -> Booking:
+    """Carry out on the account what one of its orders has delivered, and say who has to hear of it.
+
+    Args:
+        account: that is changed.
+        order_id: the order that delivers.
+        deltas: what it does to assets.
+        delivered: assets that are now what the order wants of them, changed or not.
+        has_ended: whether the order is over for the account.
+    """
+    changes = [account.deliver(order_id, delta) for delta in deltas]
     news: list[tuple[str, Delivered | None]] = []
-    if turn.delivered:
-        news.extend(_for_others(account, Delivered(order_id, frozenset(turn.delivered))))
-    if turn.plan.ended_at is not None and account.open_orders.pop(order_id, None) is not None:
+    if delivered:
+        news.extend(_for_others(account, Delivered(order_id, frozenset(delivered))))
+    if has_ended and account.open_orders.pop(order_id, None) is not None:
         news.extend(_for_others(account, Delivered(order_id, None)))
         news.extend((other, None) for other, each in account.open_orders.items() if each.is_waiting)
     return Booking(changes, news)
 
 
 def _for_others(account: Account, message: Delivered) -> list[tuple[str, Delivered | None]]:
-    at_work = (order_id for order_id, each in account.open_orders.items() if not each.is_waiting)
+    # A dedicated plan awaits nobody: it was placed while the account had no other open order.
+    heard = account.open_orders.items()
+    at_work = (order_id for order_id, each in heard if not (each.is_waiting or each.is_remote))
     return [(order_id, message) for order_id in at_work if order_id != message.by_order]
 
 
-def refresh_open_order(turn: Turn, account: Account) -> None:
-    """Let the account know what the answers of a turn have changed in lines that are not delivered yet."""
+def changed_lines(turn: Turn) -> dict[str, AssetDelta | None]:
+    """What is still to come of the lines that a turn's answers have changed, by asset."""
     plan = turn.plan
-    opened = account.open_orders.get(plan.order_id)
+    lines = [plan.lines[plan.line_at[key]] for key in turn.lines_changed]
+    return {line.asset_id: delta_of(line, plan.release) for line in lines}
+
+
+def refresh_open_order(account: Account, order_id: str, changed: Mapping[str, AssetDelta | None]) -> None:
+    """Let the account know what has changed in lines of an open order that are not delivered yet."""
+    opened = account.open_orders.get(order_id)
     if opened is None:
         return
-    for key in turn.lines_changed:
-        line = plan.lines[plan.line_at[key]]
-        delta = delta_of(line, plan.release)
+    for asset_id, delta in changed.items():
         if delta is None:
-            opened.deltas.pop(line.asset_id, None)
+            opened.deltas.pop(asset_id, None)
         else:
-            opened.deltas[line.asset_id] = delta
+            opened.deltas[asset_id] = delta
 
 
 def _classify_lines(order: Order, release: CompiledRelease, projection: Projection, protector: Protector) -> bool:

@@ -192,7 +192,8 @@ class OpenOrder:
     """An order of the account that has not ended.
 
     `roots` are the root assets it holds. `deltas` are what it has yet to do, by asset id; a waiting order has none.
-    `sequence` is its place among those that were compared with the account.
+    `sequence` is its place among those that were compared with the account. `is_remote`: its plan is dedicated, and
+    tells by bookings what it delivers (`domain/placement.py`).
     """
 
     order_id: str
@@ -200,6 +201,14 @@ class OpenOrder:
     deltas: dict[str, AssetDelta] = field(default_factory=dict)
     is_waiting: bool = False
     sequence: int = 0
+    is_remote: bool = False
+
+    def expect(self, later: AssetDelta) -> None:
+        """Note a change to come; one of an asset that has one already is laid over that."""
+        earlier = self.deltas.get(later.asset_id)
+        if earlier is not None and later.op == "change":
+            later = replace(earlier, set=earlier.set | later.set)
+        self.deltas[later.asset_id] = later
 
 
 @dataclass(slots=True)

@@ -99,6 +99,13 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class AssetsBooked:
+    """The account's host has stored a booking of this dedicated plan."""
+
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Quarantine:
     """Deciding or storing a message of this plan failed for its data; `item` is the one the message was about."""
 
@@ -106,4 +113,14 @@ class Quarantine:
     item: str | None = None
 
 
-PlanMessage = Report | TimerFired | ClaimTask | ReleaseTask | CompleteTask | OperateItem | Delivered | Quarantine
+PlanMessage = (
+    Report
+    | TimerFired
+    | ClaimTask
+    | ReleaseTask
+    | CompleteTask
+    | OperateItem
+    | Delivered
+    | AssetsBooked
+    | Quarantine
+)

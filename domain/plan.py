@@ -21,6 +21,7 @@ from domain.facts import Fact
 from domain.items import ItemRun
 from domain.lines import Line
 from domain.orders import Order
+from domain.placement import AssetBooking
 from domain.release import CompiledRelease
 from domain.states import (
     ORDER_TRANSITIONS,
@@ -77,6 +78,15 @@ class Plan:
     roots: frozenset[str] = frozenset()
     reasons: list[dict[str, Any]] = field(default_factory=list)
     ended_at: datetime | None = None
+    placement: str = ""
+    """Whether the release's rule asked for a host of its own, and what came of it (`domain/placement.py`)."""
+    account_shard: int | None = None
+    """Of a dedicated plan with an account: the shard whose host keeps the account's inventory."""
+    bookings: dict[int, AssetBooking] = field(default_factory=dict)
+    """What that host has not confirmed yet, by number."""
+    booked: int = 0
+    """How many bookings the plan has asked for."""
+    is_closing: bool = False
     facts: int = 0
     applied: dict[str, None] = field(default_factory=dict)
     timers: list[tuple[datetime, int]] = field(default_factory=list)
@@ -154,6 +164,8 @@ def _order_accepted(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.order_state = OrderState.ACKNOWLEDGED
     plan.body_hash = bytes.fromhex(payload["bodyHash"]) if "bodyHash" in payload else None
     plan.has_secrets = bool(payload.get("secrets"))
+    plan.placement = payload.get("placement", "")
+    plan.account_shard = payload.get("accountShard")
 
 
 def _order_rejected(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
@@ -393,6 +405,26 @@ def _item_noted(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 def _assets_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.delivered.update(payload["lines"])
+    if plan.account_shard is not None:
+        keys = payload["lines"]
+        delivered = tuple(line.asset_id for key in keys if (line := plan.lines[plan.line_at[key]]).is_asset)
+        _ask_for_booking(plan, tuple(payload["changes"]), delivered)
+
+
+def _order_closing(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    plan.is_closing = True
+    _ask_for_booking(plan, (), (), is_last=True)
+
+
+def _ask_for_booking(
+    plan: Plan, changes: tuple[dict[str, Any], ...], delivered: tuple[str, ...], *, is_last: bool = False
+) -> None:
+    plan.booked += 1
+    plan.bookings[plan.booked] = AssetBooking(plan.booked, changes, delivered, is_last)
+
+
+def _assets_confirmed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    del plan.bookings[payload["number"]]
 
 
 def _order_moved(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
@@ -433,4 +465,6 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ITEM_SKIPPED: _item_skipped,
     f.ITEM_NOTED: _item_noted,
     f.ASSETS_CHANGED: _assets_changed,
+    f.ASSETS_CONFIRMED: _assets_confirmed,
+    f.ORDER_CLOSING: _order_closing,
 }

@@ -12,7 +12,7 @@ from adapters.importers.tmf620 import import_tmf620
 from adapters.registry import build_adapter
 from domain.catalogue import Release
 from domain.errors import BadDocument, NotPossibleNow
-from domain.ids import shard_for
+from domain.ids import account_shard
 from domain.inventory import Asset
 from domain.publish import compile_release
 from domain.release import CompiledRelease
@@ -149,7 +149,7 @@ async def import_inventory(request: web.Request) -> web.Response:
 async def _import(
     context: Context, tenant: str, account: str, release_id: str, assets: list[Asset], user: str
 ) -> dict[str, Any]:
-    shard = shard_for(f"{tenant}/{account}", context.hosts.shards)
+    shard = account_shard(tenant, account, context.hosts.shards)
     envelope = ImportAssets(
         shard=shard,
         tenant=tenant,

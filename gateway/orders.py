@@ -13,7 +13,7 @@ from aiohttp import web
 from actors.envelopes import Submission, Submitted, ToPlan
 from actors.tokens import key_of
 from domain.errors import BadDocument, NotFound, NotPossibleNow
-from domain.ids import parse_effect_key, shard_for, shard_of
+from domain.ids import account_shard, parse_effect_key, shard_for, shard_of
 from domain.messages import OperateItem, Report
 from domain.orders import Order
 from gateway.context import Context, context_of, tenant_of, user_of
@@ -88,7 +88,7 @@ async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
     """Send an order to the host that owns its account's shard; returns after the commit."""
     shards = context.hosts.shards
     if order.account is not None:
-        shard = shard_for(f"{order.tenant}/{order.account}", shards)
+        shard = account_shard(order.tenant, order.account, shards)
     elif order.client_key is not None and not order.client_key.startswith("once "):
         shard = shard_for(f"{order.tenant}/{order.client_key}", shards)
     else:

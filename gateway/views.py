@@ -74,6 +74,7 @@ def order_summary(plan: Plan) -> dict[str, Any]:
         "channel": plan.order.channel,
         "externalId": plan.order.external_id,
         "priority": plan.order.priority,
+        "placement": plan.placement or None,
         "createdAt": plan.created_at.isoformat(),
         "endedAt": plan.ended_at.isoformat() if plan.ended_at else None,
         "items": counts,

@@ -23,7 +23,7 @@ import structlog
 
 from actors.config import ADAPTERS, DIRECTOR, GATEWAY, PEOPLE, ClusterConfig
 from domain.errors import OrderplanError
-from persistence.database import migrate
+from persistence.database import DEDICATED_DEFAULT, migrate
 from persistence.embedded import EmbeddedPostgres
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,7 @@ class Options:
     data: Path
     port: int = 8080
     plan_hosts: int = 1
+    dedicated_plans: int = DEDICATED_DEFAULT
     database_url: str | None = None
     key_database_url: str | None = None
     address: str | None = None
@@ -103,7 +104,7 @@ class Cluster:
                 f"the data directory {options.data} cannot be made: {error.strerror}", mend="choose another with --data"
             ) from error
         dsn, key_dsn = self._databases()
-        asyncio.run(migrate(dsn, key_dsn))
+        asyncio.run(migrate(dsn, key_dsn, dedicated=options.dedicated_plans))
         config = ClusterConfig(
             dsn=dsn,
             key_dsn=key_dsn,

@@ -19,6 +19,8 @@ from persistence.journal import CommitUnknown
 from persistence.tables import key_metadata
 
 SHARDS_DEFAULT: Final = 64
+DEDICATED_DEFAULT: Final = 4
+"""Each plan of its own costs a process of some 80 MB."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 7_205_411_002
 """Advisory lock that lets one starter migrate while others wait."""
@@ -46,15 +48,22 @@ def _upgrade(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-async def migrate(dsn: str, key_dsn: str, *, shards: int = SHARDS_DEFAULT) -> None:
-    """Bring both databases to the current schema; the number of shards is fixed the first time.
+async def migrate(
+    dsn: str, key_dsn: str, *, shards: int = SHARDS_DEFAULT, dedicated: int = DEDICATED_DEFAULT
+) -> None:
+    """Bring both databases to the current schema.
 
+    Args:
+        dsn: the order database.
+        key_dsn: the key store.
+        shards: fixed the first time.
+        dedicated: how many orders at once may have a shard of their own; may grow later, but never shrinks.
     Raises:
         DatabaseUnreachable: one of them cannot be reached, does not let us in or refuses the schema.
         DatabaseTooOld: the server is older than PostgreSQL 14.
     """
     try:
-        await _migrate(dsn, key_dsn, shards)
+        await _migrate(dsn, key_dsn, shards, dedicated)
     except (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = str(getattr(error, "orig", None) or error) or type(error).__name__
         raise DatabaseUnreachable(
@@ -63,7 +72,7 @@ async def migrate(dsn: str, key_dsn: str, *, shards: int = SHARDS_DEFAULT) -> No
         ) from error
 
 
-async def _migrate(dsn: str, key_dsn: str, shards: int) -> None:
+async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
     engine = _engine(dsn)
     try:
         async with engine.begin() as connection:
@@ -90,6 +99,12 @@ async def _migrate(dsn: str, key_dsn: str, shards: int) -> None:
         await connection_.execute(
             "insert into shard (shard) select generate_series(0, (select (value #>> '{}')::int from setting "
             "where key = 'shards') - 1) on conflict do nothing"
+        )
+        await connection_.execute(
+            "insert into shard (shard, is_dedicated) "
+            "select s.first + n, true from generate_series(0, $1::int - 1) as n, "
+            "(select (value #>> '{}')::int as first from setting where key = 'shards') as s on conflict do nothing",
+            dedicated,
         )
     finally:
         await connection_.close()

@@ -20,28 +20,38 @@ SILENT_MAX_S: Final = 10.0
 
 
 class Incarnation(NamedTuple):
-    """A host process as the database knows it; `silent_s` is the age of its heartbeat in seconds."""
+    """A host process as the database knows it; `silent_s` is the age of its heartbeat in seconds.
+
+    `dedicated_shard` is the shard that it was started for; None: an ordinary host.
+    """
 
     incarnation_id: str
     epoch: int
     state: str
     started_at: datetime
     silent_s: float
+    dedicated_shard: int | None = None
 
 
 class Assignment(NamedTuple):
-    """The owner of a shard; `version` grows with each change."""
+    """The owner of a shard; `version` grows with each change.
+
+    `order_id` is the open order that has a dedicated shard for itself, `has_own_host` says whether its owner is a
+    living host that was started for it.
+    """
 
     shard: int
     incarnation_id: str | None
     version: int
+    order_id: str | None = None
+    has_own_host: bool = False
 
 
 async def living(pool: asyncpg.Pool[Any]) -> list[Incarnation]:
     """Incarnations that nobody fenced, oldest first."""
     rows = await pool.fetch(
         "select incarnation_id, epoch, state, started_at, "
-        "extract(epoch from clock_timestamp() - heartbeat_at)::float8 as silent_s "
+        "extract(epoch from clock_timestamp() - heartbeat_at)::float8 as silent_s, dedicated_shard "
         "from incarnation where state = 'living' order by started_at, incarnation_id"
     )
     return [Incarnation(*row) for row in rows]
@@ -49,7 +59,11 @@ async def living(pool: asyncpg.Pool[Any]) -> list[Incarnation]:
 
 async def assignments(pool: asyncpg.Pool[Any]) -> list[Assignment]:
     """The owner of every shard."""
-    rows = await pool.fetch("select shard, incarnation_id, version from shard order by shard")
+    rows = await pool.fetch(
+        "select s.shard, s.incarnation_id, s.version, s.order_id, coalesce(i.dedicated_shard = s.shard, false) "
+        "from shard as s left join incarnation as i on i.incarnation_id = s.incarnation_id and i.state = 'living' "
+        "order by s.shard"
+    )
     return [Assignment(*row) for row in rows]
 
 

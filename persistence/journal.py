@@ -20,7 +20,7 @@ import orjson
 
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
-from persistence.rows import Commit, FactRow, KnownKey
+from persistence.rows import Commit, FactRow, KnownKey, OwnedShard
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -99,12 +99,19 @@ update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
  where s.shard = n.shard and s.incarnation_id = $3"""
 
+_HOLD_SHARDS: Final = """
+update shard as s set order_id = n.order_id
+  from unnest($1::int[], $2::text[]) as n(shard, order_id) where s.shard = n.shard"""
+
 
 class Journal(ReadStore):
     """One host's way to the order database: a connection of its own for commits, a small pool for reads."""
 
-    def __init__(self, dsn: str, incarnation_id: str, *, probe: Probe = no_probe) -> None:
+    def __init__(
+        self, dsn: str, incarnation_id: str, *, probe: Probe = no_probe, dedicated_shard: int | None = None
+    ) -> None:
         self._dsn = dsn
+        self._dedicated_shard = dedicated_shard
         self.incarnation_id = incarnation_id
         self.epoch = 0
         self._probe = probe
@@ -117,10 +124,11 @@ class Journal(ReadStore):
         connection = await self._connect()
         row = await connection.fetchrow(
             "insert into incarnation "
-            "(incarnation_id, epoch, state, backend_pid, backend_start, started_at, heartbeat_at) "
-            "select $1, 1, 'living', pid, backend_start, clock_timestamp(), clock_timestamp() from pg_stat_activity "
-            "where pid = pg_backend_pid() returning epoch, backend_pid, backend_start",
+            "(incarnation_id, epoch, state, backend_pid, backend_start, started_at, heartbeat_at, dedicated_shard) "
+            "select $1, 1, 'living', pid, backend_start, clock_timestamp(), clock_timestamp(), $2 "
+            "from pg_stat_activity where pid = pg_backend_pid() returning epoch, backend_pid, backend_start",
             self.incarnation_id,
+            self._dedicated_shard,
         )
         assert row is not None
         self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
@@ -233,6 +241,8 @@ class Journal(ReadStore):
                 "on conflict (order_id, name) do update set key_id = excluded.key_id, ciphertext = excluded.ciphertext",
                 commit.sealed,
             )
+        if commit.holders:
+            await connection.execute(_HOLD_SHARDS, list(commit.holders), list(commit.holders.values()))
         if commit.released_shards:
             await connection.execute(
                 _RELEASE_SHARDS,
@@ -308,12 +318,12 @@ class Journal(ReadStore):
         )
         return {row["shard"]: row["head"] for row in rows}
 
-    async def owned_shards(self) -> dict[int, int]:
-        """The shards that the assignment gives this incarnation, with the version of the assignment."""
+    async def owned_shards(self) -> dict[int, OwnedShard]:
+        """The shards that the assignment gives this incarnation."""
         rows = await self._pool().fetch(
-            "select shard, version from shard where incarnation_id = $1", self.incarnation_id
+            "select shard, version, is_dedicated, order_id from shard where incarnation_id = $1", self.incarnation_id
         )
-        return {row["shard"]: row["version"] for row in rows}
+        return {row["shard"]: OwnedShard(*row) for row in rows}
 
     async def unfinished(self, shards: Iterable[int]) -> list[str]:
         """Orders of the shards that have something running or a timer: what recovery activates."""

@@ -96,6 +96,15 @@ class TemplateRow(NamedTuple):
     body: str
 
 
+class OwnedShard(NamedTuple):
+    """A shard of an incarnation; `order_id` is the open order that has a dedicated shard for itself."""
+
+    shard: int
+    version: int
+    is_dedicated: bool
+    order_id: str | None
+
+
 @dataclass(slots=True)
 class Commit:
     """Everything one tick writes. Rows of the same order appear in the order they were decided."""
@@ -110,6 +119,8 @@ class Commit:
     sealed: list[SealedRow] = field(default_factory=list)
     released_shards: list[tuple[int, str]] = field(default_factory=list)
     """Shards that this commit gives away: (shard, incarnation that gets it)."""
+    holders: dict[int, str | None] = field(default_factory=dict)
+    """Dedicated shard -> the open order that has it for itself from now on."""
 
     def is_empty(self) -> bool:
         """Whether nothing but the heartbeat would be written."""

@@ -40,6 +40,8 @@ incarnation = sa.Table(
     sa.Column("started_at", _Instant, nullable=False),
     sa.Column("heartbeat_at", _Instant, nullable=False),
     sa.Column("commits", sa.BigInteger, nullable=False, server_default="0"),
+    # The dedicated shard that the process was started for; null: an ordinary host.
+    sa.Column("dedicated_shard", sa.Integer),
     sa.CheckConstraint("state in ('living', 'fenced', 'stopped')", name="incarnation_state_check"),
     # One update per tick of each host: leave room so that updates stay on the page.
     postgresql_with={"fillfactor": "20"},
@@ -51,6 +53,9 @@ shard = sa.Table(
     sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("incarnation_id", sa.Text),
     sa.Column("version", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("is_dedicated", sa.Boolean, nullable=False, server_default=sa.false()),
+    # Of a dedicated shard: the open order that has it for itself.
+    sa.Column("order_id", sa.Text),
 )
 
 release = sa.Table(

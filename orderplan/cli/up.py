@@ -39,6 +39,9 @@ def up(
         str | None, typer.Option("--address", help="Join a Ray cluster: auto, or HOST:6379. Without: a Ray of its own.")
     ] = None,
     plan_hosts: Annotated[int, typer.Option("--plan-hosts", min=1, max=1000, help="Processes that run plans.")] = 1,
+    dedicated_plans: Annotated[
+        int, typer.Option("--dedicated-plans", min=0, max=1000, help="Plans at once with a process of their own.")
+    ] = 4,
     data: Annotated[Path | None, typer.Option("--data", help="Where data is kept.", show_default="see docs")] = None,
     as_json: Json = False,
 ) -> None:
@@ -56,6 +59,7 @@ def up(
             data=folder,
             port=port,
             plan_hosts=plan_hosts,
+            dedicated_plans=dedicated_plans,
             database_url=database_url,
             key_database_url=key_database_url,
             address=address,

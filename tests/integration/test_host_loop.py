@@ -11,7 +11,9 @@ import actors.host_loop
 import actors.tick
 import domain.decide
 import domain.intake
+from actors.config import ClusterConfig
 from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted
+from actors.plan_host import PlanHost
 from domain.errors import ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
 from domain.ids import shard_for, shard_of
 from domain.inventory import Asset
@@ -123,6 +125,13 @@ async def test_an_order_goes_from_submission_to_asset(host, pool):
     assert await state_of(pool, submitted.order_id) == "completed"
     assert await count(pool, "asset") == 1
     assert host.loop.memory.plans == {}
+
+
+async def test_a_host_that_is_still_starting_tells_its_name():
+    """Whoever scrapes the metrics meanwhile must not fail."""
+    starting = PlanHost(ClusterConfig(dsn="", key_dsn=""), "host-a")
+
+    assert (await starting.stats())["incarnation"] == "host-a"
 
 
 async def test_nothing_leaves_before_the_commit(hosts, pool):

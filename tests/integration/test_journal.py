@@ -159,7 +159,7 @@ async def test_a_takeover_ends_a_commit_that_stands_still(databases, pool, point
     assert await incarnations.reassign(pool, {0: ("host-a", "host-b")}) == 1
     new = await open_journal(databases.dsn, "host-b")
 
-    assert await new.owned_shards() == {0: 1}
+    assert await new.owned_shards() == {0: (0, 1, False, None)}
     assert await new.heads([0]) == {0: 0}
     await new.commit(commit_of(fact(1, kind="order.ended")))
     forever.set()

@@ -16,12 +16,22 @@ from typing import Any
 
 from domain.compose import Template
 from domain.decide import Call, Turn, decide
-from domain.facts import Fact
+from domain.facts import ASSETS_CHANGED, ORDER_CLOSING, Fact
 from domain.ids import order_id_of
-from domain.intake import accept, book, open_orders_of, readmit
-from domain.inventory import Account
+from domain.intake import (
+    accept,
+    book,
+    book_changes,
+    changed_lines,
+    in_order_of_account,
+    open_order_of,
+    readmit,
+    refresh_open_order,
+)
+from domain.inventory import Account, AssetDelta
 from domain.items import ItemRun
 from domain.messages import (
+    AssetsBooked,
     ClaimTask,
     CompleteTask,
     OperateItem,
@@ -31,6 +41,7 @@ from domain.messages import (
     TimerFired,
 )
 from domain.orders import Order
+from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan, plan_from_facts
 from domain.release import CompiledRelease
 
@@ -73,10 +84,20 @@ class Engine:
     # What a host is asked to do.
 
     def accept(self, order: Order, *, body_hash: bytes | None = None) -> Plan:
-        """Accept an order; its id is made here."""
+        """Accept an order; its id is made here. A dedicated shard is always to be had."""
         order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + 1)
         account = self.account if order.account is not None else Account(None)
-        turn = accept(order, self.release, account, now=self.now, protector=self.protector, body_hash=body_hash)
+        placement = placement_of(order, self.release, account, is_free=True)
+        turn = accept(
+            order,
+            self.release,
+            account,
+            now=self.now,
+            protector=self.protector,
+            body_hash=body_hash,
+            placement=placement,
+            account_shard=1 if placement == DEDICATED and order.account is not None else None,
+        )
         self._own_accounts[order.order_id] = account
         self.plans[order.order_id] = turn.plan
         self._collect(turn)
@@ -119,7 +140,17 @@ class Engine:
         tasks.update({item.key: item for item in turn.tasks_opened})
         for item in turn.tasks_closed:
             tasks.pop(item.key, None)
-        self._news.extend(book(turn, account).news)
+        if plan.account_shard is None:
+            self._news.extend(book(turn, account).news)
+            return
+        refresh_open_order(account, plan.order_id, changed_lines(turn))
+        asked = [fact for fact in turn.facts if fact.kind in (ASSETS_CHANGED, ORDER_CLOSING)]
+        for number in range(plan.booked - len(asked) + 1, plan.booked + 1):
+            booking = plan.bookings[number]
+            deltas = [AssetDelta.from_dict(change) for change in booking.changes]
+            booked = book_changes(account, plan.order_id, deltas, booking.delivered, has_ended=booking.is_last)
+            self._news.extend(booked.news)
+            self._news.append((plan.order_id, AssetsBooked(number)))
 
     # What the world outside does.
 
@@ -207,7 +238,8 @@ class Engine:
         """The account as a host that starts anew sees it: installed assets, and open orders from their facts."""
         account = Account(self.account.account_id, dict(self.account.assets))
         order_ids = sorted(self.account.open_orders)
-        account.open_orders = open_orders_of(self.replayed(self.plans[order_id]) for order_id in order_ids)
+        opened = [open_order_of(self.replayed(self.plans[order_id])) for order_id in order_ids]
+        account.open_orders = in_order_of_account(opened)
         return account
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 from domain import facts as f
 from domain.compose import Template
 from domain.facts import VERSIONS, Fact, upcast
-from domain.inventory import Asset
+from domain.inventory import Asset, AssetDelta
 from domain.messages import Quarantine, Report
 from domain.orders import Order
 from domain.plan import Plan, plan_from_facts
@@ -161,6 +161,41 @@ def replaced() -> Engine:
     return engine
 
 
+def dedicated() -> Engine:
+    """A plan with a host of its own, whose account is told what it delivers; one that shares against the rule."""
+    engine = Engine(release("dedicated"))
+    plan = engine.accept(order_of(line("1", "offer"), line("2", "part", below="1"), priority="high"))
+    engine.accept(order_of(line("1", "part"), priority="high"))
+    engine.answer(plan, engine.call(plan, "p/one"), {"attributes": {"number": "079"}})
+    for each in list(engine.plans.values()):
+        engine.finish(each)
+    engine.accept(order_of(line("1", "idle"), priority="high"))
+    return engine
+
+
+def booked() -> Fact:
+    """What a dedicated plan has delivered, as its account keeps it."""
+    delta = AssetDelta(
+        op="create",
+        asset_id="p-1",
+        product="router",
+        root_id="p-0",
+        name="Router",
+        offering="PO-1",
+        set={"model": "H-10"},
+        quantity=2,
+        quantity_rule="max",
+        add_uses={"p-0": 2},
+        drop_uses=("p-9",),
+        instance="bundle",
+        relations=(("reliesOn", "p-2"),),
+        place={"city": "Exampleville"},
+        status="active",
+    )
+    payload = {"account": "acc-1", "order": "o40-1", "number": 2, "changes": [delta.to_dict()], "isLast": True}
+    return Fact(f.ASSETS_BOOKED, START, None, payload, "system", "booking o40-1/2")
+
+
 def imported() -> Fact:
     """Installed products that came from outside."""
     asset = Asset(
@@ -187,7 +222,10 @@ STORIES: Final[dict[str, tuple[str, Callable[[], Engine]]]] = {
     "joined": ("home-internet", joined),
     "branches": ("branches", branches),
     "replaced": ("branches", replaced),
+    "dedicated": ("dedicated", dedicated),
 }
+ACCOUNT_FACTS: Final[dict[str, Callable[[], Fact]]] = {f.ASSETS_IMPORTED: imported, f.ASSETS_BOOKED: booked}
+"""Facts that are no order's."""
 
 
 @cache
@@ -203,8 +241,8 @@ def histories() -> dict[tuple[str, str], tuple[str, Engine, list[Fact]]]:
 
 def written(kind: str) -> list[dict[str, Any]]:
     """Payloads of a kind as the program writes them today, one of each form."""
-    if kind == f.ASSETS_IMPORTED:
-        return [_plain(imported().payload)]
+    if kind in ACCOUNT_FACTS:
+        return [_plain(ACCOUNT_FACTS[kind]().payload)]
     by_form: dict[frozenset[str], dict[str, Any]] = {}
     for _, _, facts in histories().values():
         for fact in facts:
@@ -236,8 +274,8 @@ def forms(payloads: Iterable[Any]) -> set[str]:
 def golden(kind: str) -> dict[str, Any]:
     """What a golden file holds: an order's facts up to the one with the fullest payload, and what they give."""
     payloads = written(kind)
-    if kind == f.ASSETS_IMPORTED:
-        history: dict[str, Any] = {"release": None, "templates": {}, "facts": [_row(imported())]}
+    if kind in ACCOUNT_FACTS:
+        history: dict[str, Any] = {"release": None, "templates": {}, "facts": [_row(ACCOUNT_FACTS[kind]())]}
         return {"kind": kind, "v": VERSIONS[kind], "history": history, "then": ["p-1"], "payloads": payloads}
     best: tuple[int, str, Engine, list[Fact]] | None = None
     for release_name, engine, facts in histories().values():

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from actors.envelopes import Envelope, Submission, ToPlan
+from actors.envelopes import BookAssets, Envelope, Submission, ToPlan
 from actors.host_loop import HostLoop
 from domain.decide import Call
 from domain.ids import effect_key, shard_for
@@ -47,16 +47,41 @@ class ScriptedDispatch:
     def settled(self, order_id: str, item: str, attempt: int) -> None:
         self.open.pop((order_id, item, attempt), None)
 
+    def forget(self, keep: Callable[[str], bool]) -> None:
+        self.open = {key: call for key, call in self.open.items() if keep(call.order_id)}
+
     def calls(self, order_id: str | None = None, name: str | None = None) -> list[Call]:
         """Calls without a committed result, oldest first."""
         return [call for call in self.open.values() if order_id in (None, call.order_id) and name in (None, call.name)]
 
 
+class ScriptedBookings:
+    """Keeps the bookings of dedicated plans until the test delivers them, each order's in their order."""
+
+    def __init__(self) -> None:
+        self.waiting: list[BookAssets] = []
+
+    def send(self, bookings: Sequence[BookAssets]) -> None:
+        self.waiting.extend(bookings)
+
+    def forget(self, keep: Callable[[str], bool]) -> None:
+        self.waiting = [each for each in self.waiting if keep(each.order_id)]
+
+
 class Host:
     """One incarnation under test."""
 
-    def __init__(self, loop: HostLoop, journal: Any, dispatch: ScriptedDispatch, clock: Clock, pools: list[Pool]):
+    def __init__(
+        self,
+        loop: HostLoop,
+        journal: Any,
+        dispatch: ScriptedDispatch,
+        bookings: ScriptedBookings,
+        clock: Clock,
+        pools: list[Pool],
+    ):
         self.loop = loop
+        self.bookings = bookings
         self.journal = journal
         self.dispatch = dispatch
         self.clock = clock
@@ -80,19 +105,20 @@ class Host:
         shards = tuple(shards)
         journal = await open_journal(dsn or databases.dsn, name, shards, probe=probe, pool=pool)
         keys, orders = await open_pool(databases.key_dsn, size_max=2), await open_pool(databases.dsn, size_max=2)
-        dispatch = ScriptedDispatch()
+        dispatch, bookings = ScriptedDispatch(), ScriptedBookings()
         clock = clock or Clock()
         draw = random.Random(name)
         loop = HostLoop(
             journal,
             Vault(keys, orders),
             dispatch,
+            bookings,
             clock=clock,
             entropy=entropy or (lambda: draw.getrandbits(20)),
             is_unavailable=is_unavailable,
             sleep=lambda _seconds: asyncio.sleep(0.01),
         )
-        host = cls(loop, journal, dispatch, clock, [keys, orders])
+        host = cls(loop, journal, dispatch, bookings, clock, [keys, orders])
         await host.while_running(loop.adopt(shards))
         return host
 

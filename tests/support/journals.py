@@ -19,7 +19,7 @@ TABLES: Final = (
 async def empty(dsn: str, key_dsn: str) -> None:
     """Forget everything but the settings."""
     for address, sql in (
-        (dsn, f"truncate {TABLES}; update shard set incarnation_id = null, version = 0"),
+        (dsn, f"truncate {TABLES}; update shard set incarnation_id = null, version = 0, order_id = null"),
         (key_dsn, "truncate order_key, tenant_key"),
     ):
         connection = await asyncpg.connect(address)

@@ -46,17 +46,26 @@ async def _differences(pool: asyncpg.Pool[Any]) -> list[str]:
         'order by shard, "offset"'
     )
     account_of: dict[str, tuple[str, str]] = {}
+    elsewhere: set[str] = set()
+    """Dedicated plans, whose account has a fact of its own of what they delivered."""
     for row in rows:
         fact = stored_fact(row)
         if fact.kind == f.ASSETS_IMPORTED:
             account = accounts.setdefault((row["tenant"], fact.payload["account"]), Account(fact.payload["account"]))
             account.assets.update({each["id"]: Asset.from_dict(each) for each in fact.payload["assets"]})
             continue
+        if fact.kind == f.ASSETS_BOOKED:
+            account = accounts.setdefault((row["tenant"], fact.payload["account"]), Account(fact.payload["account"]))
+            for change in fact.payload["changes"]:
+                account.deliver(fact.payload["order"], AssetDelta.from_dict(change))
+            continue
         if fact.kind in (f.ORDER_ACCEPTED, f.ORDER_REJECTED):
+            if "accountShard" in fact.payload:
+                elsewhere.add(fact.order_id)
             name = fact.payload["order"].get("account")
             account_of[fact.order_id] = (row["tenant"], name or f"order {fact.order_id}")
         facts_of.setdefault(fact.order_id, []).append(fact)
-        if fact.kind == f.ASSETS_CHANGED:
+        if fact.kind == f.ASSETS_CHANGED and fact.order_id not in elsewhere:
             key = account_of[fact.order_id]
             account = accounts.setdefault(key, Account(key[1]))
             for change in fact.payload["changes"]:

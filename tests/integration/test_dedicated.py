@@ -10,7 +10,7 @@ from domain.ids import shard_of
 from domain.messages import AssetsBooked
 from domain.orders import Order
 from persistence import catalogue, incarnations
-from tests.support.build import callout, depends, line, order_of, plan_of, release_document, release_of
+from tests.support.build import callout, depends, line, order_of, plan_of, release_document, release_of, rule
 from tests.support.build import scenario as scenario_of
 from tests.support.hosts import SHARDS, Host
 from tests.support.journals import AT, count
@@ -18,10 +18,15 @@ from tests.support.until import until
 
 DEDICATED = range(SHARDS, SHARDS + 4)
 RELEASE: dict[str, Any] = release_document(
-    products=["sim"],
+    products=["sim", "line", {"code": "mailbox", "scope": "account"}],
+    decompositions=[rule("line", "mailbox")],
     plans=[plan_of("deliver", "reserve", "activate"), plan_of("change", callout("change"))],
     dependencies=[depends("deliver/activate", "deliver/reserve")],
-    scenarios=[scenario_of("sim", "deliver", "add"), scenario_of("sim", "change", "modify", "delete")],
+    scenarios=[
+        scenario_of("sim", "deliver", "add"),
+        scenario_of("sim", "change", "modify", "delete"),
+        scenario_of("line", "deliver", "add"),
+    ],
     dedicated='order.priority == "high"',
 )
 
@@ -165,6 +170,22 @@ async def test_a_later_order_of_the_account_sees_no_gap(hosts, home, pool, is_bo
     await home.finish()
     assert await state_of(pool, change.order_id) == "completed"
     assert await count(pool, "asset") == 1
+
+
+async def test_what_is_booked_but_not_heard_of_is_awaited_by_nobody(hosts, home, pool):
+    """A later order joins the account's mailbox; its delivery, which was told before, is not told again."""
+    [submitted] = await home.submit(order_of(line("1", "line"), priority="high"))
+    own = await moved(home, hosts, submitted.order_id)
+    await own.finish()
+    await home.ask(own.bookings.waiting[0])
+    home.loop.memory.accounts.clear()
+
+    [second] = await home.submit(order_of(line("1", "line")))
+
+    assert [call.name for call in home.dispatch.calls(second.order_id)] == ["reserve"]
+    await home.finish()
+    assert await state_of(pool, second.order_id) == "completed"
+    assert await count(pool, "asset") == 3
 
 
 async def test_an_order_that_is_closed_but_does_not_know_it_holds_nobody_up(hosts, home, pool):

@@ -4,6 +4,7 @@ alike.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ class PlanFolder:
 
     def __init__(self, store: StorePort) -> None:
         self._store = store
+        self._compiling = asyncio.Lock()
         self._releases: dict[tuple[str, str], CompiledRelease] = {}
         self._newest: dict[str, str] = {}
         self._templates: dict[tuple[str, str], Template] = {}
@@ -46,19 +48,24 @@ class PlanFolder:
         return release_id
 
     async def release(self, tenant: str, release_id: str) -> CompiledRelease:
-        """A release by id, compiled.
+        """A release by id, compiled once, in a thread: a large one takes seconds, in which a loop has other work.
 
         Raises:
             NotFound: it is not published.
         """
         known = self._releases.get((tenant, release_id))
-        if known is None:
-            found = await self._store.release_body(tenant, release_id)
-            if found is None:
-                raise NotFound(f"there is no release {release_id!r}")
-            known = compile_release(Release.model_validate(found[1]))
-            self._releases[tenant, release_id] = known
-        return known
+        if known is not None:
+            return known
+        # One at a time, whichever: threads share one interpreter, so more of them would only slow the loop down.
+        async with self._compiling:
+            known = self._releases.get((tenant, release_id))
+            if known is None:
+                found = await self._store.release_body(tenant, release_id)
+                if found is None:
+                    raise NotFound(f"there is no release {release_id!r}")
+                known = await asyncio.to_thread(_compiled, found[1])
+                self._releases[tenant, release_id] = known
+            return known
 
     def loaded_release(self, tenant: str, release_id: str) -> CompiledRelease:
         """A release that was loaded before."""
@@ -97,3 +104,7 @@ class PlanFolder:
             self._templates[tenant, template_id] = known
             self.stored_templates.add((tenant, template_id))
         return known
+
+
+def _compiled(body: dict[str, Any]) -> CompiledRelease:
+    return compile_release(Release.model_validate(body))

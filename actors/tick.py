@@ -109,7 +109,7 @@ class Tick:
     def _submit(self, submission: Submission) -> Submitted:
         made = self.memory.plans.get(submission.order_id)
         if made is not None:
-            return Submitted(made.order_id, _shown_state(made), reasons=tuple(made.reasons))
+            return _submitted(made, submission)
         order = Order.from_dict(submission.order)
         body_hash = self.digest(order.tenant, submission.body_hash) if submission.body_hash else None
         if order.client_key is not None:
@@ -158,7 +158,7 @@ class Tick:
             self._new_keys[order.tenant, order.client_key] = KnownKey(
                 order.client_key, order.order_id, body_hash or b"", shown
             )
-        return Submitted(order.order_id, shown, reasons=tuple(plan.reasons))
+        return _submitted(plan, submission)
 
     def _known(self, tenant: str, client_key: str) -> KnownKey | None:
         return self._new_keys.get((tenant, client_key)) or self.known_keys.get((tenant, client_key))
@@ -320,6 +320,19 @@ class Tick:
             )
         )
         return {"account": envelope.account, "imported": len(assets)}
+
+
+def _submitted(plan: Plan, submission: Submission) -> Submitted:
+    """What the channel learns of its new order."""
+    reclassified = {
+        line.line_id: line.attributes
+        for line, sent in zip(plan.order.lines, submission.order["lines"], strict=True)
+        # Values that stay are the very same objects: where nothing is hidden, comparing looks into none of them.
+        if line.attributes != sent.get("attributes", {})
+    }
+    return Submitted(
+        plan.order_id, _shown_state(plan), reasons=tuple(plan.reasons), reclassified=reclassified
+    )
 
 
 def _shown_state(plan: Plan) -> str:

@@ -2,7 +2,8 @@
 
 Plain asyncio with everything injected (journal, vault, dispatch, clock, entropy), so that the same code runs under
 Ray and under a simulator. One loop owns all state; the methods that others call only put envelopes into the bounded
-inbox.
+inbox. A tick is bounded by its envelopes and by its work: once it has enough, the rest of its batch goes back to the
+head of the inbox with the commit, so envelopes keep their order and due orders wait for nothing newer.
 
 When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by
 envelope, and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is
@@ -38,6 +39,8 @@ log = structlog.get_logger(__name__)
 
 INBOX_MAX: Final = 20_000
 BATCH_MAX: Final = 2_000
+WORK_MAX: Final = 20_000
+"""Facts, lines and items after which a tick decides nothing more: large orders must not hold the loop for seconds."""
 HEARTBEAT_S: Final = 2.0
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
@@ -263,7 +266,7 @@ class HostLoop:
         for envelope in batch:
             if isinstance(envelope, Due):
                 await self._ensure_loaded(envelope.order_id)
-            for each in self._expand([envelope]):
+            for each in self._expand(envelope, self._clock()):
                 await self._alone(each)
 
     async def _alone(self, envelope: Envelope) -> None:
@@ -317,6 +320,8 @@ class HostLoop:
         mine, foreign = self._sort(batch)
         for envelope in foreign:
             _answer(envelope, NotOwner("the shard belongs to another host"))
+            if isinstance(envelope, Due):
+                self._unwatched.pop(envelope.order_id, None)
         known = await self._loader.batch(mine)
         imports = await self._loader.known_imports(mine)
         tick = Tick(
@@ -332,7 +337,7 @@ class HostLoop:
             sequence=self._sequence,
         )
         self._doubtful = tick
-        tick.decide(self._expand(mine))
+        tick.decide(self._portion(tick, mine))
         self._sequence = tick.sequence
         tick.commit.sealed = [
             row._replace(tenant=self.memory.plans[row.order_id].order.tenant)
@@ -343,10 +348,6 @@ class HostLoop:
         await self._vault.store_keys()
         await self._journal.commit(tick.commit)
         self._committed(tick)
-        for envelope in mine:
-            if isinstance(envelope, Due):
-                self._unwatched.pop(envelope.order_id, None)
-                self._watch(envelope.order_id)
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
@@ -375,18 +376,30 @@ class HostLoop:
             (mine if is_mine else foreign).append(envelope)
         return mine, foreign
 
-    def _expand(self, batch: Iterable[Envelope]) -> Iterable[Envelope]:
-        """Turn due orders into one message per due timer."""
+    def _portion(self, tick: Tick, batch: list[Envelope]) -> Iterable[Envelope]:
+        """The batch as messages, from its head until the tick has work enough; it keeps the rest.
+
+        Made while the tick decides: an order that comes due twice has no due timer left the second time.
+        """
         now = self._clock()
-        for envelope in batch:
-            if not isinstance(envelope, Due):
-                yield envelope
-                continue
-            plan = self.memory.plans.get(envelope.order_id)
-            if plan is None or plan.ended_at is not None:
-                continue
-            for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
-                yield ToPlan(envelope.order_id, TimerFired(item.key))
+        for index, envelope in enumerate(batch):
+            if tick.work >= WORK_MAX:
+                tick.left = batch[index:]
+                return
+            if isinstance(envelope, Due):
+                tick.due.append(envelope.order_id)
+            yield from self._expand(envelope, now)
+
+    def _expand(self, envelope: Envelope, now: datetime) -> Iterable[Envelope]:
+        """A due order as one message per due timer."""
+        if not isinstance(envelope, Due):
+            yield envelope
+            return
+        plan = self.memory.plans.get(envelope.order_id)
+        if plan is None or plan.ended_at is not None:
+            return
+        for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
+            yield ToPlan(envelope.order_id, TimerFired(item.key))
 
     def _committed(self, tick: Tick) -> None:
         """Everything is stored: remember it, answer, send."""
@@ -394,6 +407,8 @@ class HostLoop:
         self.commits += 1
         self.facts += len(tick.commit.facts)
         self.heads = tick.heads
+        # Before what has arrived since; beyond the bound of the inbox by less than one batch.
+        self._inbox[:0] = tick.left
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)
         self.memory.folder.stored_templates.update(
@@ -406,7 +421,9 @@ class HostLoop:
                 self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
             _answer(envelope, answer)
         self._dispatch.send(tick.calls)
-        for order_id in tick.touched:
+        for order_id in tick.due:
+            self._unwatched.pop(order_id, None)
+        for order_id in dict.fromkeys([*tick.touched, *tick.due]):
             self._watch(order_id)
         self.memory.trim(tick.touched)
         for order_id in tick.touched:

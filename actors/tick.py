@@ -77,6 +77,12 @@ class Tick:
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     """Causes of imports that are stored already."""
+    work: int = 0
+    """Facts decided, and lines and items composed: what takes time, here and in the commit."""
+    left: list[Envelope] = field(default_factory=list)
+    """The end of the batch, left to the next tick because this one has work enough."""
+    due: list[str] = field(default_factory=list)
+    """Orders whose due timers were looked at."""
     sequence: int = 0
     """Orders that the host has numbered so far; grows with each new order, over all ticks."""
 
@@ -222,11 +228,13 @@ class Tick:
         account = self.memory.account_of(plan)
         self.accounts[account_key(plan)] = None
         shard = shard_of(order_id)
+        self.work += len(turn.facts)
         for fact in turn.facts:
             self.heads[shard] += 1
             self.commit.facts.append(fact_row(plan, fact, self.heads[shard]))
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)
+                self.work += len(plan.lines) + len(plan.items)
             elif fact.kind in _ENDS_ATTEMPT and fact.item is not None:
                 self.settled.append((order_id, fact.item, plan.by_key[fact.item].attempt))
         self.calls.extend(turn.calls)

@@ -476,6 +476,99 @@ async def test_a_refusal_during_acceptance_leaves_no_ghost_on_the_account(host, 
     assert account is None or account.open_orders == {}
 
 
+# Ticks are bounded by their work.
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A tick has work enough after one order (two or three facts, a line and two items)."""
+    monkeypatch.setattr(actors.host_loop, "WORK_MAX", 5)
+
+
+class Held:
+    """A probe that stops the next commit before its end, until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.is_reached, self.is_over = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, point: str) -> None:
+        if point == "committing" and self.is_wanted:
+            self.is_wanted = False
+            self.is_reached.set()
+            await self.is_over.wait()
+
+
+async def submitted_meanwhile(host: Host, held: Held, early: list[Order], late: list[Order]) -> list[Any]:
+    """Submit the late orders while the first commit for the early ones is under way."""
+    held.is_wanted = True
+    first = asyncio.create_task(host.submit(*early))
+    await held.is_reached.wait()
+    second = asyncio.create_task(host.submit(*late))
+    await until(lambda: len(host.loop._inbox) == len(late))
+    held.is_over.set()
+    return [*await first, *await second]
+
+
+async def test_a_tick_with_work_enough_leaves_the_rest_to_the_next_in_order(hosts, pool, narrow):
+    held = Held()
+    host = await hosts(probe=held)
+    before = host.loop.commits
+
+    submitted = await submitted_meanwhile(host, held, [sim(f"acc-{n}") for n in range(4)], [sim("acc-4")])
+
+    assert host.loop.commits - before >= 5
+    tails = [each.order_id.partition("-")[2] for each in submitted]
+    assert tails == sorted(tails)
+    assert len(await host.finish()) == 10
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+
+
+@MOMENTS
+async def test_what_an_unheard_tick_left_undecided_is_decided_once(hosts, pool, proxy, moment, narrow):
+    host = await hosts(dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    submitted = await host.submit(*(sim(f"acc-{n}", f"k{n}") for n in range(4)))
+
+    assert proxy.cuts_made == 1
+    assert not any(each.is_repeat for each in submitted)
+    for each in submitted:
+        assert (await settled_by(host, pool, each.order_id)) == Counter(GOOD_PATH)
+    assert await count(pool, "product_order") == 4
+
+
+async def test_timers_that_a_full_tick_leaves_fire_in_the_next(host, pool, narrow):
+    submitted = await host.submit(*(sim(f"acc-{n}") for n in range(6)))
+    for call in host.dispatch.calls():
+        await host.report(call, "retryable", error="busy")
+    assert host.dispatch.calls() == []
+
+    host.advance(6)
+    await until(lambda: len(host.dispatch.calls()) == 6)
+
+    assert host.loop._unwatched == {}
+    await host.finish()
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id))["item.started deliver/reserve"] == 2
+
+
+async def test_due_orders_are_not_kept_waiting_by_what_arrives_after_them(hosts, narrow):
+    """They stand at the end of their batch; what a full tick leaves comes before everything newer."""
+    held = Held()
+    host = await hosts(probe=held)
+    [waiting] = await host.submit(sim("acc-due"))
+    await host.report(host.dispatch.calls()[0], "retryable", error="busy")
+    host.clock.now += timedelta(seconds=6)
+
+    *_, late = await submitted_meanwhile(host, held, [sim(f"acc-{n}") for n in range(3)], [sim("acc-3")])
+
+    order = [key.partition("/")[0] for key in host.dispatch.sent]
+    assert order.count(waiting.order_id) == 2
+    assert order[-1] == late.order_id
+
+
 # Recovery.
 
 

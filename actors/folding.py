@@ -6,16 +6,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from domain.catalogue import Release
 from domain.compose import Template
-from domain.errors import NotFound
+from domain.errors import NotFound, PlanUnreadable
 from domain.facts import PLAN_COMPOSED, Fact, upcast
 from domain.plan import Plan, plan_from_facts
 from domain.publish import compile_release
 from domain.release import CompiledRelease
 from persistence.readstore import StoredFact
+
+_DAMAGE: Final = (LookupError, ValueError, TypeError, AttributeError, AssertionError, NotFound)
+"""What reading facts raises that are damaged or too new: never that the database is away."""
 
 
 class StorePort(Protocol):
@@ -77,7 +80,22 @@ class PlanFolder:
         return self._releases[tenant, release_id] if release_id else None
 
     async def fold(self, stored: list[StoredFact]) -> Plan:
-        """A plan from its stored facts, the first of which is its acceptance or rejection."""
+        """A plan from its stored facts, the first of which is its acceptance or rejection.
+
+        Raises:
+            PlanUnreadable: they make no plan.
+        """
+        try:
+            return await self._fold(stored)
+        except _DAMAGE as error:
+            # Types only: what an error says of a value may quote it.
+            reason = error.reason if isinstance(error, NotFound) else type(error).__name__
+            raise PlanUnreadable(
+                f"the facts of order {stored[0].order_id} make no plan: {reason}",
+                mend="start a version of this program that knows them, or have them looked at: /v1/orders/{id}/facts",
+            ) from error
+
+    async def _fold(self, stored: list[StoredFact]) -> Plan:
         facts = [
             Fact(each.kind, each.at, each.item, upcast(each.kind, each.v, each.payload), each.actor, each.cause)
             for each in stored

@@ -448,6 +448,7 @@ class HostLoop:
         for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:
             del self._rows[order_id]
         self._timers.drop(lambda order_id: shard_of(order_id) in shards)
+        self._loader.forget_unreadable([each for each in self._loader.unreadable if shard_of(each) in shards])
         self.memory.accounts.clear()
 
     # After a commit that failed.
@@ -512,6 +513,10 @@ class HostLoop:
         """Learn of newly published releases."""
         for tenant in self._tenants:
             await self.memory.folder.refresh_releases(tenant)
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Orders that stand still because their plans cannot be read, and why."""
+        return self._loader.unreadable
 
     def lag(self) -> timedelta:
         """How late the earliest due timer is; zero when none is due."""

@@ -639,6 +639,38 @@ async def test_one_plan_that_cannot_be_read_does_not_keep_a_host_from_its_shards
     assert await state_of(pool, good.order_id) == "completed"
 
 
+async def test_a_plan_that_cannot_be_read_is_named_with_its_reason_until_it_can(hosts, pool):
+    old = await hosts()
+    bad, _ = await old.submit(sim("acc-1"), sim("acc-2"))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    damaged = "update fact set v = v + $2 where order_id = $1 and kind = 'plan.composed'"
+    await pool.execute(damaged, bad.order_id, 1)
+
+    new = await hosts("host-b")
+    shown = dict(new.loop.unreadable())
+    await pool.execute(damaged, bad.order_id, -1)
+    await new.loop._loader.each([bad.order_id])
+
+    assert shown == {bad.order_id: f"the facts of order {bad.order_id} make no plan: ValueError"}
+    assert new.loop.unreadable() == {}
+
+
+async def test_a_plan_that_cannot_be_read_is_named_by_the_owner_of_its_shard_alone(hosts, pool):
+    old = await hosts()
+    [bad] = await old.submit(sim("acc-1"))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    await pool.execute("update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", bad.order_id)
+    one, other = await hosts("host-b"), await hosts("host-c", shards=[])
+
+    await one.ask(GiveAway({shard_of(bad.order_id): "host-c"}))
+    await other.loop.adopt([shard_of(bad.order_id)])
+
+    assert one.loop.unreadable() == {}
+    assert list(other.loop.unreadable()) == [bad.order_id]
+
+
 async def test_adoption_is_not_lost_in_a_commit_that_is_under_way(hosts, pool):
     """A tick decides on the heads of its beginning; shards that came meanwhile stay."""
     first, second = shard_for("main/acc-1", SHARDS), shard_for("main/acc-2", SHARDS)

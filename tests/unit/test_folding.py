@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,9 +15,10 @@ import pytest
 import actors.folding
 import gateway.design
 from actors.folding import PlanFolder
-from domain.errors import NotFound
+from domain.errors import NotFound, PlanUnreadable
 from domain.publish import compile_release
 from gateway.context import CONTEXT, Context
+from persistence.readstore import StoredFact
 from tests.support.build import release_document, release_of
 from tests.support.until import until
 
@@ -126,3 +128,13 @@ async def test_other_requests_are_answered_while_a_catalogue_is_published(
 
     assert answer.status == 201
     assert held.made == 1
+
+
+async def test_facts_that_make_no_plan_say_whose_they_are_and_quote_nothing() -> None:
+    stored = StoredFact(
+        1, 1, "o1-1", None, "order.accepted", 1, datetime(2030, 1, 1, tzinfo=UTC), None, "system", None, {"PIN": "4711"}
+    )
+
+    with pytest.raises(PlanUnreadable, match="the facts of order o1-1 make no plan: KeyError") as caught:
+        await folder().fold([stored])
+    assert "4711" not in str(caught.value)

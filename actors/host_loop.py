@@ -33,7 +33,7 @@ from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanErr
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
 from persistence.journal import CommitUnknown, DataRefused, Fenced
-from persistence.rows import OrderRow
+from persistence.rows import Commit, OrderRow
 
 log = structlog.get_logger(__name__)
 
@@ -42,6 +42,8 @@ BATCH_MAX: Final = 2_000
 WORK_MAX: Final = 20_000
 """Facts, lines and items after which a tick decides nothing more: large orders must not hold the loop for seconds."""
 HEARTBEAT_S: Final = 2.0
+ADOPT_PART: Final = 200
+"""Plans that are read at once when shards are taken over; the loop does nothing else meanwhile."""
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -151,7 +153,7 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
-        await self._loader.each(unfinished)
+        await self._load_in_parts(unfinished)
         unshredded = await self._journal.unshredded(new)
         now = self._clock()
         for order_id in unfinished:
@@ -163,6 +165,24 @@ class HostLoop:
         self.heads.update(heads)
         self._shredder.add(unshredded)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
+
+    async def _load_in_parts(self, order_ids: list[str]) -> None:
+        """Load plans, however many, and let the database hear of this host meanwhile: a silent one is fenced."""
+        heard_at = self._clock()
+        for start in range(0, len(order_ids), ADOPT_PART):
+            await self._loader.each(order_ids[start : start + ADOPT_PART])
+            if (self._clock() - heard_at).total_seconds() >= HEARTBEAT_S:
+                await self._beat()
+                heard_at = self._clock()
+
+    async def _beat(self) -> None:
+        """Commit nothing, which tells the database that this host lives."""
+        try:
+            await self._journal.commit(Commit())
+        except Exception as error:
+            if isinstance(error, Fenced) or not self._is_unavailable(error):
+                raise
+            await self._settle_own_epoch(0)
 
     # The loop.
 

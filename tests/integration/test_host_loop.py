@@ -713,6 +713,71 @@ async def test_adopting_twice_at_once_does_not_set_plans_back(hosts, pool):
         assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
 
 
+async def slow_adopter(hosts, pool, monkeypatch, **options: Any) -> tuple[Host, list[str]]:
+    """A host before it takes up ten orders of a dead one, to which every two plans take more than a second; and the
+    points its commits pass.
+    """
+    old = await hosts()
+    await old.submit(*(sim(f"acc-{n}") for n in range(10)))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    passed: list[str] = []
+
+    async def note(point: str) -> None:
+        passed.append(point)
+
+    new = await hosts("host-b", shards=[], probe=note, **options)
+    await pool.execute("update shard set incarnation_id = 'host-b'")
+    each = new.loop._loader.each
+
+    async def slowly(order_ids: list[str]) -> None:
+        assert len(order_ids) <= 2
+        new.clock.now += timedelta(seconds=1.2)
+        await each(order_ids)
+
+    monkeypatch.setattr(actors.host_loop, "ADOPT_PART", 2)
+    monkeypatch.setattr(new.loop._loader, "each", slowly)
+    passed.clear()
+    return new, passed
+
+
+async def test_a_host_that_takes_up_many_plans_is_heard_of_meanwhile(hosts, pool, monkeypatch):
+    new, passed = await slow_adopter(hosts, pool, monkeypatch)
+
+    await new.while_running(new.loop.adopt(range(SHARDS)))
+
+    assert passed.count("committing") == 2
+    assert len(new.dispatch.calls()) == 10
+    await new.finish()
+    assert await count(pool, "asset") == 10
+
+
+@MOMENTS
+async def test_a_heartbeat_that_is_not_heard_does_not_end_an_adoption(hosts, pool, proxy, monkeypatch, moment):
+    new, _ = await slow_adopter(hosts, pool, monkeypatch, dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    await new.while_running(new.loop.adopt(range(SHARDS)))
+
+    assert proxy.cuts_made == 1
+    assert len(new.dispatch.calls()) == 10
+    await new.finish()
+    assert await count(pool, "asset") == 10
+
+
+async def test_a_host_that_is_fenced_while_it_takes_up_plans_sends_nothing(hosts, pool, monkeypatch):
+    new, _ = await slow_adopter(hosts, pool, monkeypatch)
+    await pool.execute("update incarnation set state = 'fenced', epoch = epoch + 1 where incarnation_id = 'host-b'")
+
+    with pytest.raises(Fenced):
+        await new.loop.adopt(range(SHARDS))
+
+    assert new.dispatch.sent == []
+    assert new.loop.heads == {}
+    with pytest.raises(Fenced):
+        await new.running
+
+
 # Shards that move between living hosts.
 
 

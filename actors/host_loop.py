@@ -236,7 +236,8 @@ class HostLoop:
 
     def _take(self) -> list[Envelope]:
         batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
-        due = self._timers.take_due(self._clock())
+        # Those that a full tick left are in the inbox still: however many come due at once, so many wait there at most.
+        due = self._timers.take_due(self._clock(), BATCH_MAX - len(self._unwatched))
         # Until their tick is stored: whatever fails, the timers are set again.
         self._unwatched.update(dict.fromkeys(due))
         batch.extend(Due(order_id) for order_id in due)
@@ -427,7 +428,7 @@ class HostLoop:
         self.commits += 1
         self.facts += len(tick.commit.facts)
         self.heads = tick.heads
-        # Before what has arrived since; beyond the bound of the inbox by less than one batch.
+        # Before what has arrived since; beyond the bound of the inbox by a batch and its due orders at most.
         self._inbox[:0] = tick.left
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)

@@ -554,6 +554,26 @@ async def test_timers_that_a_full_tick_leaves_fire_in_the_next(host, pool, narro
         assert Counter(await kinds(pool, each.order_id))["item.started deliver/reserve"] == 2
 
 
+async def test_very_many_timers_at_once_fire_in_portions(host, pool, narrow, monkeypatch):
+    await host.submit(*(sim(f"acc-{n}") for n in range(9)))
+    for call in host.dispatch.calls():
+        await host.report(call, "retryable", error="busy")
+    monkeypatch.setattr(actors.host_loop, "BATCH_MAX", 2)
+    waiting: list[int] = []
+    commit = host.journal.commit
+
+    async def watched(*args: Any) -> None:
+        waiting.append(len(host.loop._unwatched))
+        await commit(*args)
+
+    monkeypatch.setattr(host.journal, "commit", watched)
+    host.advance(6)
+    await until(lambda: len(host.dispatch.calls()) == 9)
+
+    assert max(waiting) == 2
+    assert host.loop._unwatched == {}
+
+
 async def test_due_orders_are_not_kept_waiting_by_what_arrives_after_them(hosts, narrow):
     """They stand at the end of their batch; what a full tick leaves comes before everything newer."""
     held = Held()

@@ -101,9 +101,13 @@ class Due(Envelope):
 class Submitted:
     """What a channel learns of its order: 201 with `acknowledged`, `pending` or `rejected`; `is_repeat` for a known
     key.
+
+    `reclassified` has the attributes as they are stored, by line id, of those lines alone in which a value was sealed,
+    encrypted or dropped: the answer shows the order as it is stored, not as it was sent.
     """
 
     order_id: str
     state: str
     is_repeat: bool = False
     reasons: tuple[Any, ...] = ()
+    reclassified: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -4,17 +4,21 @@ alike.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from domain.catalogue import Release
 from domain.compose import Template
-from domain.errors import NotFound
+from domain.errors import NotFound, PlanUnreadable
 from domain.facts import PLAN_COMPOSED, Fact, upcast
 from domain.plan import Plan, plan_from_facts
 from domain.publish import compile_release
 from domain.release import CompiledRelease
 from persistence.readstore import StoredFact
+
+_DAMAGE: Final = (LookupError, ValueError, TypeError, AttributeError, AssertionError, NotFound)
+"""What reading facts raises that are damaged or too new: never that the database is away."""
 
 
 class StorePort(Protocol):
@@ -31,6 +35,7 @@ class PlanFolder:
 
     def __init__(self, store: StorePort) -> None:
         self._store = store
+        self._compiling = asyncio.Lock()
         self._releases: dict[tuple[str, str], CompiledRelease] = {}
         self._newest: dict[str, str] = {}
         self._templates: dict[tuple[str, str], Template] = {}
@@ -46,19 +51,24 @@ class PlanFolder:
         return release_id
 
     async def release(self, tenant: str, release_id: str) -> CompiledRelease:
-        """A release by id, compiled.
+        """A release by id, compiled once, in a thread: a large one takes seconds, in which a loop has other work.
 
         Raises:
             NotFound: it is not published.
         """
         known = self._releases.get((tenant, release_id))
-        if known is None:
-            found = await self._store.release_body(tenant, release_id)
-            if found is None:
-                raise NotFound(f"there is no release {release_id!r}")
-            known = compile_release(Release.model_validate(found[1]))
-            self._releases[tenant, release_id] = known
-        return known
+        if known is not None:
+            return known
+        # One at a time, whichever: threads share one interpreter, so more of them would only slow the loop down.
+        async with self._compiling:
+            known = self._releases.get((tenant, release_id))
+            if known is None:
+                found = await self._store.release_body(tenant, release_id)
+                if found is None:
+                    raise NotFound(f"there is no release {release_id!r}")
+                known = await asyncio.to_thread(_compiled, found[1])
+                self._releases[tenant, release_id] = known
+            return known
 
     def loaded_release(self, tenant: str, release_id: str) -> CompiledRelease:
         """A release that was loaded before."""
@@ -70,7 +80,22 @@ class PlanFolder:
         return self._releases[tenant, release_id] if release_id else None
 
     async def fold(self, stored: list[StoredFact]) -> Plan:
-        """A plan from its stored facts, the first of which is its acceptance or rejection."""
+        """A plan from its stored facts, the first of which is its acceptance or rejection.
+
+        Raises:
+            PlanUnreadable: they make no plan.
+        """
+        try:
+            return await self._fold(stored)
+        except _DAMAGE as error:
+            # Types only: what an error says of a value may quote it.
+            reason = error.reason if isinstance(error, NotFound) else type(error).__name__
+            raise PlanUnreadable(
+                f"the facts of order {stored[0].order_id} make no plan: {reason}",
+                mend="start a version of this program that knows them, or have them looked at: /v1/orders/{id}/facts",
+            ) from error
+
+    async def _fold(self, stored: list[StoredFact]) -> Plan:
         facts = [
             Fact(each.kind, each.at, each.item, upcast(each.kind, each.v, each.payload), each.actor, each.cause)
             for each in stored
@@ -97,3 +122,7 @@ class PlanFolder:
             self._templates[tenant, template_id] = known
             self.stored_templates.add((tenant, template_id))
         return known
+
+
+def _compiled(body: dict[str, Any]) -> CompiledRelease:
+    return compile_release(Release.model_validate(body))

@@ -2,7 +2,8 @@
 
 Plain asyncio with everything injected (journal, vault, dispatch, clock, entropy), so that the same code runs under
 Ray and under a simulator. One loop owns all state; the methods that others call only put envelopes into the bounded
-inbox.
+inbox. A tick is bounded by its envelopes and by its work: once it has enough, the rest of its batch goes back to the
+head of the inbox with the commit, so envelopes keep their order and due orders wait for nothing newer.
 
 When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by
 envelope, and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is
@@ -32,13 +33,17 @@ from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanErr
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
 from persistence.journal import CommitUnknown, DataRefused, Fenced
-from persistence.rows import OrderRow
+from persistence.rows import Commit, OrderRow
 
 log = structlog.get_logger(__name__)
 
 INBOX_MAX: Final = 20_000
 BATCH_MAX: Final = 2_000
+WORK_MAX: Final = 20_000
+"""Facts, lines and items after which a tick decides nothing more: large orders must not hold the loop for seconds."""
 HEARTBEAT_S: Final = 2.0
+ADOPT_PART: Final = 200
+"""Plans that are read at once when shards are taken over; the loop does nothing else meanwhile."""
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -152,7 +157,7 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
-        await self._loader.each(unfinished)
+        await self._load_in_parts(unfinished)
         unshredded = await self._journal.unshredded(new)
         now = self._clock()
         for order_id in unfinished:
@@ -166,6 +171,24 @@ class HostLoop:
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
+
+    async def _load_in_parts(self, order_ids: list[str]) -> None:
+        """Load plans, however many, and let the database hear of this host meanwhile: a silent one is fenced."""
+        heard_at = self._clock()
+        for start in range(0, len(order_ids), ADOPT_PART):
+            await self._loader.each(order_ids[start : start + ADOPT_PART])
+            if (self._clock() - heard_at).total_seconds() >= HEARTBEAT_S:
+                await self._beat()
+                heard_at = self._clock()
+
+    async def _beat(self) -> None:
+        """Commit nothing, which tells the database that this host lives."""
+        try:
+            await self._journal.commit(Commit())
+        except Exception as error:
+            if isinstance(error, Fenced) or not self._is_unavailable(error):
+                raise
+            await self._settle_own_epoch(0)
 
     # The loop.
 
@@ -219,7 +242,8 @@ class HostLoop:
 
     def _take(self) -> list[Envelope]:
         batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
-        due = self._timers.take_due(self._clock())
+        # Those that a full tick left are in the inbox still: however many come due at once, so many wait there at most.
+        due = self._timers.take_due(self._clock(), BATCH_MAX - len(self._unwatched))
         # Until their tick is stored: whatever fails, the timers are set again.
         self._unwatched.update(dict.fromkeys(due))
         batch.extend(Due(order_id) for order_id in due)
@@ -269,7 +293,7 @@ class HostLoop:
         for envelope in batch:
             if isinstance(envelope, Due):
                 await self._ensure_loaded(envelope.order_id)
-            for each in self._expand([envelope]):
+            for each in self._expand(envelope, self._clock()):
                 await self._alone(each)
 
     async def _alone(self, envelope: Envelope) -> None:
@@ -323,6 +347,8 @@ class HostLoop:
         mine, foreign = self._sort(batch)
         for envelope in foreign:
             _answer(envelope, NotOwner("the shard belongs to another host"))
+            if isinstance(envelope, Due):
+                self._unwatched.pop(envelope.order_id, None)
         known = await self._loader.batch(mine)
         imports = await self._loader.known_imports(mine)
         bookings = await self._loader.known_bookings(mine)
@@ -341,7 +367,7 @@ class HostLoop:
             known_bookings=bookings,
         )
         self._doubtful = tick
-        tick.decide(self._expand(mine))
+        tick.decide(self._portion(tick, mine))
         self._sequence = tick.sequence
         tick.commit.sealed = [
             row._replace(tenant=self.memory.plans[row.order_id].order.tenant)
@@ -352,10 +378,6 @@ class HostLoop:
         await self._vault.store_keys()
         await self._journal.commit(tick.commit)
         self._committed(tick)
-        for envelope in mine:
-            if isinstance(envelope, Due):
-                self._unwatched.pop(envelope.order_id, None)
-                self._watch(envelope.order_id)
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
@@ -384,18 +406,30 @@ class HostLoop:
             (mine if is_mine else foreign).append(envelope)
         return mine, foreign
 
-    def _expand(self, batch: Iterable[Envelope]) -> Iterable[Envelope]:
-        """Turn due orders into one message per due timer."""
+    def _portion(self, tick: Tick, batch: list[Envelope]) -> Iterable[Envelope]:
+        """The batch as messages, from its head until the tick has work enough; it keeps the rest.
+
+        Made while the tick decides: an order that comes due twice has no due timer left the second time.
+        """
         now = self._clock()
-        for envelope in batch:
-            if not isinstance(envelope, Due):
-                yield envelope
-                continue
-            plan = self.memory.plans.get(envelope.order_id)
-            if plan is None or plan.ended_at is not None:
-                continue
-            for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
-                yield ToPlan(envelope.order_id, TimerFired(item.key))
+        for index, envelope in enumerate(batch):
+            if tick.work >= WORK_MAX:
+                tick.left = batch[index:]
+                return
+            if isinstance(envelope, Due):
+                tick.due.append(envelope.order_id)
+            yield from self._expand(envelope, now)
+
+    def _expand(self, envelope: Envelope, now: datetime) -> Iterable[Envelope]:
+        """A due order as one message per due timer."""
+        if not isinstance(envelope, Due):
+            yield envelope
+            return
+        plan = self.memory.plans.get(envelope.order_id)
+        if plan is None or plan.ended_at is not None:
+            return
+        for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
+            yield ToPlan(envelope.order_id, TimerFired(item.key))
 
     def _committed(self, tick: Tick) -> None:
         """Everything is stored: remember it, answer, send."""
@@ -404,6 +438,8 @@ class HostLoop:
         self.facts += len(tick.commit.facts)
         self.heads = tick.heads
         self._holders = tick.holders
+        # Before what has arrived since; beyond the bound of the inbox by a batch and its due orders at most.
+        self._inbox[:0] = tick.left
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)
         self.memory.folder.stored_templates.update(
@@ -417,7 +453,9 @@ class HostLoop:
             _answer(envelope, answer)
         self._dispatch.send(tick.calls)
         self._bookings.send(tick.bookings)
-        for order_id in tick.touched:
+        for order_id in tick.due:
+            self._unwatched.pop(order_id, None)
+        for order_id in dict.fromkeys([*tick.touched, *tick.due]):
             self._watch(order_id)
         self.memory.trim(tick.touched)
         for order_id in tick.touched:
@@ -444,6 +482,7 @@ class HostLoop:
         for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:
             del self._rows[order_id]
         self._timers.drop(lambda order_id: shard_of(order_id) in shards)
+        self._loader.forget_unreadable([each for each in self._loader.unreadable if shard_of(each) in shards])
         self.memory.accounts.clear()
 
     # After a commit that failed.
@@ -508,6 +547,10 @@ class HostLoop:
         """Learn of newly published releases."""
         for tenant in self._tenants:
             await self.memory.folder.refresh_releases(tenant)
+
+    def unreadable(self) -> Mapping[str, str]:
+        """Orders that stand still because their plans cannot be read, and why."""
+        return self._loader.unreadable
 
     def lag(self) -> timedelta:
         """How late the earliest due timer is; zero when none is due."""

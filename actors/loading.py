@@ -10,6 +10,7 @@ from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Submission
 from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
+from domain.errors import OrderplanError
 from domain.ids import booking_id
 from persistence.rows import KnownKey
 
@@ -25,6 +26,12 @@ class Loader:
         self.memory = memory
         self._journal = journal
         self._is_unavailable = is_unavailable
+        self.unreadable: dict[str, str] = {}
+        """Why orders of this host stand still: their plans could not be read when it took them up.
+
+        Counted and listed, and not written into their rows: a row says what the facts say, and no fact can be appended
+        to a plan that is not known. A version that can read the facts finds the rows as they were.
+        """
 
     async def batch(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
         """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
@@ -85,6 +92,7 @@ class Loader:
         """Load plans; one that cannot be read must not keep its shard from having an owner."""
         try:
             await self.memory.load_plans(order_ids)
+            self.forget_unreadable(order_ids)
             return
         except Exception as error:
             if self._is_unavailable(error):
@@ -92,7 +100,14 @@ class Loader:
         for order_id in order_ids:
             try:
                 await self.memory.load_plans([order_id])
+                self.forget_unreadable([order_id])
             except Exception as error:
                 if self._is_unavailable(error):
                     raise
+                self.unreadable[order_id] = error.reason if isinstance(error, OrderplanError) else type(error).__name__
                 log.exception("a plan cannot be read; it stands still", order_id=order_id)
+
+    def forget_unreadable(self, order_ids: Iterable[str]) -> None:
+        """These were read, or belong to another host now."""
+        for order_id in order_ids:
+            self.unreadable.pop(order_id, None)

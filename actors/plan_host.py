@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +38,7 @@ log = structlog.get_logger(__name__)
 
 RELEASES_POLL_S: Final = 2.0
 INBOX_RETRY_S: Final = 0.1
+UNREADABLE_SHOWN_MAX: Final = 100
 _FENCED_EXIT: Final = 3
 
 
@@ -194,6 +196,8 @@ class PlanHost:
             "commits": loop.commits,
             "facts": loop.facts,
             "plans": len(loop.memory.plans),
+            "unreadable": len(loop.unreadable()),
+            "unreadableOrders": dict(islice(loop.unreadable().items(), UNREADABLE_SHOWN_MAX)),
             "openCalls": self._dispatcher.open_calls(),
             "timerLagS": loop.lag().total_seconds(),
             "cpuS": time.process_time(),

@@ -1,9 +1,15 @@
 """Finding the owner of a shard and talking to it: batched, retried until answered or out of time.
 
 Used by everybody who sends to plans (gateway, adapters, people). The routing table is Postgres; a sender lives on its
-last copy while the director is away, and reads it again when a host says `NotOwner` or has died. A call whose outcome
-is unknown is simply made again: submissions carry a client key, reports an attempt, operators a message id, so a repeat
-decides nothing twice.
+last copy while the director is away, and reads it again when a host says `NotOwner`, has died, or is slow.
+
+An envelope is with one host at a time. A host that is slow to answer is not asked again: the first copy may still wait
+in its inbox, so a second one would double the work just when there is too much of it. Its calls stay open, which bounds
+what one sender can have in its inbox (`CALLS_OPEN_MAX` calls of `BATCH_MAX` a lane); all else waits here. Such a wait
+ends when the host answers, when Ray says that it has died, or when the table names another owner: a host that hangs is
+fenced by the director. Only then is an envelope sent again, to the owner of that time. Nobody may know whether the
+first copy was decided, but a repeat decides nothing twice: submissions carry a client key, reports an attempt,
+operators a message id.
 """
 
 from __future__ import annotations
@@ -30,8 +36,8 @@ CALLS_OPEN_MAX: Final = 4
 """Ray calls in flight to one host and lane; what waits meanwhile travels together in the next."""
 WAITING_MAX: Final = 50_000
 RETRY_S: Final = 0.1
-CALL_TIMEOUT_S: Final = 15.0
-"""A host that does not answer a call for this long is asked again: the same envelopes, harmless when decided before."""
+LOOK_S: Final = 5.0
+"""Between two looks at the table while a call is not answered."""
 
 
 @dataclass(slots=True)
@@ -150,29 +156,55 @@ class HostClient:
 
     async def _call(self, owner: str, lane: str, batch: list[_Waiting]) -> None:
         queue = self._lanes[owner, lane]
-        live = [each for each in batch if not each.is_over]
+        asked: list[_Waiting | None] = [each for each in batch if not each.is_over]
         again: list[_Waiting] = []
         try:
-            if live:
+            if asked:
                 method = getattr(self._handles[owner], lane)
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    answers = await method.remote([each.envelope for each in live])
-                for each, answer in zip(live, answers, strict=True):
+                call = asyncio.ensure_future(method.remote([each.envelope for each in asked if each is not None]))
+                for each, answer in zip(asked, await self._heard(call, owner, lane, asked), strict=True):
+                    if each is None or each.is_over:
+                        continue
                     if isinstance(answer, NotOwner):
                         again.append(each)
-                    elif not each.is_over:
+                    else:
                         each.is_over = True
                         each.answered(answer)
         except Exception as error:
-            if not (is_remote_failure(error) or isinstance(error, TimeoutError | KeyError)):
+            if not (is_remote_failure(error) or isinstance(error, KeyError)):
                 log.exception("a call to a plan host failed", host=owner)
-            again = [each for each in live if not each.is_over]
+            again = [each for each in asked if each is not None and not each.is_over]
         finally:
             queue.open_calls -= 1
-        if again:
-            self._homeless.extend((lane, each) for each in again)
-            self._refresh()
+        self._send_again(lane, again)
         self._flush(owner, lane)
+
+    async def _heard(
+        self, call: asyncio.Future[list[Any]], owner: str, lane: str, asked: list[_Waiting | None]
+    ) -> list[Any]:
+        """The answers to a call, however long they take. What the host does not own any more leaves `asked` for its new
+        owner; when nothing is left nobody listens any longer.
+        """
+        while not (await asyncio.wait({call}, timeout=LOOK_S))[0]:
+            await self._try_table()
+            moved = {
+                index: each
+                for index, each in enumerate(asked)
+                if each is not None and self._owners.get(each.shard) != owner
+            }
+            for index in moved:
+                asked[index] = None
+            self._send_again(lane, [each for each in moved.values() if not each.is_over])
+            if not any(asked):
+                call.cancel()
+                return [None] * len(asked)
+        return call.result()
+
+    def _send_again(self, lane: str, waiting: list[_Waiting]) -> None:
+        """Look for the owners that these have now."""
+        if waiting:
+            self._homeless.extend((lane, each) for each in waiting)
+            self._refresh()
 
     def _handle(self, incarnation_id: str) -> Any | None:
         handle = self._handles.get(incarnation_id)
@@ -190,11 +222,7 @@ class HostClient:
         """Read the table until everything that has no home is sent or out of time."""
         while self._homeless:
             await asyncio.sleep(RETRY_S)
-            try:
-                await self._read_table()
-            except Exception as error:
-                if not is_unavailable(error):
-                    log.exception("the routing table cannot be read")
+            await self._try_table()
             now = asyncio.get_running_loop().time()
             waiting, self._homeless = self._homeless, deque()
             for lane, each in waiting:
@@ -205,6 +233,14 @@ class HostClient:
                     self._homeless.append((lane, each))
                 else:
                     self._enqueue(lane, each)
+
+    async def _try_table(self) -> None:
+        """Read the table if the database answers; the last copy stands otherwise."""
+        try:
+            await self._read_table()
+        except Exception as error:
+            if not is_unavailable(error):
+                log.exception("the routing table cannot be read")
 
     async def _read_table(self) -> None:
         table = await incarnations.assignments(self._pool)

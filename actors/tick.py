@@ -78,6 +78,12 @@ class Tick:
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     """Causes of imports that are stored already."""
+    work: int = 0
+    """Facts decided, and lines and items composed: what takes time, here and in the commit."""
+    left: list[Envelope] = field(default_factory=list)
+    """The end of the batch, left to the next tick because this one has work enough."""
+    due: list[str] = field(default_factory=list)
+    """Orders whose due timers were looked at."""
     sequence: int = 0
     """Orders that the host has numbered so far; grows with each new order, over all ticks."""
     holders: dict[int, str | None] = field(default_factory=dict)
@@ -118,7 +124,7 @@ class Tick:
     def _submit(self, submission: Submission) -> Submitted:
         made = self.memory.plans.get(submission.order_id)
         if made is not None:
-            return Submitted(made.order_id, _shown_state(made), reasons=tuple(made.reasons))
+            return _submitted(made, submission)
         order = Order.from_dict(submission.order)
         body_hash = self.digest(order.tenant, submission.body_hash) if submission.body_hash else None
         if order.client_key is not None:
@@ -172,7 +178,7 @@ class Tick:
             self._new_keys[order.tenant, order.client_key] = KnownKey(
                 order.client_key, order.order_id, body_hash or b"", shown
             )
-        return Submitted(order.order_id, shown, reasons=tuple(plan.reasons))
+        return _submitted(plan, submission)
 
     def _known(self, tenant: str, client_key: str) -> KnownKey | None:
         return self._new_keys.get((tenant, client_key)) or self.known_keys.get((tenant, client_key))
@@ -233,11 +239,13 @@ class Tick:
         order_id = plan.order_id
         self.touched[order_id] = None
         shard = shard_of(order_id)
+        self.work += len(turn.facts)
         for fact in turn.facts:
             self.heads[shard] += 1
             self.commit.facts.append(fact_row(plan, fact, self.heads[shard]))
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)
+                self.work += len(plan.lines) + len(plan.items)
             elif fact.kind in _ENDS_ATTEMPT and fact.item is not None:
                 self.settled.append((order_id, fact.item, plan.by_key[fact.item].attempt))
         self.calls.extend(turn.calls)
@@ -399,6 +407,19 @@ def booking_envelope(
     if booking is None:
         return BookAssets(*place, 0, changed=changed or {})
     return BookAssets(*place, booking.number, booking.changes, booking.delivered, is_last=booking.is_last)
+
+
+def _submitted(plan: Plan, submission: Submission) -> Submitted:
+    """What the channel learns of its new order."""
+    reclassified = {
+        line.line_id: line.attributes
+        for line, sent in zip(plan.order.lines, submission.order["lines"], strict=True)
+        # Values that stay are the very same objects: where nothing is hidden, comparing looks into none of them.
+        if line.attributes != sent.get("attributes", {})
+    }
+    return Submitted(
+        plan.order_id, _shown_state(plan), reasons=tuple(plan.reasons), reclassified=reclassified
+    )
 
 
 def _shown_state(plan: Plan) -> str:

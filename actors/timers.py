@@ -28,10 +28,10 @@ class Timers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def take_due(self, now: datetime) -> list[str]:
-        """Orders whose timer has passed; they have none from then on until it is set again."""
-        due = []
-        while (at := self.earliest()) is not None and at <= now:
+    def take_due(self, now: datetime, count_max: int) -> list[str]:
+        """Orders whose timer has passed, the earliest first; they have none from then on until it is set again."""
+        due: list[str] = []
+        while len(due) < count_max and (at := self.earliest()) is not None and at <= now:
             order_id = heapq.heappop(self._heap)[1]
             del self._next[order_id]
             due.append(order_id)

@@ -171,3 +171,10 @@ class Unstorable(OrderplanError):
 
     status = 422
     code = "unstorable"
+
+
+class PlanUnreadable(OrderplanError):
+    """The stored facts of an order make no plan: they are damaged, or newer than this program. It stands still."""
+
+    status = 500
+    code = "planUnreadable"

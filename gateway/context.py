@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -54,6 +55,8 @@ class Context:
     """Counters of the cluster's actors, for metrics."""
     secret: bytes = b""
     metrics: Metrics = field(default_factory=Metrics)
+    compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever compiles a release that was sent in."""
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -25,6 +27,7 @@ from persistence import catalogue, reads
 
 ASSETS_PER_MESSAGE = 200
 OFFSET_MAX = 1_000_000_000
+Made = TypeVar("Made")
 
 
 async def list_releases(request: web.Request) -> web.Response:
@@ -42,15 +45,21 @@ async def get_release(request: web.Request) -> web.Response:
 
 async def validate_release(request: web.Request) -> web.Response:
     """POST /v1/releases:validate: what publishing would say; nothing is stored."""
-    compiled = compile_release(read_release(await read_object(request)))
+    body = await read_object(request)
+    compiled = await _off_the_loop(context_of(request), lambda: compile_release(read_release(body)))
     return native_json(_checked(compiled))
 
 
 async def publish_release(request: web.Request) -> web.Response:
     """POST /v1/releases:publish: check and store; new orders take it from then on."""
     context = context_of(request)
-    release = read_release(await read_object(request))
-    compiled = compile_release(release)
+    body = await read_object(request)
+
+    def checked() -> tuple[Release, CompiledRelease]:
+        release = read_release(body)
+        return release, compile_release(release)
+
+    release, compiled = await _off_the_loop(context, checked)
     return native_json(await _publish(context, tenant_of(request), release, compiled), 201)
 
 
@@ -61,11 +70,25 @@ async def import_tmf620_catalogue(request: web.Request) -> web.Response:
     document = body.get("catalogue")
     if not isinstance(document, dict):
         raise BadDocument("must be the catalogue document, an object", path="catalogue")
-    release, findings = import_tmf620(document, body.get("bindings"), str(body.get("version", "1")))
-    compiled = compile_release(release)
+    bindings, version = body.get("bindings"), str(body.get("version", "1"))
+
+    def imported() -> tuple[Release, CompiledRelease, list[str]]:
+        release, findings = import_tmf620(document, bindings, version)
+        return release, compile_release(release), findings
+
+    release, compiled, findings = await _off_the_loop(context, imported)
     answer = await _publish(context, tenant_of(request), release, compiled)
     answer["findings"] = [*findings, *answer["findings"]]
     return native_json(answer, 201)
+
+
+async def _off_the_loop(context: Context, work: Callable[[], Made]) -> Made:
+    """What `work` gives, done in a thread: a large catalogue takes seconds, in which other requests are answered.
+
+    One at a time: threads share one interpreter, so more of them would only take more of it from the other requests.
+    """
+    async with context.compiling:
+        return await asyncio.to_thread(work)
 
 
 def _checked(compiled: CompiledRelease) -> dict[str, Any]:

@@ -52,6 +52,9 @@ async def create_product_order(request: web.Request) -> web.Response:
     digest = hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
     submitted = await submit(context, order, digest)
     context.metrics.submitted.labels(submitted.state).inc()
+    for line in order.lines:
+        if line.line_id in submitted.reclassified:
+            line.attributes = dict(submitted.reclassified[line.line_id])
     stored = order.to_dict()
     stored["id"] = submitted.order_id
     view = {

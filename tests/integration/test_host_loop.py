@@ -485,6 +485,119 @@ async def test_a_refusal_during_acceptance_leaves_no_ghost_on_the_account(host, 
     assert account is None or account.open_orders == {}
 
 
+# Ticks are bounded by their work.
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """A tick has work enough after one order (two or three facts, a line and two items)."""
+    monkeypatch.setattr(actors.host_loop, "WORK_MAX", 5)
+
+
+class Held:
+    """A probe that stops the next commit before its end, until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_wanted = False
+        self.is_reached, self.is_over = asyncio.Event(), asyncio.Event()
+
+    async def __call__(self, point: str) -> None:
+        if point == "committing" and self.is_wanted:
+            self.is_wanted = False
+            self.is_reached.set()
+            await self.is_over.wait()
+
+
+async def submitted_meanwhile(host: Host, held: Held, early: list[Order], late: list[Order]) -> list[Any]:
+    """Submit the late orders while the first commit for the early ones is under way."""
+    held.is_wanted = True
+    first = asyncio.create_task(host.submit(*early))
+    await held.is_reached.wait()
+    second = asyncio.create_task(host.submit(*late))
+    await until(lambda: len(host.loop._inbox) == len(late))
+    held.is_over.set()
+    return [*await first, *await second]
+
+
+async def test_a_tick_with_work_enough_leaves_the_rest_to_the_next_in_order(hosts, pool, narrow):
+    held = Held()
+    host = await hosts(probe=held)
+    before = host.loop.commits
+
+    submitted = await submitted_meanwhile(host, held, [sim(f"acc-{n}") for n in range(4)], [sim("acc-4")])
+
+    assert host.loop.commits - before >= 5
+    tails = [each.order_id.partition("-")[2] for each in submitted]
+    assert tails == sorted(tails)
+    assert len(await host.finish()) == 10
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+
+
+@MOMENTS
+async def test_what_an_unheard_tick_left_undecided_is_decided_once(hosts, pool, proxy, moment, narrow):
+    host = await hosts(dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    submitted = await host.submit(*(sim(f"acc-{n}", f"k{n}") for n in range(4)))
+
+    assert proxy.cuts_made == 1
+    assert not any(each.is_repeat for each in submitted)
+    for each in submitted:
+        assert (await settled_by(host, pool, each.order_id)) == Counter(GOOD_PATH)
+    assert await count(pool, "product_order") == 4
+
+
+async def test_timers_that_a_full_tick_leaves_fire_in_the_next(host, pool, narrow):
+    submitted = await host.submit(*(sim(f"acc-{n}") for n in range(6)))
+    for call in host.dispatch.calls():
+        await host.report(call, "retryable", error="busy")
+    assert host.dispatch.calls() == []
+
+    host.advance(6)
+    await until(lambda: len(host.dispatch.calls()) == 6)
+
+    assert host.loop._unwatched == {}
+    await host.finish()
+    for each in submitted:
+        assert Counter(await kinds(pool, each.order_id))["item.started deliver/reserve"] == 2
+
+
+async def test_very_many_timers_at_once_fire_in_portions(host, pool, narrow, monkeypatch):
+    await host.submit(*(sim(f"acc-{n}") for n in range(9)))
+    for call in host.dispatch.calls():
+        await host.report(call, "retryable", error="busy")
+    monkeypatch.setattr(actors.host_loop, "BATCH_MAX", 2)
+    waiting: list[int] = []
+    commit = host.journal.commit
+
+    async def watched(*args: Any) -> None:
+        waiting.append(len(host.loop._unwatched))
+        await commit(*args)
+
+    monkeypatch.setattr(host.journal, "commit", watched)
+    host.advance(6)
+    await until(lambda: len(host.dispatch.calls()) == 9)
+
+    assert max(waiting) == 2
+    assert host.loop._unwatched == {}
+
+
+async def test_due_orders_are_not_kept_waiting_by_what_arrives_after_them(hosts, narrow):
+    """They stand at the end of their batch; what a full tick leaves comes before everything newer."""
+    held = Held()
+    host = await hosts(probe=held)
+    [waiting] = await host.submit(sim("acc-due"))
+    await host.report(host.dispatch.calls()[0], "retryable", error="busy")
+    host.clock.now += timedelta(seconds=6)
+
+    *_, late = await submitted_meanwhile(host, held, [sim(f"acc-{n}") for n in range(3)], [sim("acc-3")])
+
+    order = [key.partition("/")[0] for key in host.dispatch.sent]
+    assert order.count(waiting.order_id) == 2
+    assert order[-1] == late.order_id
+
+
 # Recovery.
 
 
@@ -555,6 +668,38 @@ async def test_one_plan_that_cannot_be_read_does_not_keep_a_host_from_its_shards
     assert await state_of(pool, good.order_id) == "completed"
 
 
+async def test_a_plan_that_cannot_be_read_is_named_with_its_reason_until_it_can(hosts, pool):
+    old = await hosts()
+    bad, _ = await old.submit(sim("acc-1"), sim("acc-2"))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    damaged = "update fact set v = v + $2 where order_id = $1 and kind = 'plan.composed'"
+    await pool.execute(damaged, bad.order_id, 1)
+
+    new = await hosts("host-b")
+    shown = dict(new.loop.unreadable())
+    await pool.execute(damaged, bad.order_id, -1)
+    await new.loop._loader.each([bad.order_id])
+
+    assert shown == {bad.order_id: f"the facts of order {bad.order_id} make no plan: ValueError"}
+    assert new.loop.unreadable() == {}
+
+
+async def test_a_plan_that_cannot_be_read_is_named_by_the_owner_of_its_shard_alone(hosts, pool):
+    old = await hosts()
+    [bad] = await old.submit(sim("acc-1"))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    await pool.execute("update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", bad.order_id)
+    one, other = await hosts("host-b"), await hosts("host-c", shards=[])
+
+    await one.ask(GiveAway({shard_of(bad.order_id): "host-c"}))
+    await other.loop.adopt([shard_of(bad.order_id)])
+
+    assert one.loop.unreadable() == {}
+    assert list(other.loop.unreadable()) == [bad.order_id]
+
+
 async def test_adoption_is_not_lost_in_a_commit_that_is_under_way(hosts, pool):
     """A tick decides on the heads of its beginning; shards that came meanwhile stay."""
     first, second = shard_for("main/acc-1", SHARDS), shard_for("main/acc-2", SHARDS)
@@ -595,6 +740,71 @@ async def test_adopting_twice_at_once_does_not_set_plans_back(hosts, pool):
 
     for each in submitted:
         assert Counter(await kinds(pool, each.order_id)) == Counter(GOOD_PATH)
+
+
+async def slow_adopter(hosts, pool, monkeypatch, **options: Any) -> tuple[Host, list[str]]:
+    """A host before it takes up ten orders of a dead one, to which every two plans take more than a second; and the
+    points its commits pass.
+    """
+    old = await hosts()
+    await old.submit(*(sim(f"acc-{n}") for n in range(10)))
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    passed: list[str] = []
+
+    async def note(point: str) -> None:
+        passed.append(point)
+
+    new = await hosts("host-b", shards=[], probe=note, **options)
+    await pool.execute("update shard set incarnation_id = 'host-b'")
+    each = new.loop._loader.each
+
+    async def slowly(order_ids: list[str]) -> None:
+        assert len(order_ids) <= 2
+        new.clock.now += timedelta(seconds=1.2)
+        await each(order_ids)
+
+    monkeypatch.setattr(actors.host_loop, "ADOPT_PART", 2)
+    monkeypatch.setattr(new.loop._loader, "each", slowly)
+    passed.clear()
+    return new, passed
+
+
+async def test_a_host_that_takes_up_many_plans_is_heard_of_meanwhile(hosts, pool, monkeypatch):
+    new, passed = await slow_adopter(hosts, pool, monkeypatch)
+
+    await new.while_running(new.loop.adopt(range(SHARDS)))
+
+    assert passed.count("committing") == 2
+    assert len(new.dispatch.calls()) == 10
+    await new.finish()
+    assert await count(pool, "asset") == 10
+
+
+@MOMENTS
+async def test_a_heartbeat_that_is_not_heard_does_not_end_an_adoption(hosts, pool, proxy, monkeypatch, moment):
+    new, _ = await slow_adopter(hosts, pool, monkeypatch, dsn=proxy.dsn)
+    proxy.cut(moment, b"COMMIT")
+
+    await new.while_running(new.loop.adopt(range(SHARDS)))
+
+    assert proxy.cuts_made == 1
+    assert len(new.dispatch.calls()) == 10
+    await new.finish()
+    assert await count(pool, "asset") == 10
+
+
+async def test_a_host_that_is_fenced_while_it_takes_up_plans_sends_nothing(hosts, pool, monkeypatch):
+    new, _ = await slow_adopter(hosts, pool, monkeypatch)
+    await pool.execute("update incarnation set state = 'fenced', epoch = epoch + 1 where incarnation_id = 'host-b'")
+
+    with pytest.raises(Fenced):
+        await new.loop.adopt(range(SHARDS))
+
+    assert new.dispatch.sent == []
+    assert new.loop.heads == {}
+    with pytest.raises(Fenced):
+        await new.running
 
 
 # Shards that move between living hosts.

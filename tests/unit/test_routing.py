@@ -1,0 +1,174 @@
+"""Senders and hosts: every envelope is answered once, and a slow host is not given the same work twice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from ray.exceptions import ActorDiedError
+
+import actors.routing
+from actors.envelopes import Envelope, NotOwner, ToPlan
+from actors.routing import BATCH_MAX, CALLS_OPEN_MAX, HostClient
+from domain.messages import TimerFired
+from tests.support.until import until
+
+LANE = "receive_reports"
+
+
+class Table:
+    """The routing table: owner by shard."""
+
+    def __init__(self, *owners: str | None) -> None:
+        self.owners = list(owners)
+        self.reads = 0
+
+    async def fetch(self, _sql: str) -> list[tuple[int, str | None, int]]:
+        self.reads += 1
+        return [(shard, owner, 0) for shard, owner in enumerate(self.owners)]
+
+    async def fetchval(self, _sql: str) -> int:
+        return len(self.owners)
+
+
+class SlowHost:
+    """A host that answers its calls when the test says so."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[str], asyncio.Future[list[Any]]]] = []
+
+    async def receive(self, envelopes: list[Envelope]) -> list[Any]:
+        answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
+        self.calls.append(([cast("ToPlan", each).order_id for each in envelopes], answer))
+        return await answer
+
+    def answer_all(self) -> None:
+        for orders, answer in self.calls:
+            if not answer.done():
+                answer.set_result(orders)
+
+
+class Senders:
+    """A client over some hosts, and what its posts were answered."""
+
+    def __init__(self, table: Table, **hosts: SlowHost) -> None:
+        self.table = table
+        self.answers: list[Any] = []
+        handles = {
+            f"host-{name}": SimpleNamespace(receive_reports=SimpleNamespace(remote=host.receive))
+            for name, host in hosts.items()
+        }
+        self.client = HostClient(cast("Any", table), handles=handles.get)
+
+    def post(self, shard: int, order_id: str) -> None:
+        self.client.post(LANE, shard, ToPlan(order_id, TimerFired("item")), self.answers.append)
+
+    async def looks(self, count: int) -> None:
+        """Until the table was read so many times more."""
+        wanted = self.table.reads + count
+        await until(lambda: self.table.reads >= wanted)
+
+
+@pytest.fixture(autouse=True)
+async def _impatient(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    monkeypatch.setattr(actors.routing, "LOOK_S", 0.005)
+    monkeypatch.setattr(actors.routing, "RETRY_S", 0.005)
+    yield
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
+
+
+async def opened(table: Table, **hosts: SlowHost) -> Senders:
+    senders = Senders(table, **hosts)
+    await senders.client.open()
+    return senders
+
+
+async def test_a_host_that_is_slow_but_owns_the_shard_is_asked_once() -> None:
+    host = SlowHost()
+    senders = await opened(Table("a"), a=host)
+    senders.post(0, "o0-1")
+
+    await senders.looks(5)
+    assert [orders for orders, _ in host.calls] == [["o0-1"]]
+    host.answer_all()
+    await until(lambda: senders.answers)
+
+    assert senders.answers == ["o0-1"]
+
+
+async def test_what_has_another_owner_meanwhile_is_sent_there_and_the_rest_waits() -> None:
+    one, other = SlowHost(), SlowHost()
+    senders = await opened(Table("a", "a"), a=one, b=other)
+    senders.post(0, "o0-1")
+    senders.post(1, "o1-1")
+    await senders.looks(2)
+
+    senders.table.owners[1] = "b"
+    await until(lambda: other.calls)
+    other.answer_all()
+    await until(lambda: senders.answers == ["o1-1"])
+    await senders.looks(3)
+    one.answer_all()
+    await until(lambda: len(senders.answers) == 2)
+
+    assert [orders for orders, _ in one.calls] == [["o0-1", "o1-1"]]
+    assert [orders for orders, _ in other.calls] == [["o1-1"]]
+    assert senders.answers == ["o1-1", "o0-1"]
+
+
+async def test_a_host_that_owns_nothing_any_more_is_not_waited_for() -> None:
+    hung, other = SlowHost(), SlowHost()
+    senders = await opened(Table("a"), a=hung, b=other)
+    senders.post(0, "o0-1")
+    await until(lambda: hung.calls)
+
+    senders.table.owners[0] = "b"
+    await until(lambda: other.calls)
+    other.answer_all()
+    await until(lambda: senders.answers)
+
+    assert hung.calls[0][1].cancelled()
+    assert senders.answers == ["o0-1"]
+
+
+@pytest.mark.parametrize("ending", [ActorDiedError(), [NotOwner("gone")]], ids=["dies", "refuses"])
+async def test_a_host_that_ends_or_refuses_leaves_its_envelopes_to_the_next_owner(ending: Any) -> None:
+    host, other = SlowHost(), SlowHost()
+    senders = await opened(Table("a"), a=host, b=other)
+    senders.post(0, "o0-1")
+    await until(lambda: host.calls)
+    senders.table.owners[0] = "b"
+    if isinstance(ending, Exception):
+        host.calls[0][1].set_exception(ending)
+    else:
+        host.calls[0][1].set_result(ending)
+
+    await until(lambda: other.calls)
+    other.answer_all()
+    await until(lambda: senders.answers)
+
+    assert senders.answers == ["o0-1"]
+
+
+async def test_a_slow_host_holds_a_bounded_number_of_envelopes_of_one_sender() -> None:
+    host = SlowHost()
+    senders = await opened(Table("a"), a=host)
+    posted = [f"o0-{number}" for number in range(3 * CALLS_OPEN_MAX * BATCH_MAX)]
+    for order_id in posted:
+        senders.post(0, order_id)
+
+    await senders.looks(3 * CALLS_OPEN_MAX)
+    assert sum(len(orders) for orders, _ in host.calls) == CALLS_OPEN_MAX * BATCH_MAX
+    while len(senders.answers) < len(posted):
+        host.answer_all()
+        before = len(senders.answers)
+        await until(lambda: len(senders.answers) > before)  # noqa: B023  # awaited in this very round
+
+    assert Counter(senders.answers) == Counter(posted)

@@ -28,11 +28,11 @@ from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
 from adapters.storable import storable
-from domain.decide import Call
 from domain.errors import BadDocument, Busy, NotFound, OrderplanError, Unstorable
 from domain.ids import effect_key, shard_of
 from domain.messages import Report
 from domain.sealing import is_encrypted, is_sealed
+from domain.turn import Call
 from persistence import catalogue
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.vault import Vault

@@ -15,7 +15,7 @@ from typing import Any, Final
 import structlog
 
 from actors.remote import is_remote_failure
-from domain.decide import Call
+from domain.turn import Call
 
 log = structlog.get_logger(__name__)
 

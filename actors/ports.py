@@ -9,8 +9,8 @@ from typing import Any, Protocol
 
 from actors.envelopes import BookAssets
 from actors.folding import StorePort
-from domain.decide import Call
 from domain.sealing import Protector
+from domain.turn import Call
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
 
 

@@ -18,7 +18,7 @@ from actors.envelopes import BookAssets, Envelope, GiveAway, ImportAssets, Submi
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.rows import asset_row, fact_row, order_row, task_id_of, task_row
 from domain import facts as f
-from domain.decide import Call, Turn, decide
+from domain.decide import decide
 from domain.errors import ClientKeyReused, InventoryConflict, NotFound, NotPossibleNow, OrderplanError
 from domain.facts import VERSIONS, Fact
 from domain.ids import booking_id, order_id_of, shard_of
@@ -29,6 +29,7 @@ from domain.orders import Order
 from domain.placement import DEDICATED, AssetBooking, placement_of
 from domain.plan import Plan
 from domain.sealing import Protector
+from domain.turn import Call, Turn
 from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
 
 MESSAGES_MAX = 100_000

@@ -14,7 +14,6 @@ from typing import Any
 
 from domain import facts as f
 from domain.compose import AWAIT_REF, compose
-from domain.decide import Turn, start
 from domain.decompose import decompose
 from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.inventory import Account, Asset, AssetDelta, OpenOrder, Projection
@@ -26,6 +25,7 @@ from domain.release import CompiledRelease
 from domain.resolve import Resolved, named_product, resolve_lines
 from domain.sealing import Protector, classify, is_sealed
 from domain.states import OrderState
+from domain.turn import Turn, start
 
 
 def accept(

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from domain.compose import Template
-from domain.decide import Call, Turn, decide
+from domain.decide import decide
 from domain.facts import ASSETS_CHANGED, ORDER_CLOSING, Fact
 from domain.ids import order_id_of
 from domain.intake import (
@@ -44,6 +44,7 @@ from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan, plan_from_facts
 from domain.release import CompiledRelease
+from domain.turn import Call, Turn
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 

@@ -11,11 +11,11 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from domain.decide import Call, Turn
 from domain.errors import OrderplanError
 from domain.messages import Quarantine, Report, TimerFired
 from domain.orders import OrderLine
 from domain.plan import Plan
+from domain.turn import Call, Turn
 from tests.support.build import assetize, callout, depends, line, manual, milestone, order_of, plan_of, rule
 from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint

@@ -10,10 +10,10 @@ from typing import Any
 
 from actors.envelopes import BookAssets, Envelope, Submission, ToPlan
 from actors.host_loop import HostLoop
-from domain.decide import Call
 from domain.ids import effect_key, shard_for
 from domain.messages import PlanMessage, Report
 from domain.orders import Order
+from domain.turn import Call
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.journal import Probe, no_probe
 from persistence.vault import Vault

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from domain import facts as f
-from domain.decide import Turn
 from domain.errors import BadDocument, InventoryConflict, NotPossibleNow, OpenOrderConflict, UnknownProduct
 from domain.intake import accept, book, readmit
 from domain.inventory import Account, Asset
 from domain.orders import OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
+from domain.turn import Turn
 from tests.support.build import assetize, callout, depends, line, manual, order_of, plan_of, release_of, rule, scenario
 from tests.support.engine import START, Engine, OpenProtector
 from tests.support.fingerprint import fingerprint

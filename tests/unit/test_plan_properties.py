@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from domain import facts as f
 from domain.catalogue import ItemType
-from domain.decide import Call, pending_effects
+from domain.decide import pending_effects
 from domain.orders import OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
+from domain.turn import Call
 from tests.support.build import release_of
 from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint

@@ -1,0 +1,325 @@
+"""A turn: what one message makes of one plan, collected as facts and the effects that they cause.
+
+`Turn.add` applies each fact at once, because what follows depends on it: an item that completes makes others ready, a
+milestone completes in the same turn. Nothing leaves the process here: the owner sends the turn's effects only after its
+facts are committed. `domain/decide.py` says what each message does; here stands what happens by itself: items become
+due and begin, bundles that are finished become assets, an order with nothing left ends.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from domain import facts as f
+from domain.catalogue import ItemType
+from domain.errors import ExpressionFailed, IllegalTransition, NotFound
+from domain.expressions import ABSENT
+from domain.facts import Fact
+from domain.inventory import AssetDelta
+from domain.items import ItemRun
+from domain.lines import delta_of, later_change_of, line_context, order_context
+from domain.payloads import payload_of
+from domain.plan import Plan, evolve, roots_of
+from domain.release import ASSETIZE, ItemDef
+from domain.sealing import Protector
+from domain.states import ItemState, OrderState, PlanState
+
+DEADLINE_GRACE_S: Final = 5.0
+"""The adapter enforces the time-out; the plan waits this much longer before it stops believing in an answer."""
+ERROR_LENGTH_MAX: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Effect: one attempt of a callout is to be sent to its system."""
+
+    tenant: str
+    order_id: str
+    item: str
+    attempt: int
+    system: str
+    operation: str
+    name: str
+    deadline_at: datetime
+    payload: dict[str, Any]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # By constructor, as Report: calls travel by the thousand.
+        return Call, (
+            self.tenant,
+            self.order_id,
+            self.item,
+            self.attempt,
+            self.system,
+            self.operation,
+            self.name,
+            self.deadline_at,
+            self.payload,
+        )
+
+
+@dataclass(slots=True)
+class Turn:
+    """One message's worth of decisions on one plan."""
+
+    plan: Plan
+    now: datetime
+    protector: Protector
+    actor: str = "system"
+    cause: str | None = None
+    facts: list[Fact] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    tasks_opened: list[ItemRun] = field(default_factory=list)
+    tasks_closed: list[ItemRun] = field(default_factory=list)
+    deltas: list[AssetDelta] = field(default_factory=list)
+    delivered: list[str] = field(default_factory=list)
+    """Assets that are now what the order wants of them, changed or not."""
+    lines_changed: dict[str, None] = field(default_factory=dict)
+    """Lines that got values from an answer or a form, and are not delivered yet."""
+    _ready: deque[ItemRun] = field(default_factory=deque)
+    _roots_done: dict[str, None] = field(default_factory=dict)
+
+    def add(self, kind: str, item: ItemRun | None = None, payload: dict[str, Any] | None = None) -> None:
+        """Record a fact and apply it.
+
+        A fact that does not fit the plan's state is a bug here, not a refusal: what was asked for is checked before.
+        """
+        fact = Fact(kind, self.now, item.key if item else None, payload, self.actor, self.cause)
+        try:
+            evolve(self.plan, fact)
+        except IllegalTransition as error:
+            raise AssertionError(f"{kind} does not fit order {self.plan.order_id}: {error}") from error
+        self.facts.append(fact)
+
+    def unblocked(self, items: Iterable[ItemRun]) -> None:
+        """Put items whose dependencies are all satisfied in line to be looked at."""
+        self._ready.extend(item for item in items if item.waits == 0 and item.state is ItemState.PENDING)
+
+    def closed(self, item: ItemRun) -> None:
+        """Look at who waited for an item that was just completed or skipped, and at the bundles that it was part of."""
+        assert self.plan.template is not None
+        self.unblocked(self.plan.items[index] for index in self.plan.template.followers[item.node])
+        done = (root for root in roots_of(self.plan, item) if self.plan.open_in_root[root] == 0)
+        self._roots_done.update(dict.fromkeys(sorted(done)))
+
+    def start(self) -> None:
+        """Look at the whole of a plan that was just composed."""
+        self.unblocked(self.plan.items)
+        self._roots_done.update((root, None) for root, count in self.plan.open_in_root.items() if count == 0)
+
+    def settle(self) -> None:
+        """Look at everything that became ready, and what that makes ready, until nothing moves by itself."""
+        while self._ready:
+            item = self._ready.popleft()
+            if item.state is ItemState.PENDING and item.waits == 0:
+                _unblock(self, item)
+        roots, self._roots_done = self._roots_done, {}
+        _finish(self, roots)
+
+def start(turn: Turn) -> None:
+    """Begin a plan that was just composed."""
+    turn.start()
+    turn.settle()
+
+
+def find(turn: Turn, key: str) -> ItemRun:
+    item = turn.plan.by_key.get(key)
+    if item is None:
+        raise NotFound(f"order {turn.plan.order_id} has no item {key!r}")
+    return item
+
+
+def definition_of(item: ItemRun) -> ItemDef:
+    assert item.definition is not None, "an await item has no work of its own"
+    return item.definition
+
+
+# What becomes of an item whose dependencies are satisfied.
+
+
+def _unblock(turn: Turn, item: ItemRun) -> None:
+    plan = turn.plan
+    if item.definition is None:
+        return
+    definition = item.definition
+    assert plan.template is not None
+    targets = len(plan.template.waits[item.node])
+    if targets and item.branch_skipped_waits == targets:
+        skip(turn, item, "branch", is_branch=True)
+        return
+    try:
+        if not holds(turn, item, definition):
+            skip(turn, item, "condition", is_branch=definition.source.skip_branch)
+            return
+        until = process_after(turn, item, definition)
+    except ExpressionFailed as error:
+        fatal(turn, item, str(error), "expressionFailed")
+        return
+    if until is not None and until > turn.now:
+        turn.add(f.ITEM_SCHEDULED, item, {"until": until.isoformat()})
+        return
+    begin(turn, item)
+
+
+def _contexts(turn: Turn, item: ItemRun) -> Iterator[dict[str, Any]]:
+    context = order_context(turn.plan.order)
+    return (line_context(context, line) for line in turn.plan.lines_of(item))
+
+
+def holds(turn: Turn, item: ItemRun, definition: ItemDef) -> bool:
+    """A condition over several lines holds if any line meets it."""
+    if definition.condition is None:
+        return True
+    return any(definition.condition.is_true(context) for context in _contexts(turn, item))
+
+
+def process_after(turn: Turn, item: ItemRun, definition: ItemDef) -> datetime | None:
+    """Not before this: the latest date of the item's lines that have one."""
+    expression = definition.process_after
+    if expression is None:
+        return None
+    dates = (_instant(expression.source, expression.evaluate(context)) for context in _contexts(turn, item))
+    return max((date for date in dates if date is not None), default=None)
+
+
+def _instant(source: str, value: Any) -> datetime | None:
+    if value is ABSENT or value is None or value == "":
+        return None
+    try:
+        instant = value if isinstance(value, datetime) else datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        raise ExpressionFailed(source, "what should be an instant is none") from None
+    if instant.tzinfo is None:
+        raise ExpressionFailed(source, "an instant needs a time zone")
+    return instant
+
+
+def begin(turn: Turn, item: ItemRun) -> None:
+    """Start work on an item that is due."""
+    definition = definition_of(item)
+    if definition.type is ItemType.CALLOUT:
+        _send(turn, item)
+    elif definition.type is ItemType.MANUAL_TASK:
+        turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
+        turn.tasks_opened.append(item)
+    else:
+        if definition.source.task == ASSETIZE:
+            assert turn.plan.template is not None
+            _deliver(turn, turn.plan.template.covers[item.node])
+        complete(turn, item, {})
+
+
+def _send(turn: Turn, item: ItemRun) -> None:
+    definition = definition_of(item)
+    attempt = max(1, item.attempt if item.is_unheard else item.attempt + 1)
+    timeout = timedelta(seconds=definition.source.timeout_s)
+    try:
+        payload = payload_of(turn.plan, item, item.sent if attempt == item.attempt else ())
+    except ExpressionFailed as error:
+        # An attempt that nobody heard of before stays one: whoever mends this repeats its key.
+        fatal(turn, item, str(error), "expressionFailed", unheard=item.is_unheard)
+        return
+    deadline = turn.now + timeout + timedelta(seconds=DEADLINE_GRACE_S)
+    turn.add(f.ITEM_STARTED, item, {"attempt": attempt, "deadline": deadline.isoformat()})
+    turn.calls.append(call_of(turn.plan, item, turn.now + timeout, payload))
+
+
+def call_of(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str, Any]) -> Call:
+    definition = definition_of(item)
+    return Call(
+        tenant=plan.order.tenant,
+        order_id=plan.order_id,
+        item=item.key,
+        attempt=item.attempt,
+        system=definition.source.system or "",
+        operation=definition.source.operation,
+        name=definition.name,
+        deadline_at=deadline_at,
+        payload=payload,
+    )
+
+
+def complete(turn: Turn, item: ItemRun, payload: dict[str, Any]) -> None:
+    if item.is_manual and item.ready_at is not None:
+        turn.tasks_closed.append(item)
+    turn.add(f.ITEM_COMPLETED, item, payload or None)
+    if "set" in payload:
+        _keep_current(turn, payload["set"])
+    turn.closed(item)
+
+
+def skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str = "") -> None:
+    if item.is_manual and item.ready_at is not None:
+        turn.tasks_closed.append(item)
+    payload: dict[str, Any] = {"reason": reason}
+    if is_branch:
+        payload["branch"] = True
+    if text:
+        payload["text"] = text
+    turn.add(f.ITEM_SKIPPED, item, payload)
+    turn.closed(item)
+
+
+def fatal(turn: Turn, item: ItemRun, error: str, error_code: str, *, unheard: bool = False) -> None:
+    payload: dict[str, Any] = {"error": error[:ERROR_LENGTH_MAX], "errorCode": error_code}
+    if unheard:
+        payload["unheard"] = True
+    turn.add(f.ITEM_FATALLY_FAILED, item, payload)
+
+
+# Assets and the end.
+
+
+def _deliver(turn: Turn, lines: Iterable[int]) -> None:
+    """Make the lines assets, those that are not yet."""
+    plan = turn.plan
+    covered = [line for index in lines if (line := plan.lines[index]).key not in plan.delivered]
+    if not covered:
+        return
+    turn.delivered.extend(line.asset_id for line in covered if line.is_asset)
+    deltas = [delta_of(line, plan.release, as_new=line.key in plan.orphaned) for line in covered]
+    _change_assets(turn, [line.key for line in covered], [delta for delta in deltas if delta is not None])
+
+
+def _keep_current(turn: Turn, values: Mapping[str, dict[str, Any]]) -> None:
+    """Bring what an answer says of a line to its asset, if the line is one already."""
+    plan = turn.plan
+    changed = {key: each for key, each in values.items() if key in plan.delivered}
+    turn.lines_changed.update(dict.fromkeys(key for key in values if key not in changed))
+    lines = ((plan.lines[plan.line_at[key]], each) for key, each in changed.items())
+    deltas = [later_change_of(line, plan.release, each) for line, each in lines]
+    if any(deltas):
+        _change_assets(turn, list(changed), [delta for delta in deltas if delta is not None])
+
+
+def _change_assets(turn: Turn, lines: list[str], deltas: list[AssetDelta]) -> None:
+    turn.deltas.extend(deltas)
+    turn.add(f.ASSETS_CHANGED, None, {"lines": lines, "changes": [delta.to_dict() for delta in deltas]})
+
+
+def _finish(turn: Turn, roots: Iterable[str]) -> None:
+    """Assetize bundles that were just finished, keep the order's state true, end the order when nothing is left."""
+    plan = turn.plan
+    if plan.state is not PlanState.IN_PROGRESS or plan.ended_at is not None:
+        return
+    finished = {index for root in roots for index in plan.lines_in_root[root]}
+    _deliver(turn, sorted(index for index in finished if _is_automatic(plan, index)))
+    is_stuck = plan.fatally_failed > 0 and plan.moving == 0
+    wanted = OrderState.HELD if is_stuck else OrderState.IN_PROGRESS
+    if plan.order_state is not wanted:
+        turn.add(f.ORDER_MOVED, None, {"state": wanted.value})
+    if plan.open_items > 0:
+        return
+    if plan.account_shard is not None and not plan.is_closing:
+        turn.add(f.ORDER_CLOSING)
+    if not plan.bookings:
+        turn.add(f.ORDER_ENDED, None, {"state": OrderState.COMPLETED.value})
+
+
+def _is_automatic(plan: Plan, index: int) -> bool:
+    """Whether a line becomes an asset with its bundle's last item: no assetize item does it, and its product allows."""
+    return index not in plan.covered and plan.release.products[plan.lines[index].product].source.assetize == "auto"

@@ -11,8 +11,9 @@ from typing import Any, Final, Protocol
 from domain.catalogue import Release
 from domain.compose import Template
 from domain.errors import NotFound, PlanUnreadable
+from domain.evolve import plan_from_facts
 from domain.facts import PLAN_COMPOSED, Fact, upcast
-from domain.plan import Plan, plan_from_facts
+from domain.plan import Plan
 from domain.publish import compile_release
 from domain.release import CompiledRelease
 from persistence.readstore import StoredFact

@@ -1,4 +1,4 @@
-"""One item of a running plan, as state; `domain/plan.py` says what each fact does to it."""
+"""One item of a running plan, as state; `domain/evolve.py` says what each fact does to it."""
 
 from __future__ import annotations
 

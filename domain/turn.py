@@ -17,13 +17,14 @@ from typing import Any, Final
 from domain import facts as f
 from domain.catalogue import ItemType
 from domain.errors import ExpressionFailed, IllegalTransition, NotFound
+from domain.evolve import evolve
 from domain.expressions import ABSENT
 from domain.facts import Fact
 from domain.inventory import AssetDelta
 from domain.items import ItemRun
 from domain.lines import delta_of, later_change_of, line_context, order_context
 from domain.payloads import payload_of
-from domain.plan import Plan, evolve, roots_of
+from domain.plan import Plan, roots_of
 from domain.release import ASSETIZE, ItemDef
 from domain.sealing import Protector
 from domain.states import ItemState, OrderState, PlanState

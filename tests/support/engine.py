@@ -16,6 +16,7 @@ from typing import Any
 
 from domain.compose import Template
 from domain.decide import decide
+from domain.evolve import plan_from_facts
 from domain.facts import ASSETS_CHANGED, ORDER_CLOSING, Fact
 from domain.ids import order_id_of
 from domain.intake import (
@@ -42,7 +43,7 @@ from domain.messages import (
 )
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
-from domain.plan import Plan, plan_from_facts
+from domain.plan import Plan
 from domain.release import CompiledRelease
 from domain.turn import Call, Turn
 

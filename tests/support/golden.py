@@ -18,11 +18,12 @@ from typing import Any, Final
 
 from domain import facts as f
 from domain.compose import Template
+from domain.evolve import plan_from_facts
 from domain.facts import VERSIONS, Fact, upcast
 from domain.inventory import Asset, AssetDelta
 from domain.messages import Quarantine, Report
 from domain.orders import Order
-from domain.plan import Plan, plan_from_facts
+from domain.plan import Plan
 from domain.publish import compile_release
 from domain.release import CompiledRelease
 from domain.release_file import read_release

@@ -12,9 +12,10 @@ import pytest
 from domain import facts as f
 from domain.decide import pending_effects
 from domain.errors import BadDocument, IllegalTransition, NotFound, NotPossibleNow
+from domain.evolve import evolve
 from domain.facts import Fact
 from domain.messages import CompleteTask, Quarantine, Report, TimerFired
-from domain.plan import Plan, evolve
+from domain.plan import Plan
 from domain.turn import DEADLINE_GRACE_S, Call, Turn
 from tests.support.build import (
     assetize,

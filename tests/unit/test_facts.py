@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from domain import facts as f
+from domain.evolve import evolve
 from domain.facts import UPCASTERS, VERSIONS, Fact, upcast
 from domain.inventory import Asset, AssetDelta
-from domain.plan import evolve
 from tests.support import golden
 from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint

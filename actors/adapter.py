@@ -28,9 +28,11 @@ from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
 from adapters.storable import storable
+from adapters.tasks import TasksAdapter
 from domain.errors import BadDocument, Busy, NotFound, OrderplanError, Unstorable
 from domain.ids import effect_key, shard_of
 from domain.messages import Report
+from domain.release import TASKS_SYSTEM
 from domain.sealing import is_encrypted, is_sealed
 from domain.turn import Call
 from persistence import catalogue
@@ -44,6 +46,7 @@ BUSY_S: Final = 0.5
 POLL_S: Final = 5.0
 SYSTEM_WAITING_MAX: Final = 50_000
 """Calls waiting for one system; beyond it a call is sent back for a retry, so that one system cannot fill the actor."""
+TASKS_AT_ONCE_MAX: Final = 64
 WAITING_MAX: Final = 200_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
 
@@ -66,6 +69,11 @@ class _System:
     version: str
     waiting: int = 0
 
+    @classmethod
+    def of(cls, adapter: Adapter, concurrency: int, version: str) -> _System:
+        """A system with all its slots free."""
+        return cls(adapter, concurrency, asyncio.Semaphore(concurrency), version)
+
 
 class AdapterRuntime:
     """All systems of the environment; plain asyncio, wrapped by the Ray actor below."""
@@ -77,6 +85,8 @@ class AdapterRuntime:
         self._callback_base = callback_base
         self._secret = b""
         self._systems: dict[tuple[str, str], _System] = {}
+        self._tasks = _System.of(TasksAdapter(), TASKS_AT_ONCE_MAX, "")
+        """Auto tasks of one's own, for all tenants."""
         self._under_way: dict[str, _UnderWay] = {}
         self._retiring: set[asyncio.Task[None]] = set()
         self.boot_id = uuid.uuid4().hex
@@ -107,12 +117,7 @@ class AdapterRuntime:
             except BadDocument as error:
                 log.error("a system cannot be built here", system=row["code"], path=error.path)
                 continue
-            self._systems[key] = _System(
-                adapter=adapter,
-                concurrency=row["concurrency"],
-                slots=asyncio.Semaphore(row["concurrency"]),
-                version=row["updatedAt"],
-            )
+            self._systems[key] = _System.of(adapter, row["concurrency"], row["updatedAt"])
             if known is not None:
                 retiring = asyncio.get_running_loop().create_task(_retire(known))
                 self._retiring.add(retiring)
@@ -158,7 +163,7 @@ class AdapterRuntime:
 
     async def _perform(self, key: str, entry: _UnderWay) -> Report:
         call = entry.call
-        system = self._systems.get((call.tenant, call.system))
+        system = self._tasks if call.system == TASKS_SYSTEM else self._systems.get((call.tenant, call.system))
         if system is None:
             await self.refresh()
             system = self._systems.get((call.tenant, call.system))

@@ -62,6 +62,8 @@ class ItemType(StrEnum):
     CALLOUT = "callout"
     AUTO_TASK = "autoTask"
     MANUAL_TASK = "manualTask"
+    PUSH_EVENT = "pushEvent"
+    SUB_PLAN = "subPlan"
 
 
 class Attribute(_Element):
@@ -185,8 +187,9 @@ class Item(_Element):
     name: str = ""
     """For people; without one, the code."""
     type: ItemType
-    """`callout`: a call to a system; `manualTask`: work of a person; `autoTask`: work of orderplan itself; `milestone`:
-    a point that others wait for."""
+    """`callout`: a call to a system; `manualTask`: work of a person; `autoTask`: work of orderplan itself or of a
+    function of one's own; `milestone`: a point that others wait for; `pushEvent`: waits until something is true of its
+    line; `subPlan`: the items of another plan definition, done when all of them are."""
     scope: Scope | None = None
     """None: the plan definition's."""
     scope_key: str | None = Field(default=None, alias="scopeKey")
@@ -206,7 +209,16 @@ class Item(_Element):
     queue: Code | None = None
     """Manual task: the queue that it waits in."""
     task: Code | None = None
-    """Auto task implementation: `assetize`, `noop`, or an entry point's name."""
+    """Auto task: `assetize`, `backPropagate` (brings what the line has got to the order lines that it came from),
+    `noop`, or a function of one's own: its name in the entry points `orderplan.auto_tasks`, or `module:function`."""
+    event: Cel = ""
+    """Push event: CEL over its line; it is done as soon as any of its lines meets it. Empty: an operator completes
+    it."""
+    event_timeout_s: float | None = Field(default=None, gt=0, le=366 * 86400, alias="eventTimeoutS")
+    """Push event: seconds after which it needs a person; None: it waits for as long as it takes."""
+    sub_plan: Code | None = Field(default=None, alias="subPlan")
+    """Sub-plan: the plan definition whose items it stands for, instantiated once for it, whatever their own scope. No
+    scenario and no other item may name that plan."""
     request: dict[str, Cel] | None = None
     """Payload fields by CEL; None: the standard payload of a line."""
     response: dict[str, Cel] | None = None
@@ -214,9 +226,10 @@ class Item(_Element):
     form: tuple[FormField, ...] = ()
     """Manual task: what the worker fills in."""
     retry: Code | None = None
-    """Callout: its retry policy; None: three attempts, 30 s apart."""
+    """Callout, and auto task of one's own: its retry policy; None: three attempts, 30 s apart."""
     timeout_s: float = Field(default=30.0, gt=0, le=366 * 86400, alias="timeoutS")
-    """Callout: seconds until an attempt counts as failed, waiting for a callback included."""
+    """Callout, and auto task of one's own: seconds until an attempt counts as failed, waiting for a callback
+    included."""
     duration_s: float | None = Field(default=None, ge=0, alias="durationS")
     """Planned duration, for due dates and delay prediction."""
     safety_interval_s: float | None = Field(default=None, ge=0, alias="safetyIntervalS")

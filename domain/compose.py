@@ -13,7 +13,7 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 from domain.catalogue import Scope
 from domain.lines import Line, line_context
@@ -51,6 +51,9 @@ class Template:
     voids: tuple[tuple[int, str], ...]
     idle_lines: tuple[int, ...]
     covers: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    parents: dict[int, int] = field(default_factory=dict)
+    """Node -> the sub-plan item that it belongs to."""
+    children: dict[int, tuple[int, ...]] = field(default_factory=dict)
     template_id: str = ""
     followers: tuple[tuple[int, ...], ...] = ()
     definitions: tuple[ItemDef | None, ...] = field(default=(), compare=False)
@@ -58,13 +61,17 @@ class Template:
 
     def to_dict(self) -> dict[str, Any]:
         """The stored form."""
-        return {
+        stored: dict[str, Any] = {
             "nodes": [[node.ref, list(node.instance), list(node.lines)] for node in self.nodes],
             "waits": [list(each) for each in self.waits],
             "voids": [list(each) for each in self.voids],
             "idleLines": list(self.idle_lines),
             "covers": [[node, list(lines)] for node, lines in self.covers.items()],
         }
+        if self.parents:
+            # Left out where there is none: templates of before keep their names.
+            stored["parents"] = [[node, parent] for node, parent in self.parents.items()]
+        return stored
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any], release: CompiledRelease) -> Template:
@@ -75,6 +82,7 @@ class Template:
             voids=tuple((node, ref) for node, ref in stored["voids"]),
             idle_lines=tuple(stored["idleLines"]),
             covers={node: tuple(lines) for node, lines in stored["covers"]},
+            parents={node: parent for node, parent in stored.get("parents", ())},
         )
         return _finish(template, release)
 
@@ -91,6 +99,10 @@ def _finish(template: Template, release: CompiledRelease) -> Template:
         for target in targets:
             followers[target].append(waiter)
     template.followers = tuple(tuple(each) for each in followers)
+    children: dict[int, list[int]] = defaultdict(list)
+    for node, parent in template.parents.items():
+        children[parent].append(node)
+    template.children = {parent: tuple(nodes) for parent, nodes in children.items()}
     by_ref = {item.ref: item for item in release.items}
     template.definitions = tuple(by_ref.get(node.ref) for node in template.nodes)
     body = json.dumps([release.release_id, template.to_dict()], sort_keys=True)
@@ -235,6 +247,8 @@ def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[t
         for item in definitions:
             instance = places.of_item(release.items[item], index)
             found.setdefault((item, instance), []).append(index)
+    parent_of = _expand_sub_plans(release, found)
+    at_of = {key: at for at, key in enumerate(found)}
     nodes = [Node(release.items[item].ref, instance, tuple(members)) for (item, instance), members in found.items()]
     definition_of = {release.items[item].ref: release.items[item] for item, _ in found}
     by_item: dict[int, list[int]] = defaultdict(list)
@@ -262,8 +276,26 @@ def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[t
         voids=tuple(voids),
         idle_lines=tuple(index for index, matching in enumerate(chosen) if not matching),
         covers=covers,
+        parents={at_of[child]: at_of[parent] for child, parent in parent_of.items()},
     )
     return _finish(template, release)
+
+
+_ItemAt: TypeAlias = tuple[int, tuple[str, Any]]
+"""An item definition and its scope instance."""
+
+
+def _expand_sub_plans(release: CompiledRelease, found: dict[_ItemAt, list[int]]) -> dict[_ItemAt, _ItemAt]:
+    """Add the items that sub-plan items stand for, with the instance and the lines of those; child -> parent."""
+    parent_of: dict[_ItemAt, _ItemAt] = {}
+    waiting = list(found)
+    for parent in waiting:
+        for item in release.items[parent[0]].sub_items:
+            child = (item, parent[1])
+            found[child] = found[parent]
+            parent_of[child] = parent
+            waiting.append(child)
+    return parent_of
 
 
 class _Resolver:

@@ -11,12 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from domain import facts as f
-from domain.errors import BadDocument, ExpressionFailed, NotPossibleNow
+from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow
 from domain.expressions import ABSENT
 from domain.items import ItemRun
 from domain.lines import Line, line_context, order_context
 from domain.messages import (
     AssetsBooked,
+    ChangeLine,
     ClaimTask,
     CompleteTask,
     Delivered,
@@ -29,7 +30,6 @@ from domain.messages import (
 )
 from domain.payloads import payload_of
 from domain.plan import Plan
-from domain.sealing import classify, is_sealed
 from domain.states import ItemState, PlanState
 from domain.turn import (
     DEADLINE_GRACE_S,
@@ -38,11 +38,14 @@ from domain.turn import (
     Turn,
     begin,
     call_of,
+    classified,
     complete,
+    completion,
     definition_of,
     fatal,
     find,
     holds,
+    keep_current,
     process_after,
     skip,
 )
@@ -86,6 +89,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _complete_task(turn, message)
         case OperateItem():
             _operate(turn, message)
+        case ChangeLine():
+            _change_line(turn, message)
         case Delivered():
             _delivered(turn, message)
         case AssetsBooked():
@@ -128,7 +133,7 @@ def _report(turn: Turn, report: Report) -> None:
         except ExpressionFailed as error:
             fatal(turn, item, str(error), "expressionFailed")
             return
-        complete(turn, item, _completion(turn, values, simulated=report.simulated))
+        complete(turn, item, completion(values, simulated=report.simulated))
         return
     _failed(turn, item, report)
 
@@ -145,17 +150,6 @@ def _is_awaited(item: ItemRun, report: Report) -> bool:
         return True
     is_unsettled = item.is_unheard and item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED)
     return is_unsettled and report.kind == "completed"
-
-
-def _completion(turn: Turn, values: dict[str, dict[str, Any]], *, simulated: bool = False) -> dict[str, Any]:
-    payload: dict[str, Any] = {}
-    if values:
-        payload["set"] = values
-        if any(is_sealed(value) for each in values.values() for value in each.values()):
-            payload["secrets"] = True
-    if simulated:
-        payload["simulated"] = True
-    return payload
 
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:
@@ -184,7 +178,7 @@ def _values_of_answer(turn: Turn, item: ItemRun, answer: Mapping[str, Any]) -> d
             values = {name: value for name, value in found.items() if value is not ABSENT}
         else:
             values = _standard_answer(turn.plan, line, answer)
-        stored = _classified(turn, line, values)
+        stored = classified(turn, line, values)
         if stored:
             changed[line.key] = stored
     return changed
@@ -201,19 +195,6 @@ def _standard_answer(plan: Plan, line: Line, answer: Mapping[str, Any]) -> dict[
     return {name: value for name, value in attributes.items() if name in declared}
 
 
-def _classified(turn: Turn, line: Line, values: Mapping[str, Any]) -> dict[str, Any]:
-    plan = turn.plan
-    return classify(
-        plan.release,
-        plan.release.products[line.product],
-        values,
-        turn.protector,
-        tenant=plan.order.tenant,
-        order_id=plan.order_id,
-        line_key=line.key,
-    )
-
-
 # The clock.
 
 
@@ -223,6 +204,8 @@ def _timer(turn: Turn, message: TimerFired) -> None:
         return
     if item.state in (ItemState.FAILED, ItemState.SCHEDULED):
         begin(turn, item)
+    elif item.state is ItemState.RUNNING and item.is_event:
+        fatal(turn, item, "what it waits for has not happened in time", "eventTimeout")
     elif item.state is ItemState.RUNNING:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
         report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
@@ -257,10 +240,10 @@ def _complete_task(turn: Turn, message: CompleteTask) -> None:
     values = _form_values(item, message.data)
     changed: dict[str, dict[str, Any]] = {}
     for line in turn.plan.lines_of(item):
-        stored = _classified(turn, line, values)
+        stored = classified(turn, line, values)
         if stored:
             changed[line.key] = stored
-    complete(turn, item, _completion(turn, changed))
+    complete(turn, item, completion(changed))
 
 
 _FORM_TYPES: Final[dict[str, tuple[type, ...]]] = {
@@ -297,6 +280,8 @@ def _operate(turn: Turn, message: OperateItem) -> None:
         raise NotPossibleNow(f"item {item.key} waits for another order; it has no work of its own")
     if turn.plan.state not in (PlanState.IN_PROGRESS, PlanState.HELD):
         raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
+    if item.is_sub_plan and item.state is ItemState.RUNNING:
+        raise NotPossibleNow(f"item {item.key} is done when its own items are", mend="complete or skip those")
     if item.state not in _REPAIRABLE[message.action]:
         allowed = ", ".join(sorted(state.value for state in _REPAIRABLE[message.action]))
         raise NotPossibleNow(
@@ -309,7 +294,23 @@ def _operate(turn: Turn, message: OperateItem) -> None:
         skip(turn, item, "operator", is_branch=False, text=message.reason)
     else:
         values = _values_of_answer(turn, item, message.answer) if message.answer and item.definition else {}
-        complete(turn, item, _completion(turn, values) | {"by": "operator", "reason": message.reason})
+        complete(turn, item, completion(values) | {"by": "operator", "reason": message.reason})
+
+
+def _change_line(turn: Turn, message: ChangeLine) -> None:
+    plan = turn.plan
+    if plan.state not in (PlanState.IN_PROGRESS, PlanState.HELD):
+        raise NotPossibleNow(f"the plan is {plan.state or 'not composed yet'}, so its lines stay as they are")
+    if message.line not in plan.line_at:
+        raise NotFound(f"order {plan.order_id} has no line {message.line!r}")
+    values = classified(turn, plan.lines[plan.line_at[message.line]], message.attributes)
+    if not values:
+        raise BadDocument(
+            "none of them may be kept", path="attributes", mend="name attributes that the line's product declares"
+        )
+    changed = {message.line: values}
+    turn.add(f.LINE_CHANGED, None, completion(changed) | {"reason": message.reason})
+    keep_current(turn, changed)
 
 
 def _retry(turn: Turn, item: ItemRun, reason: str) -> None:

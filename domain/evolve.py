@@ -125,7 +125,7 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
             key=template.key_of(index, plan.lines),
             node=index,
             definition=template.definitions[index],
-            waits=len(waits),
+            waits=len(waits) + (index in template.parents),
         )
         for index, waits in enumerate(template.waits)
     ]
@@ -138,6 +138,7 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         plan.roots_of_line.append(tuple(roots))
         for root in roots:
             plan.lines_in_root.setdefault(root, []).append(index)
+    plan.open_children = {parent: len(nodes) for parent, nodes in template.children.items()}
     plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
     for item in plan.items:
         for root in roots_of(plan, item):
@@ -166,6 +167,10 @@ def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
     for root in roots_of(plan, item):
         plan.open_in_root[root] -= 1
     assert plan.template is not None
+    plan.awaiting.discard(item.node)
+    parent = plan.template.parents.get(item.node)
+    if parent is not None:
+        plan.open_children[parent] -= 1
     for follower in plan.template.followers[item.node]:
         waiting = plan.items[follower]
         waiting.waits -= 1
@@ -226,6 +231,21 @@ def _item_opened(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     _set_timer(plan, item, None)
 
 
+def _item_begun(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    item = _item(plan, fact)
+    _ready(item, fact.at)
+    if item.state in ARRIVAL:
+        _move(plan, item, ARRIVAL[item.state])
+    _move(plan, item, ItemEvent.STARTED)
+    item.started_at = fact.at
+    if item.is_event:
+        plan.awaiting.add(item.node)
+    assert plan.template is not None
+    for child in plan.template.children.get(item.node, ()):
+        plan.items[child].waits -= 1
+    _set_timer(plan, item, _instant(payload.get("deadline")))
+
+
 def _item_scheduled(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
     _move(plan, item, ItemEvent.SCHEDULED)
@@ -266,11 +286,20 @@ def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         _move(plan, item, ItemEvent.OPERATOR_COMPLETED)
     item.is_simulated = bool(payload.get("simulated"))
     item.error = item.error_code = ""
-    for line_key, values in payload.get("set", {}).items():
-        line = plan.lines[plan.line_at[line_key]]
-        line.attributes = line.attributes | values
+    _set_values(plan, payload.get("set", {}))
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
     _close(plan, item, fact.at)
+
+
+def _set_values(plan: Plan, by_line: Mapping[str, Mapping[str, Any]]) -> None:
+    for line_key, values in by_line.items():
+        line = plan.lines[plan.line_at[line_key]]
+        line.attributes = {**line.attributes, **values}
+
+
+def _line_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    _set_values(plan, payload["set"])
+    plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
 
 
 def _item_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
@@ -290,6 +319,7 @@ def _item_fatally_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> 
         path = (ItemEvent.STARTED,)
     if item.definition is None:
         plan.orphaned.update(line.key for line in plan.lines_of(item))
+    plan.awaiting.discard(item.node)
     _ready(item, fact.at)
     _move(plan, item, *path, ItemEvent.FATALLY_FAILED)
     item.error, item.error_code = payload.get("error", ""), payload.get("errorCode", "")
@@ -375,6 +405,7 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.PLAN_COMPOSED: _plan_composed,
     f.ITEM_STARTED: _item_started,
     f.ITEM_OPENED: _item_opened,
+    f.ITEM_BEGUN: _item_begun,
     f.ITEM_SCHEDULED: _item_scheduled,
     f.ITEM_ACCEPTED: _item_accepted,
     f.ITEM_CLAIMED: _item_claimed,
@@ -385,6 +416,7 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ITEM_RETRIED: _item_retried,
     f.ITEM_SKIPPED: _item_skipped,
     f.ITEM_NOTED: _item_noted,
+    f.LINE_CHANGED: _line_changed,
     f.ASSETS_CHANGED: _assets_changed,
     f.ASSETS_CONFIRMED: _assets_confirmed,
     f.ORDER_CLOSING: _order_closing,

@@ -21,6 +21,8 @@ ORDER_CLOSING: Final = "order.closing"
 PLAN_COMPOSED: Final = "plan.composed"
 ITEM_STARTED: Final = "item.started"
 ITEM_OPENED: Final = "item.opened"
+ITEM_BEGUN: Final = "item.begun"
+"""Of a push event or sub-plan: from now on it is Running."""
 ITEM_SCHEDULED: Final = "item.scheduled"
 ITEM_ACCEPTED: Final = "item.accepted"
 ITEM_CLAIMED: Final = "item.claimed"
@@ -31,6 +33,7 @@ ITEM_FATALLY_FAILED: Final = "item.fatallyFailed"
 ITEM_RETRIED: Final = "item.retried"
 ITEM_SKIPPED: Final = "item.skipped"
 ITEM_NOTED: Final = "item.noted"
+LINE_CHANGED: Final = "line.changed"
 ASSETS_CHANGED: Final = "assets.changed"
 ASSETS_IMPORTED: Final = "assets.imported"
 ASSETS_BOOKED: Final = "assets.booked"
@@ -49,6 +52,7 @@ VERSIONS: Final[dict[str, int]] = {
     PLAN_COMPOSED: 1,
     ITEM_STARTED: 1,
     ITEM_OPENED: 1,
+    ITEM_BEGUN: 1,
     ITEM_SCHEDULED: 1,
     ITEM_ACCEPTED: 1,
     ITEM_CLAIMED: 1,
@@ -59,6 +63,7 @@ VERSIONS: Final[dict[str, int]] = {
     ITEM_RETRIED: 1,
     ITEM_SKIPPED: 1,
     ITEM_NOTED: 1,
+    LINE_CHANGED: 1,
     ASSETS_CHANGED: 1,
     ASSETS_IMPORTED: 1,
     ASSETS_BOOKED: 1,

@@ -48,8 +48,18 @@ class ItemRun:
 
     @property
     def is_callout(self) -> bool:
-        """Whether it calls a system."""
-        return self.definition is not None and self.definition.type is ItemType.CALLOUT
+        """Whether somebody outside is called for it: a system, or a function of one's own."""
+        return self.definition is not None and self.definition.is_call
+
+    @property
+    def is_event(self) -> bool:
+        """Whether it waits for something to become true of its line."""
+        return self.definition is not None and self.definition.type is ItemType.PUSH_EVENT
+
+    @property
+    def is_sub_plan(self) -> bool:
+        """Whether it stands for the items of another plan definition."""
+        return self.definition is not None and self.definition.type is ItemType.SUB_PLAN
 
     @property
     def is_manual(self) -> bool:

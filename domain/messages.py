@@ -88,6 +88,16 @@ class OperateItem:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeLine:
+    """Somebody outside knows more of a line: values for its attributes; the reason is kept."""
+
+    line: str
+    attributes: Mapping[str, Any]
+    reason: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """Another order of the account has delivered (or ended without delivering) shared instances.
 
@@ -120,6 +130,7 @@ PlanMessage = (
     | ReleaseTask
     | CompleteTask
     | OperateItem
+    | ChangeLine
     | Delivered
     | AssetsBooked
     | Quarantine

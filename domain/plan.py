@@ -38,6 +38,10 @@ class Plan:
     open_items: int = 0
     open_in_root: dict[str, int] = field(default_factory=dict)
     """Root order line -> items that its bundle still waits for. A merged line stands in several bundles."""
+    open_children: dict[int, int] = field(default_factory=dict)
+    """Sub-plan item -> those of its items that are not done yet."""
+    awaiting: set[int] = field(default_factory=set)
+    """Push events that are Running: looked at whenever a line gets values."""
     lines_in_root: dict[str, list[int]] = field(default_factory=dict)
     roots_of_line: list[tuple[str, ...]] = field(default_factory=list)
     covered: frozenset[int] = frozenset()

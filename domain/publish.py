@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Final
 
-from domain.catalogue import Action, Decomposition, ItemType, Release, Scope
+from domain.catalogue import Action, Decomposition, Item, ItemType, Release, Scope
 from domain.errors import BadExpression, BadRelease
 from domain.expressions import Expression, compile_condition, compile_value
 from domain.release import (
@@ -76,6 +77,7 @@ def compile_release(release: Release) -> CompiledRelease:
     problems.unique("queue", (each.code for each in release.queues))
     items = _compile_items(release, problems)
     products = _compile_products(release, items, problems)
+    _attach_sub_plans(release, items, problems)
     _compile_dependencies(release, items, problems)
     _refuse_cycles(items, problems)
     dedicated = problems.condition("dedicated", release.dedicated, frozenset({"order", "account"}))
@@ -104,6 +106,7 @@ def compile_release(release: Release) -> CompiledRelease:
 def _look_for_oddities(release: Release, products: Mapping[str, ProductDef], problems: _Problems) -> None:
     """Note what would run, but probably not as meant."""
     used = {scenario.plan for scenario in release.scenarios}
+    used.update(item.sub_plan for plan in release.plans for item in plan.items if item.sub_plan)
     for plan in release.plans:
         if plan.code not in used:
             problems.findings.append(f"plan {plan.code}: no scenario composes it")
@@ -146,8 +149,10 @@ def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
                 problems.errors.append(f"item {ref}: system {item.system!r} is not in the release")
             if item.type is ItemType.MANUAL_TASK and item.queue not in queues:
                 problems.errors.append(f"item {ref}: queue {item.queue!r} is not in the release")
-            if item.type is ItemType.AUTO_TASK and item.task not in STOCK_AUTO_TASKS:
-                problems.errors.append(f"item {ref}: auto task {item.task!r} is not one of {sorted(STOCK_AUTO_TASKS)}")
+            if item.type is ItemType.AUTO_TASK and not item.task:
+                stock = ", ".join(sorted(STOCK_AUTO_TASKS))
+                problems.errors.append(f"item {ref}: an auto task needs task: {stock}, or a function of one's own")
+            _refuse_strangers(ref, item, problems)
             if item.retry is not None and item.retry not in retries:
                 problems.errors.append(f"item {ref}: retry policy {item.retry!r} is not in the release")
             problems.unique(f"form field of item {ref}", (each.name for each in item.form))
@@ -168,10 +173,53 @@ def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
                     process_after=problems.value(f"item {ref} processAfter", item.process_after),
                     request=_compile_values(problems, f"item {ref} request", item.request, LINE_VARIABLES),
                     response=_compile_values(problems, f"item {ref} response", item.response, ANSWER_VARIABLES),
+                    event=problems.condition(f"item {ref} event", item.event),
                     retry=retries[item.retry] if item.retry in retries else RetryPolicy(),
                 )
             )
     return items
+
+
+_ONLY_FOR: Final = {
+    "event": ItemType.PUSH_EVENT,
+    "event_timeout_s": ItemType.PUSH_EVENT,
+    "sub_plan": ItemType.SUB_PLAN,
+}
+"""Members of an item definition that mean something for one type only."""
+
+
+def _refuse_strangers(ref: str, item: Item, problems: _Problems) -> None:
+    for member, kind in _ONLY_FOR.items():
+        if member in item.model_fields_set and item.type is not kind:
+            name = type(item).model_fields[member].alias or member
+            problems.errors.append(f"item {ref}: {name} is for type {kind.value}, this item is a {item.type.value}")
+
+
+def _attach_sub_plans(release: Release, items: list[ItemDef], problems: _Problems) -> None:
+    """Give each sub-plan item the items that it stands for."""
+    items_of: dict[str, list[int]] = defaultdict(list)
+    for item in items:
+        items_of[item.plan].append(item.index)
+    chosen = {each.plan for each in release.scenarios}
+    users: dict[str, str] = {}
+    edges: dict[str, list[str]] = {plan.code: [] for plan in release.plans}
+    for item in items:
+        if item.type is not ItemType.SUB_PLAN:
+            continue
+        name = item.source.sub_plan
+        if name is None or name not in edges:
+            problems.errors.append(f"item {item.ref}: subPlan {name!r} is not a plan of the release")
+            continue
+        if name in chosen:
+            problems.errors.append(f"item {item.ref}: a scenario chooses plan {name!r}, so it cannot be a sub-plan")
+        if name in users:
+            problems.errors.append(f"items {users[name]} and {item.ref} name the same sub-plan {name!r}")
+        users[name] = item.ref
+        edges[item.plan].append(name)
+        item.sub_items = tuple(items_of[name])
+    cycle = find_cycle(edges)
+    if cycle:
+        problems.errors.append(f"sub-plans contain one another in a circle: {' -> '.join(cycle)}")
 
 
 def _compile_values(
@@ -362,7 +410,13 @@ def _compile_dependencies(release: Release, items: list[ItemDef], problems: _Pro
 
 
 def _refuse_cycles(items: list[ItemDef], problems: _Problems) -> None:
-    cycle = find_cycle({item.index: [edge.target for edge in item.waits_for] for item in items})
+    waits = {item.index: [edge.target for edge in item.waits_for] for item in items}
+    for item in items:
+        # A sub-plan is done when its items are, and they begin when what it waits for is done.
+        for child in item.sub_items:
+            waits[child].extend(edge.target for edge in item.waits_for)
+        waits[item.index].extend(item.sub_items)
+    cycle = find_cycle(waits)
     if cycle:
         problems.errors.append(f"items wait for one another in a circle: {' -> '.join(items[i].ref for i in cycle)}")
 

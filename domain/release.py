@@ -13,7 +13,11 @@ LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account"
 """What conditions and mappings may read: see docs/EXPRESSIONS.md."""
 ANSWER_VARIABLES = LINE_VARIABLES | {"answer"}
 ASSETIZE = "assetize"
-STOCK_AUTO_TASKS = frozenset({ASSETIZE, "noop"})
+BACK_PROPAGATE = "backPropagate"
+STOCK_AUTO_TASKS = frozenset({ASSETIZE, BACK_PROPAGATE, "noop"})
+"""What orderplan does itself, inside the plan's turn."""
+TASKS_SYSTEM = "@tasks"
+"""Where auto tasks of one's own are called, as if they were a system; no release can name it."""
 Node = TypeVar("Node")
 DEFAULT_DELAYS_S = (30.0,)
 DEFAULT_ATTEMPTS_MAX = 3
@@ -50,11 +54,31 @@ class ItemDef:
     process_after: Expression | None
     request: dict[str, Expression] | None
     response: dict[str, Expression] | None
+    event: Expression | None
     retry: RetryPolicy
+    sub_items: tuple[int, ...] = ()
+    """Of a sub-plan: the items that it stands for."""
     waits_for: list[Edge] = field(default_factory=list)
     """Edges in which this item is the one that waits."""
     precedes: list[Edge] = field(default_factory=list)
     """Edges that this item owns but in which the other one waits (`processedBefore`)."""
+
+    @property
+    def is_call(self) -> bool:
+        """Whether somebody outside the plan is called for it: a system, or a function of one's own."""
+        if self.type is ItemType.AUTO_TASK:
+            return self.source.task not in STOCK_AUTO_TASKS
+        return self.type is ItemType.CALLOUT
+
+    @property
+    def system(self) -> str:
+        """Who is called."""
+        return TASKS_SYSTEM if self.type is ItemType.AUTO_TASK else self.source.system or ""
+
+    @property
+    def operation(self) -> str:
+        """What for."""
+        return self.source.task or "" if self.type is ItemType.AUTO_TASK else self.source.operation
 
 
 @dataclass(frozen=True, slots=True)

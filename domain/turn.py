@@ -22,11 +22,11 @@ from domain.expressions import ABSENT
 from domain.facts import Fact
 from domain.inventory import AssetDelta
 from domain.items import ItemRun
-from domain.lines import delta_of, later_change_of, line_context, order_context
+from domain.lines import Line, delta_of, later_change_of, line_context, order_context
 from domain.payloads import payload_of
 from domain.plan import Plan, roots_of
-from domain.release import ASSETIZE, ItemDef
-from domain.sealing import Protector
+from domain.release import ASSETIZE, BACK_PROPAGATE, ItemDef
+from domain.sealing import Protector, classify, is_sealed, same_value
 from domain.states import ItemState, OrderState, PlanState
 
 DEADLINE_GRACE_S: Final = 5.0
@@ -82,6 +82,10 @@ class Turn:
     lines_changed: dict[str, None] = field(default_factory=dict)
     """Lines that got values from an answer or a form, and are not delivered yet."""
     _ready: deque[ItemRun] = field(default_factory=deque)
+    _parents_done: deque[ItemRun] = field(default_factory=deque)
+    """Sub-plan items all of whose items are done."""
+    _lines_set: dict[str, None] = field(default_factory=dict)
+    """Lines that got values: push events on them are to be looked at."""
     _roots_done: dict[str, None] = field(default_factory=dict)
 
     def add(self, kind: str, item: ItemRun | None = None, payload: dict[str, Any] | None = None) -> None:
@@ -106,6 +110,9 @@ class Turn:
         self.unblocked(self.plan.items[index] for index in self.plan.template.followers[item.node])
         done = (root for root in roots_of(self.plan, item) if self.plan.open_in_root[root] == 0)
         self._roots_done.update(dict.fromkeys(sorted(done)))
+        parent = self.plan.template.parents.get(item.node)
+        if parent is not None and self.plan.open_children[parent] == 0:
+            self._parents_done.append(self.plan.items[parent])
 
     def start(self) -> None:
         """Look at the whole of a plan that was just composed."""
@@ -114,12 +121,18 @@ class Turn:
 
     def settle(self) -> None:
         """Look at everything that became ready, and what that makes ready, until nothing moves by itself."""
-        while self._ready:
-            item = self._ready.popleft()
-            if item.state is ItemState.PENDING and item.waits == 0:
+        while self._ready or self._parents_done or self._lines_set:
+            if self._lines_set:
+                _look_at_events(self)
+            elif self._parents_done:
+                parent = self._parents_done.popleft()
+                if parent.state is ItemState.RUNNING:
+                    complete(self, parent, {})
+            elif (item := self._ready.popleft()).state is ItemState.PENDING and item.waits == 0:
                 _unblock(self, item)
         roots, self._roots_done = self._roots_done, {}
         _finish(self, roots)
+
 
 def start(turn: Turn) -> None:
     """Begin a plan that was just composed."""
@@ -202,16 +215,111 @@ def _instant(source: str, value: Any) -> datetime | None:
 def begin(turn: Turn, item: ItemRun) -> None:
     """Start work on an item that is due."""
     definition = definition_of(item)
-    if definition.type is ItemType.CALLOUT:
+    if definition.is_call:
         _send(turn, item)
     elif definition.type is ItemType.MANUAL_TASK:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
         turn.tasks_opened.append(item)
+    elif definition.type is ItemType.PUSH_EVENT:
+        _await_event(turn, item, definition)
+    elif definition.type is ItemType.SUB_PLAN:
+        _enter(turn, item)
     else:
+        assert turn.plan.template is not None
+        values: dict[str, dict[str, Any]] = {}
         if definition.source.task == ASSETIZE:
-            assert turn.plan.template is not None
             _deliver(turn, turn.plan.template.covers[item.node])
-        complete(turn, item, {})
+        elif definition.source.task == BACK_PROPAGATE:
+            values = _back_propagated(turn, item)
+        complete(turn, item, completion(values))
+
+
+def _await_event(turn: Turn, item: ItemRun, definition: ItemDef) -> None:
+    """Wait until the event's condition is true; it may be already."""
+    try:
+        if _has_happened(turn, item):
+            complete(turn, item, {})
+            return
+    except ExpressionFailed as error:
+        fatal(turn, item, str(error), "expressionFailed")
+        return
+    timeout_s = definition.source.event_timeout_s
+    deadline = (turn.now + timedelta(seconds=timeout_s)).isoformat() if timeout_s is not None else None
+    turn.add(f.ITEM_BEGUN, item, {"deadline": deadline} if deadline else None)
+
+
+def _has_happened(turn: Turn, item: ItemRun) -> bool:
+    event = definition_of(item).event
+    return event is not None and any(event.is_true(context) for context in _contexts(turn, item))
+
+
+def _look_at_events(turn: Turn) -> None:
+    """See whether what lines have got makes push events true that wait on them."""
+    changed, turn._lines_set = turn._lines_set, {}
+    for node in sorted(turn.plan.awaiting):
+        item = turn.plan.items[node]
+        if not any(line.key in changed for line in turn.plan.lines_of(item)):
+            continue
+        try:
+            if _has_happened(turn, item):
+                complete(turn, item, {})
+        except ExpressionFailed as error:
+            fatal(turn, item, str(error), "expressionFailed")
+
+
+def _enter(turn: Turn, item: ItemRun) -> None:
+    """Begin a sub-plan: its items are due as soon as nothing else holds them up."""
+    assert turn.plan.template is not None
+    turn.add(f.ITEM_BEGUN, item)
+    children = turn.plan.template.children.get(item.node, ())
+    turn.unblocked(turn.plan.items[node] for node in children)
+    if not children:
+        turn._parents_done.append(item)
+
+
+def _back_propagated(turn: Turn, item: ItemRun) -> dict[str, dict[str, Any]]:
+    """What the order lines get that the item's lines came from: values of attributes that their products declare."""
+    plan = turn.plan
+    changed: dict[str, dict[str, Any]] = {}
+    for line in plan.lines_of(item):
+        for key in line.order_lines if line.sources else ():
+            source = plan.lines[plan.line_at[key]]
+            declared = plan.release.products[source.product].attributes
+            values = {
+                name: value
+                for name, value in line.attributes.items()
+                if name in declared and not same_value(value, source.attributes.get(name))
+            }
+            stored = classified(turn, source, values)
+            if stored:
+                changed.setdefault(key, {}).update(stored)
+    return changed
+
+
+def classified(turn: Turn, line: Line, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values for a line as they may be stored."""
+    plan = turn.plan
+    return classify(
+        plan.release,
+        plan.release.products[line.product],
+        values,
+        turn.protector,
+        tenant=plan.order.tenant,
+        order_id=plan.order_id,
+        line_key=line.key,
+    )
+
+
+def completion(values: dict[str, dict[str, Any]], *, simulated: bool = False) -> dict[str, Any]:
+    """What a completion's fact says of values that lines have got, by line key."""
+    payload: dict[str, Any] = {}
+    if values:
+        payload["set"] = values
+        if any(is_sealed(value) for each in values.values() for value in each.values()):
+            payload["secrets"] = True
+    if simulated:
+        payload["simulated"] = True
+    return payload
 
 
 def _send(turn: Turn, item: ItemRun) -> None:
@@ -236,8 +344,8 @@ def call_of(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str,
         order_id=plan.order_id,
         item=item.key,
         attempt=item.attempt,
-        system=definition.source.system or "",
-        operation=definition.source.operation,
+        system=definition.system,
+        operation=definition.operation,
         name=definition.name,
         deadline_at=deadline_at,
         payload=payload,
@@ -249,7 +357,7 @@ def complete(turn: Turn, item: ItemRun, payload: dict[str, Any]) -> None:
         turn.tasks_closed.append(item)
     turn.add(f.ITEM_COMPLETED, item, payload or None)
     if "set" in payload:
-        _keep_current(turn, payload["set"])
+        keep_current(turn, payload["set"])
     turn.closed(item)
 
 
@@ -262,6 +370,9 @@ def skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str =
     if text:
         payload["text"] = text
     turn.add(f.ITEM_SKIPPED, item, payload)
+    assert turn.plan.template is not None
+    for node in turn.plan.template.children.get(item.node, ()):
+        skip(turn, turn.plan.items[node], "branch", is_branch=True)
     turn.closed(item)
 
 
@@ -286,9 +397,10 @@ def _deliver(turn: Turn, lines: Iterable[int]) -> None:
     _change_assets(turn, [line.key for line in covered], [delta for delta in deltas if delta is not None])
 
 
-def _keep_current(turn: Turn, values: Mapping[str, dict[str, Any]]) -> None:
-    """Bring what an answer says of a line to its asset, if the line is one already."""
+def keep_current(turn: Turn, values: Mapping[str, dict[str, Any]]) -> None:
+    """Bring what a line has got to its asset, if the line is one already, and to the push events that wait for it."""
     plan = turn.plan
+    turn._lines_set.update(dict.fromkeys(values))
     changed = {key: each for key, each in values.items() if key in plan.delivered}
     turn.lines_changed.update(dict.fromkeys(key for key in values if key not in changed))
     lines = ((plan.lines[plan.line_at[key]], each) for key, each in changed.items())

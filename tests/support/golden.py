@@ -21,7 +21,7 @@ from domain.compose import Template
 from domain.evolve import plan_from_facts
 from domain.facts import VERSIONS, Fact, upcast
 from domain.inventory import Asset, AssetDelta
-from domain.messages import Quarantine, Report
+from domain.messages import ChangeLine, Quarantine, Report
 from domain.orders import Order
 from domain.plan import Plan
 from domain.publish import compile_release
@@ -174,6 +174,16 @@ def dedicated() -> Engine:
     return engine
 
 
+def waiting() -> Engine:
+    """A push event that a value makes true, a sub-plan, and what a line has got brought to its order line."""
+    engine = Engine(release("waiting"))
+    plan = engine.accept(order_of(line("1", "offer")))
+    engine.tell(plan, ChangeLine("1", {"pin": "1234"}, "the customer has called", "c-1"), "person:olga", "c-1")
+    engine.tell(plan, ChangeLine("part@1", {"number": "079"}, "it was ported", "c-2"), "person:olga", "c-2")
+    engine.finish(plan)
+    return engine
+
+
 def booked() -> Fact:
     """What a dedicated plan has delivered, as its account keeps it."""
     delta = AssetDelta(
@@ -224,6 +234,7 @@ STORIES: Final[dict[str, tuple[str, Callable[[], Engine]]]] = {
     "branches": ("branches", branches),
     "replaced": ("branches", replaced),
     "dedicated": ("dedicated", dedicated),
+    "waiting": ("waiting", waiting),
 }
 ACCOUNT_FACTS: Final[dict[str, Callable[[], Fact]]] = {f.ASSETS_IMPORTED: imported, f.ASSETS_BOOKED: booked}
 """Facts that are no order's."""

@@ -80,8 +80,8 @@ REFUSALS: list[tuple[str, Callable[[Document], object], str]] = [
     ),
     (
         "auto task",
-        lambda doc: doc["plans"][0]["items"][2].update(task="bill"),
-        "item deliver/assetize: auto task 'bill' is not one of ['assetize', 'noop']",
+        lambda doc: doc["plans"][0]["items"][2].update(task=None),
+        "item deliver/assetize: an auto task needs task: assetize, backPropagate, noop, or a function of one's own",
     ),
     (
         "retry policy",

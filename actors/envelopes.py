@@ -32,6 +32,8 @@ class Submission(Envelope):
     shard: int
     order: Mapping[str, Any]
     body_hash: bytes | None
+    release_id: str | None = None
+    """The release that the channel has made the order for, if it says so."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
 

@@ -19,7 +19,14 @@ from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.rows import asset_row, fact_row, order_row, task_id_of, task_row
 from domain import facts as f
 from domain.decide import decide
-from domain.errors import ClientKeyReused, InventoryConflict, NotFound, NotPossibleNow, OrderplanError
+from domain.errors import (
+    ClientKeyReused,
+    InventoryConflict,
+    NotFound,
+    NotPossibleNow,
+    OrderplanError,
+    StaleRelease,
+)
 from domain.facts import VERSIONS, Fact
 from domain.ids import booking_id, order_id_of, shard_of
 from domain.intake import Booking, accept, book, book_changes, changed_lines, readmit, refresh_open_order
@@ -142,6 +149,12 @@ class Tick:
         if release is None:
             raise NotPossibleNow(
                 "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
+            )
+        if submission.release_id not in (None, release.release_id):
+            raise StaleRelease(
+                f"release {submission.release_id!r} is not the newest one, which is {release.release_id}",
+                path="releaseId",
+                mend="make the order for that release, or leave releaseId out",
             )
         self.sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.

@@ -124,6 +124,13 @@ class ClientKeyReused(OrderplanError):
     code = "clientKeyReused"
 
 
+class StaleRelease(OrderplanError):
+    """The order names a release that is not the newest; new orders take that one only."""
+
+    status = 409
+    code = "staleRelease"
+
+
 class NothingToFulfil(OrderplanError):
     """No line of the order composes an item."""
 

@@ -14,7 +14,7 @@ from actors.envelopes import Submission, Submitted, ToPlan
 from actors.tokens import key_of
 from domain.errors import BadDocument, NotFound, NotPossibleNow
 from domain.ids import account_shard, parse_effect_key, shard_for, shard_of
-from domain.messages import OperateItem, Report
+from domain.messages import ChangeLine, OperateItem, Report
 from domain.orders import Order
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import decode_body
@@ -28,6 +28,7 @@ SUBMIT_TIMEOUT_S: Final = 30.0
 ANSWER_TIMEOUT_S: Final = 20.0
 TMF_JSON: Final = "application/json;charset=utf-8"
 KEY_LENGTH_MAX: Final = 200
+REASON_LENGTH_MAX: Final = 500
 
 
 def tmf_json(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
@@ -97,9 +98,20 @@ async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
     else:
         shard = random.randrange(shards)
     answer: Submitted = await context.hosts.ask(
-        "receive_orders", shard, Submission(shard, order.to_dict(), digest), timeout_s=SUBMIT_TIMEOUT_S
+        "receive_orders",
+        shard,
+        Submission(shard, order.to_dict(), digest, release_id=_named_release(order)),
+        timeout_s=SUBMIT_TIMEOUT_S,
     )
     return answer
+
+
+def _named_release(order: Order) -> str | None:
+    """The release that the order says it was made for: member `releaseId` of the document, which is ours."""
+    named = order.rest.get("releaseId")
+    if named is not None and not isinstance(named, str):
+        raise BadDocument("must be a text, as GET /v1/releases gives it", path="releaseId")
+    return named
 
 
 async def get_product_order(request: web.Request) -> web.Response:
@@ -180,9 +192,7 @@ async def operate_item(request: web.Request) -> web.Response:
     order_id, item, action = (request.match_info[name] for name in ("order_id", "item", "action"))
     await reads.require_order(context.pool, tenant_of(request), order_id)
     body = await read_object(request)
-    reason = body.get("reason")
-    if not isinstance(reason, str) or not reason.strip():
-        raise BadDocument("must say why, for the audit trail", path="reason", mend='send {"reason": "..."}')
+    reason = reason_of(body)
     answer = body.get("answer", {})
     if not isinstance(answer, dict):
         raise BadDocument("must be an object", path="answer")
@@ -192,13 +202,41 @@ async def operate_item(request: web.Request) -> web.Response:
         item=item,
         action=cast("Literal['retry', 'complete', 'skip']", action),  # the route admits these three only
         operator=user,
-        reason=reason[:500],
+        reason=reason,
         message_id=message_id,
         answer=answer,
     )
     envelope = ToPlan(order_id, message, actor=f"person:{user}", cause=message_id)
     result = await context.hosts.ask("receive_orders", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
     return native_json(result)
+
+
+async def change_line(request: web.Request) -> web.Response:
+    """PATCH /v1/orders/{id}/lines/{line} with `{"attributes": {...}, "reason": ...}`: what somebody knows by now."""
+    context = context_of(request)
+    order_id, line = request.match_info["order_id"], request.match_info["line"]
+    await reads.require_order(context.pool, tenant_of(request), order_id)
+    body = await read_object(request)
+    attributes = body.get("attributes")
+    if not isinstance(attributes, dict) or not attributes:
+        raise BadDocument("must be an object with at least one attribute", path="attributes")
+    message_id = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
+    message = ChangeLine(line, attributes, reason_of(body), message_id)
+    envelope = ToPlan(order_id, message, actor=f"person:{user_of(request)}", cause=message_id)
+    result = await context.hosts.ask("receive_orders", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
+    return native_json(result)
+
+
+def reason_of(body: dict[str, Any]) -> str:
+    """Why somebody does what he asks for.
+
+    Raises:
+        BadDocument: the body does not say.
+    """
+    reason = body.get("reason")
+    if not isinstance(reason, str) or not reason.strip():
+        raise BadDocument("must say why, for the audit trail", path="reason", mend='send {"reason": "..."}')
+    return reason[:REASON_LENGTH_MAX]
 
 
 async def receive_callback(request: web.Request) -> web.Response:

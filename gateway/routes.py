@@ -55,6 +55,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=True,
     ),
     Route("GET", "/v1/orders/{order_id}/items/{item:.+}", orders.get_item, Role.AGENT),
+    Route("PATCH", "/v1/orders/{order_id}/lines/{line}", orders.change_line, Role.AGENT, body=True),
     Route("POST", "/v1/callbacks/{token}", orders.receive_callback, Role.SYSTEM, 204, body=True),
     Route("GET", "/v1/tasks", people.list_tasks, Role.WORKER),
     Route("GET", "/v1/tasks/{task_id}", people.get_task, Role.WORKER),

@@ -145,6 +145,15 @@ class Client:
             headers={"Idempotency-Key": uuid.uuid4().hex},
         )
 
+    def change_line(self, order_id: str, line: str, attributes: Mapping[str, Any], reason: str) -> Any:
+        """Say what is known of a line of a running order by now; the reason goes into the audit trail."""
+        return self.request(
+            "PATCH",
+            f"/v1/orders/{_part(order_id)}/lines/{_part(line)}",
+            {"attributes": attributes, "reason": reason},
+            headers={"Idempotency-Key": uuid.uuid4().hex},
+        )
+
     def wait_for_order(self, order_id: str, *, timeout_s: float = 3600.0, poll_s: float = 0.3) -> Document:
         """The order once it has ended.
 

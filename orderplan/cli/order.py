@@ -361,6 +361,27 @@ def complete(
     _operate(order_id, item, "complete", reason, answer, url, user, as_json)
 
 
+@app.command("change-line")
+def change_line(
+    order_id: OrderId,
+    line: Annotated[str, typer.Argument(help="The line's key, as `order plan` shows it.")],
+    attributes: Annotated[str, typer.Argument(help="What is known by now: '{\"number\": \"079\"}'.")],
+    reason: Reason,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Give a line of a running order values; items that have not run use them, push events look at them."""
+    given = parse_object(attributes, "ATTRIBUTES")
+    with client_of(url, user) as client:
+        result = client.change_line(id_of(client, order_id), line, given, reason)
+
+    def render() -> Iterable[RenderableType]:
+        yield f"line {cell(line)} is changed; order {cell(result['state'])}"
+
+    show(as_json, result, render)
+
+
 def _operate(
     order_id: str, item: str, action: str, reason: str, answer: str | None, url: str, user: str, as_json: bool
 ) -> None:

@@ -1,7 +1,7 @@
 """The catalogues of examples/dro, and a reader of their CSV files that shares no code with the importer.
 
-The reader answers what an order of one line must compose, straight from the rows, under the rules of docs/IMPORT_DRO.md:
-it is what the importer and everything behind it are compared with.
+The reader answers what an order of one line must compose, straight from the rows, under the rules of
+docs/IMPORT_DRO.md: it is what the importer and everything behind it are compared with.
 """
 
 from __future__ import annotations
@@ -87,7 +87,8 @@ def shape_of(plan: Plan) -> Shape:
         shape.lines += [f"{line.product} [{where}] -> {each.plan}" for each in scenarios]
     shape.lines.sort()
     shape.items = Counter(names)
-    shape.depends_on = Counter((names[at], names[to]) for at, targets in enumerate(plan.template.waits) for to in targets)
+    edges = [(at, to) for at, targets in enumerate(plan.template.waits) for to in targets]
+    shape.depends_on = Counter((names[at], names[to]) for at, to in edges)
     shape.void = {(names[at], by_ref[ref]) for at, ref in plan.template.voids}
     return shape
 
@@ -164,8 +165,9 @@ class Reader:
             where = "line" if product == source else self.scope(product)
             for row in self.scenarios:
                 of_class = row["ProductClassification.Name"]
-                about = row["Product.StockKeepingUnit"] == product or (of_class and self.classes.get(product) == of_class)
-                if not about or words[product] not in row["Action"].split(";"):
+                is_mine = row["Product.StockKeepingUnit"] == product
+                is_of_class = of_class != "" and self.classes.get(product) == of_class
+                if not (is_mine or is_of_class) or words[product] not in row["Action"].split(";"):
                     continue
                 group = row["FulfillmentStepDefnGroup.Name"]
                 shape.lines.append(f"{product} [{where}] -> {group}")

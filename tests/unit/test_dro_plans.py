@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 
 from domain.plan import Plan
+from gateway.warnings import warnings_of
 from tests.support.build import line, order_of
 from tests.support.dro import CHARACTERISTICS, Reader, Shape, expected_plans, finish, release_of, shape_of
 from tests.support.engine import Engine
@@ -28,9 +29,7 @@ def asset_of(engine: Engine, product: str) -> str:
 
 
 def changed(engine: Engine, product: str, action: str, quantity: int | None = None) -> Plan:
-    return engine.accept(
-        order_of(line("1", product, action, product_id=asset_of(engine, product), quantity=quantity))
-    )
+    return engine.accept(order_of(line("1", product, action, product_id=asset_of(engine, product), quantity=quantity)))
 
 
 def installed(engine: Engine) -> set[str]:
@@ -132,7 +131,8 @@ def test_what_is_shared_over_the_account_stays_until_its_last_source_goes(produc
     assert both
     assert installed(engine) == {other, *QB.targets(other)}
     assert {each for each, action in actions_of(plan).items() if action == "delete"} == {
-        product, *QB.targets(product)
+        product,
+        *QB.targets(product),
     } - both
     finish(engine, changed(engine, other, "delete"))
     assert installed(engine) == set()
@@ -168,6 +168,16 @@ def test_lines_of_one_group_share_their_work_and_those_of_another_have_their_own
     assert shape.items["Post Invoice"] == 1
     assert [each for each in shape.lines if "QBD" in each] == [
         f"QB-DRO-QBD [{where}] -> Usage Provisioning & Activation" for where in ("4", "G1", "G2")
+    ]
+
+
+def test_a_line_without_the_key_has_an_instance_of_its_own_and_the_order_says_so():
+    plan = Engine(release_of("qb")).accept(order_of(line("1", "QB-DB"), line("2", "QB-DB", Group_Identifier="G1")))
+    said = [each for each in warnings_of(plan) if "Group_Identifier" in each]
+
+    assert [each.partition(" (")[0] for each in said] == [
+        "line QB-DRO-QBD@1",
+        "item Usage Provisioning & Activation/Activate Tokens: line QB-DRO-QBD@1",
     ]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -158,7 +157,7 @@ class _Steps:
             case "manualTask":
                 return {"type": ItemType.MANUAL_TASK, "queue": self._queue(row, group)}
             case "pause":
-                return self._pause(row, group)
+                return self._pause(row)
             case "callout":
                 name = row[_INTEGRATION]
                 if not name:
@@ -212,7 +211,7 @@ class _Steps:
     def _system(self, code: str, name: str) -> None:
         self.work.systems.setdefault(code, System(code=code, name=name if name != code else ""))
 
-    def _pause(self, row: Row, group: str) -> dict[str, Any]:
+    def _pause(self, row: Row) -> dict[str, Any]:
         """A pause waits for its resume rule; without one, until an operator or the API completes it."""
         event = self.source.bindings.events.get(row["Name"], "")
         if row["ResumeOnRule.Name"] and not event:
@@ -222,7 +221,7 @@ class _Steps:
             )
         if not event and not row["ResumeOnRule.Name"]:
             self.source.note(f"{row.where()}: the pause {row['Name']!r} has no resume rule; an operator completes it")
-        return waiting_item(event, lambda: self._queue(row, group))
+        return {"type": ItemType.PUSH_EVENT, **({"event": event} if event else {})}
 
     def _queue(self, row: Row, group: str) -> str:
         """The queue of a person's work: a queue that the step names, else that of the step group and the user."""
@@ -377,7 +376,7 @@ class _Steps:
             stays = "stays a manual task" if kind == "manualTask" else f"stays a {row['StepType']}"
             flow = row["FlowDefinitionName"]
             source.note(f"{row.where('FlowDefinitionName')}: {name!r} names flow {flow!r}, but {stays}")
-        if row["AssignedTo.Name"] and kind not in ("manualTask", "pause"):
+        if row["AssignedTo.Name"] and kind != "manualTask":
             source.note(f"{row.where('AssignedTo.Name')}: {name!r} is a {row['StepType']}, so nobody is assigned")
         if row["ForcePlanFreezeDuringExecution"] not in ("", "Never"):
             source.note(f"{row.where('ForcePlanFreezeDuringExecution')}: is not imported")
@@ -390,14 +389,6 @@ def note_fallout_by_code(source: Source) -> None:
     for row in source.tables[FALLOUT]:
         if row["ErrorCode"]:
             source.note(f"{row.where('ErrorCode')}: retries by error code are not imported")
-
-
-def waiting_item(event: str, queue: Callable[[], str]) -> dict[str, Any]:
-    """An item that waits until `event` is true of its line; empty: until an operator or the API completes it."""
-    kind: Mapping[str, ItemType] = ItemType.__members__
-    if "PUSH_EVENT" in kind:
-        return {"type": kind["PUSH_EVENT"], **({"event": event} if event else {})}
-    return {"type": ItemType.MANUAL_TASK, "queue": queue()}
 
 
 def _slug(text: str) -> str:

@@ -272,6 +272,16 @@ def test_users_of_one_group_get_a_queue_each_and_a_named_queue_is_used_as_it_is(
     assert noted(found, "'ben' is neither in User.csv nor in Group.csv")
 
 
+def test_a_pause_waits_for_what_bindings_say_or_for_an_operator():
+    given = step("Wait,Lane,Pause,Plan,,ann,,,,,,false,,")
+    pause = item(taken(given, events={"Wait": "attributes.signed == true"}).release, "Wait")
+    bare = taken(given)
+
+    assert (pause.type, pause.event) == (ItemType.PUSH_EVENT, "attributes.signed == true")
+    assert (item(bare.release, "Wait").type, item(bare.release, "Wait").event) == (ItemType.PUSH_EVENT, "")
+    assert noted(bare, "'Wait' is a Pause, so nobody is assigned")
+
+
 def test_a_start_date_and_a_delay_become_process_after():
     release = taken(
         step(

@@ -80,6 +80,19 @@ def import_dro(
     source = read_source(files, bound, problems)
     # Without the right files and columns every reference would be a problem of its own.
     problems.raise_if_any()
+    try:
+        imported = _build(source, version, code)
+    except ValidationError as error:
+        # What a cell says is checked where it is read; this is what only an element as a whole can say.
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            where = f"{error.title}.{path_text(each['loc'])}" if error.title != "Release" else path_text(each["loc"])
+            problems.add(where, each["msg"], "correct what the export, the bindings or the version say there")
+        problems.raise_if_any()
+        raise
+    return imported
+
+
+def _build(source: Source, version: str, code: str) -> Imported:
     work = read_work(source)
     products = read_products(source)
     of_class = classes_of_products(source, products)
@@ -88,31 +101,25 @@ def import_dro(
     scenarios = _read_scenarios(source, work, products)
     dependencies = _read_dependencies(source, work)
     note_fallout_by_code(source)
-    _note_unused_bindings(source, work)
-    problems.raise_if_any()
+    _note_unused_bindings(source)
+    source.problems.raise_if_any()
     made, rules = with_keys(products, of_class, decompositions, _keys_of(work, scenarios, of_class))
     _note_directions(source, scenarios, dependencies)
     _note_unreachable(source, scenarios, decompositions, products, of_class)
-    try:
-        release = Release(
-            code=bound.code or code,
-            version=version,
-            empty_plan=bound.empty_plan,
-            products=tuple(made),
-            classes=classes(names),
-            decompositions=tuple(rules),
-            plans=tuple(work.plans),
-            dependencies=tuple(dependencies),
-            scenarios=tuple(scenarios),
-            retries=tuple(work.retries.values()),
-            systems=tuple(work.systems.values()),
-            queues=tuple(work.queues.values()),
-        )
-    except ValidationError as error:
-        for each in error.errors(include_url=False, include_context=False, include_input=False):
-            problems.add(path_text(each["loc"]), each["msg"], "correct code and version")
-        problems.raise_if_any()
-        raise
+    release = Release(
+        code=source.bindings.code or code,
+        version=version,
+        empty_plan=source.bindings.empty_plan,
+        products=tuple(made),
+        classes=classes(names),
+        decompositions=tuple(rules),
+        plans=tuple(work.plans),
+        dependencies=tuple(dependencies),
+        scenarios=tuple(scenarios),
+        retries=tuple(work.retries.values()),
+        systems=tuple(work.systems.values()),
+        queues=tuple(work.queues.values()),
+    )
     queues = [{"code": each, "members": members} for each, members in work.members.items() if members]
     return Imported(release, source.findings, {"queues": queues})
 
@@ -287,7 +294,7 @@ def _note_unreachable(
         )
 
 
-def _note_unused_bindings(source: Source, work: Work) -> None:
+def _note_unused_bindings(source: Source) -> None:
     """Bindings that name nothing of the export are most likely misspelt."""
     steps = source.tables[STEP]
     said = {

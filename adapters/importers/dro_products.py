@@ -108,7 +108,7 @@ def read_products(source: Source) -> dict[str, Product]:
 
 def _product(source: Source, row: Row, code: str) -> Product:
     scope = source.word(row, "DecompositionScope", _SCOPES, Scope.ITEM)
-    key = row["CustomDecompositionScope"] or None
+    key = source.code(row, "CustomDecompositionScope") or None
     if scope is Scope.KEY and key is None:
         source.note(f"{row.where('CustomDecompositionScope')}: is empty, so {code!r} is one instance per order line")
         scope = Scope.ITEM

@@ -134,7 +134,7 @@ class _Steps:
         if not row["Scope"]:
             source.note(f"{row.where('Scope')}: is empty, so there is one {row['Name']!r} per fulfilment line")
         scope = source.word(row, "Scope", _SCOPES, Scope.ITEM)
-        key = row["CustomFulfillmentScope"]
+        key = source.code(row, "CustomFulfillmentScope")
         if scope is Scope.KEY and not key:
             source.note(
                 f"{row.where('CustomFulfillmentScope')}: is empty, so there is one {row['Name']!r} per fulfilment line"
@@ -256,7 +256,7 @@ class _Steps:
                 place = row.where("DelayOf")
                 source.note(f"{place}: a delay needs a date in ExecuteOn; {row['Name']!r} starts at once")
             return ""
-        return f'timestamp({base}) + duration("{delay_s:g}s")' if delay_s else base
+        return f'timestamp({base}) + duration("{round(delay_s)}s")' if delay_s else base
 
     # Rules: the most specific one counts, then the lowest name.
 

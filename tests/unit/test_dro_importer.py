@@ -216,7 +216,7 @@ def test_the_most_specific_rule_counts_and_of_equals_the_lowest_name_with_a_find
     found = taken(
         files(
             FulfillmentFalloutRule=FALLOUT + ",,,1,9,,Immediate,Callout\n,,Net,3,2,,Immediate,Callout\n"
-            ",,Net,2,1,,Immediate,Callout\nE1,,Net,0,7,,Immediate,Callout\n",
+            ",,Net,2,1,,Immediate,Callout\n,,Net,4,1,,Immediate,Callout\nE1,,Net,0,7,,Immediate,Callout\n",
             FulfillmentStepJeopardyRule=JEOPARDY + "2,Hours,,,30,Minutes,2,Callout\n1,Days,,,2,Hours,1,Callout\n",
         )
     )
@@ -226,7 +226,7 @@ def test_the_most_specific_rule_counts_and_of_equals_the_lowest_name_with_a_find
     assert [each.code for each in found.release.retries] == ["fallout 2"]
     assert noted(found, "^FulfillmentFalloutRule.csv line 3: rule '3' is as specific as '2'")
     assert noted(found, "^FulfillmentStepJeopardyRule.csv line 2: rule '2' is as specific as '1'")
-    assert noted(found, "line 5, column ErrorCode: retries by error code are not imported")
+    assert noted(found, "line 6, column ErrorCode: retries by error code are not imported")
 
 
 def test_a_manual_task_that_names_an_integration_or_a_flow_stays_manual_with_a_finding():
@@ -285,12 +285,12 @@ def test_a_pause_waits_for_what_bindings_say_or_for_an_operator():
 def test_a_start_date_and_a_delay_become_process_after():
     release = taken(
         step(
-            "Later,Lane,Milestone,Plan,,,,,SourceLineStartDate,2,Hours,false,,\n"
+            "Later,Lane,Milestone,Plan,,,,,SourceLineStartDate,20,Days,false,,\n"
             "Then,Lane,Milestone,Plan,,,,,SourceLineStartDate,,,true,true,"
         )
     ).release
 
-    assert item(release, "Later").process_after == 'timestamp(line.requestedStartAt) + duration("7200s")'
+    assert item(release, "Later").process_after == 'timestamp(line.requestedStartAt) + duration("1728000s")'
     assert item(release, "Then").process_after == "line.requestedStartAt"
     assert (item(release, "Then").skip_branch, item(release, "Then").point_of_no_return) == (True, True)
 

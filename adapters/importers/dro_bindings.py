@@ -29,7 +29,7 @@ class Bindings(BaseModel):
     systems: dict[str, Code] = Field(default_factory=dict)
     """Integration definition -> system code; unnamed ones keep their name."""
     flows: dict[str, Code | FlowCall] = Field(default_factory=dict)
-    """Flow -> the auto task that does its work (`assetize`, `noop`), or the system that is called instead."""
+    """Flow -> the auto task that does its work (a stock one or one's own), or the system that is called instead."""
     users: dict[str, str] = Field(default_factory=dict)
     """User of the export, a placeholder for instance -> member of queues here."""
     events: dict[str, str] = Field(default_factory=dict)

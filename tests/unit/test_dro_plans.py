@@ -104,6 +104,23 @@ def test_a_changed_quantity_composes_a_modify_against_the_asset(product):
 
 
 @pytest.mark.parametrize("product", QB_SOURCES)
+def test_a_renewal_without_a_change_renews_everything_that_it_consists_of(product):
+    engine = Engine(release_of("qb"))
+    finish(engine, added(engine, product))
+    before = {asset_id: each.to_dict() for asset_id, each in engine.account.assets.items()}
+    asked = line("1", product, "modify", product_id=asset_of(engine, product))
+    asked.sub_action = "renew"
+    plan = engine.accept(order_of(asked))
+    shape = shape_of(plan)
+    finish(engine, plan)
+
+    assert {(each.action, each.sub_action) for each in plan.lines} == {("modify", "renew")}
+    assert shape == QB.shape(product, words_of(product, "Renew", "Renew"))
+    assert plan.order_state == "completed"
+    assert {asset_id: each.to_dict() for asset_id, each in engine.account.assets.items()} == before
+
+
+@pytest.mark.parametrize("product", QB_SOURCES)
 def test_a_delete_of_the_last_source_disconnects_everything(product):
     engine = Engine(release_of("qb"))
     finish(engine, added(engine, product))

@@ -92,14 +92,14 @@ class Product(_Element):
     """Its name inside the release."""
     name: str = ""
     """For people; without one, the code."""
-    kind: Literal["commercial", "technical"] = "technical"
+    kind: Literal["commercial", "technical", "both"] = "technical"
     """`commercial`: what is sold, found by productOffering.id; `technical`: what is delivered, by
-    productSpecification.id."""
+    productSpecification.id; `both`: sold and delivered under one id, found by either."""
     external_id: str | None = Field(default=None, alias="externalId")
     """How channels name it: productOffering.id of a commercial product, productSpecification.id of a technical one.
     None: by its code."""
     product_class: Code | None = Field(default=None, alias="class")
-    """Its class; scenarios on the class hold for it."""
+    """Its class; scenarios and decompositions of the class hold for it."""
     attributes: tuple[Attribute, ...] = ()
     """Declared attributes; what becomes of others says `undeclared` of the release."""
     scope: Scope = Scope.ITEM
@@ -115,7 +115,7 @@ class Product(_Element):
 
 
 class ProductClass(_Element):
-    """A class of products; scenarios on it hold for every product of it and of the classes below it."""
+    """A class of products; its scenarios and decompositions hold for its products and those of the classes below."""
 
     code: Code
     """Its name inside the release."""
@@ -141,12 +141,14 @@ class Mapping(_Element):
 
 
 class Decomposition(_Element):
-    """A rule: a line of `source` gives (or feeds) a line of `target`."""
+    """A rule: a line of `source`, or of any product of `sourceClass`, gives (or feeds) a line of `target`."""
 
     name: Code
     """Its name; keys of technical lines and the audit trail carry it."""
-    source: Code
-    """The product whose lines it reads."""
+    source: Code | None = None
+    """The product whose lines it reads; give this or `sourceClass`."""
+    source_class: Code | None = Field(default=None, alias="sourceClass")
+    """The class of products whose lines it reads."""
     target: Code
     """The product that it gives."""
     when: Cel = ""
@@ -289,6 +291,8 @@ class Scenario(_Element):
     """The class whose products it is about."""
     actions: tuple[Action, ...] = Field(min_length=1)
     """The line actions that it is about."""
+    sub_actions: tuple[str, ...] = Field(default=(), alias="subActions")
+    """Only lines with one of these sub-actions, such as `renew`; empty: whatever the sub-action."""
     when: Cel = ""
     """CEL over the line; empty: always. Several scenarios may hold for one line: all of them compose."""
 

@@ -136,6 +136,8 @@ def _scenarios_of(release: CompiledRelease, line: Line, context: Mapping[str, An
     reading = None
     matching = []
     for index, scenario in enumerate(scenarios):
+        if scenario.sub_actions and line.sub_action not in scenario.sub_actions:
+            continue
         if scenario.when is not None:
             reading = reading or line_context(context, line)
             if not scenario.when.is_true(reading):

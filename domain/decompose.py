@@ -246,6 +246,7 @@ class _Derivation:
             drop_uses=tuple(source for source in drop_uses if source in before),
             place=first.place,
             requested_start_at=first.requested_start_at,
+            sub_action=min((line.sub_action for line, _ in sources if line.sub_action), default=""),
         )
 
 
@@ -305,6 +306,9 @@ def _action(
             return action.value
     if asset.status == SUSPENDED and Action.RESUME in action_of.values():
         return Action.RESUME.value
+    if any(line.sub_action and line.action == Action.MODIFY for line in feeding):
+        # Who renews changes no value, but what it consists of is renewed with it.
+        return Action.MODIFY.value
     return Action.NO_CHANGE.value
 
 

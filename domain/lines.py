@@ -45,6 +45,7 @@ class Line:
     rules: tuple[str, ...] = ()
     is_alone: bool = False
     is_asset: bool = True
+    sub_action: str = ""
     joins: str | None = None
     awaits: str = ""
     instance: str = ""
@@ -96,6 +97,7 @@ _LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("rules", "rules", ()),
     ("is_alone", "alone", False),
     ("is_asset", "asset", True),
+    ("sub_action", "subAction", ""),
     ("joins", "joins", None),
     ("awaits", "awaits", ""),
     ("instance", "instance", ""),
@@ -132,6 +134,7 @@ def line_context(context: Mapping[str, Any], line: Line) -> dict[str, Any]:
         "line": {
             "id": line.key,
             "action": line.action,
+            "subAction": line.sub_action or None,
             "product": line.product,
             "offering": line.offering,
             "name": line.name,

@@ -39,6 +39,8 @@ class OrderLine:
     """(type, product id) of the ordered product to installed ones."""
     place: dict[str, Any] = field(default_factory=dict)
     requested_start_at: str | None = None
+    sub_action: str = ""
+    """What more the channel says of the action, such as `renew` of a modify."""
     path: str = ""
     """Where the line stood in the channel's document, for messages."""
 
@@ -56,6 +58,7 @@ class OrderLine:
             ("productRelations", [list(pair) for pair in self.product_relations], []),
             ("place", self.place, {}),
             ("requestedStartAt", self.requested_start_at, None),
+            ("subAction", self.sub_action, ""),
             ("path", self.path, ""),
         ):
             if value != empty:
@@ -78,6 +81,7 @@ class OrderLine:
             product_relations=tuple((kind, other) for kind, other in stored.get("productRelations", ())),
             place=dict(stored.get("place", {})),
             requested_start_at=stored.get("requestedStartAt"),
+            sub_action=stored.get("subAction", ""),
             path=stored.get("path", ""),
         )
 

@@ -63,6 +63,8 @@ def _line(plan: Plan, line: Line) -> dict[str, Any]:
         "quantity": line.quantity,
         "attributes": {name: value for name, value in line.attributes.items() if not is_sealed(value)},
     }
+    if line.sub_action:
+        shown["subAction"] = line.sub_action
     if line.action == Action.MODIFY:
         shown["previous"] = {
             name: value

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from domain.catalogue import Action, Decomposition, Item, ItemType, Release, Scope
+from domain.classes import class_chains
+from domain.cycles import find_cycle
 from domain.errors import BadExpression, BadRelease
 from domain.expressions import Expression, compile_condition, compile_value
 from domain.release import (
@@ -22,7 +24,6 @@ from domain.release import (
     CompiledRelease,
     Edge,
     ItemDef,
-    Node,
     ProductDef,
     RetryPolicy,
     Rule,
@@ -87,7 +88,7 @@ def compile_release(release: Release) -> CompiledRelease:
         raise BadRelease(reason, problems=problems.errors, mend="mend the release and publish it again")
     _look_for_oddities(release, products, problems)
     by_specification, by_offering = (
-        {each.source.external_id or code: code for code, each in products.items() if each.source.kind == kind}
+        {each.source.external_id or code: code for code, each in products.items() if each.source.kind in (kind, "both")}
         for kind in ("technical", "commercial")
     )
     return CompiledRelease(
@@ -123,11 +124,12 @@ def _look_for_oddities(release: Release, products: Mapping[str, ProductDef], pro
                     f"product {product.code}: attribute {attribute.name} is not kept, so it cannot be compared; "
                     "it drives no modify"
                 )
-    for rule in release.decompositions:
-        if not products[rule.source].source.asset:
+    for each in products.values():
+        for derived in () if each.source.asset else each.rules:
             problems.findings.append(
-                f"decomposition {rule.name}: {rule.source!r} is no asset, so a later order cannot find what it became"
+                f"decomposition {derived.name}: {each.code!r} is no asset, so a later order cannot find what it became"
             )
+    for rule in release.decompositions:
         for mapping in rule.map:
             if not products[rule.target].is_assetizable(mapping.to):
                 problems.findings.append(
@@ -241,36 +243,46 @@ def _compile_products(release: Release, items: list[ItemDef], problems: _Problem
     }
     ids: dict[tuple[str, str], str] = {}
     for product in release.products:
-        known_as = (product.kind, product.external_id or product.code)
-        if known_as in ids:
-            problems.errors.append(f"products {ids[known_as]!r} and {product.code!r} have the same id {known_as[1]!r}")
-        ids[known_as] = product.code
+        for kind in ("commercial", "technical") if product.kind == "both" else (product.kind,):
+            known_as = (kind, product.external_id or product.code)
+            other = ids.setdefault(known_as, product.code)
+            if other != product.code:
+                problems.errors.append(f"products {other!r} and {product.code!r} have the same id {known_as[1]!r}")
         problems.unique(f"attribute of product {product.code}", (a.name for a in product.attributes))
         if product.scope is Scope.KEY and not product.scope_key:
             problems.errors.append(f"product {product.code}: scope key needs scopeKey")
-    _attach_rules(release, products, problems)
-    _attach_scenarios(release, products, items, problems)
+    chains = class_chains(release, problems.errors)
+    _attach_rules(release, products, chains, problems)
+    _attach_scenarios(release, products, chains, items, problems)
     return products
 
 
-def _attach_rules(release: Release, products: dict[str, ProductDef], problems: _Problems) -> None:
+def _attach_rules(
+    release: Release, products: dict[str, ProductDef], chains: Mapping[str, tuple[str, ...]], problems: _Problems
+) -> None:
     rules: dict[str, list[Rule]] = defaultdict(list)
+    members: dict[str, list[str]] = {each.code: [] for each in release.classes}
+    for code, chain in chains.items():
+        for each_class in chain:
+            members.setdefault(each_class, []).append(code)
     for each in release.decompositions:
+        where = f"decomposition {each.name}"
+        if (each.source is None) == (each.source_class is None):
+            problems.errors.append(f"{where}: give either source or sourceClass")
+        if each.source_class is not None and each.source_class not in members:
+            problems.errors.append(f"{where}: class {each.source_class!r} is not in the release")
         for end in (each.source, each.target):
-            if end not in products:
-                problems.errors.append(f"decomposition {each.name}: product {end!r} is not in the release")
-        if each.source == each.target:
-            problems.errors.append(f"decomposition {each.name}: {each.source!r} decomposes into itself")
-        rules[each.source].append(
-            Rule(
-                name=each.name,
-                source=each.source,
-                target=each.target,
-                priority=each.priority,
-                when=problems.condition(f"decomposition {each.name}", each.when),
-                mappings=tuple(_compile_mappings(each, problems)),
-            )
-        )
+            if end is not None and end not in products:
+                problems.errors.append(f"{where}: product {end!r} is not in the release")
+        when = problems.condition(where, each.when)
+        mappings = tuple(_compile_mappings(each, problems))
+        sources = members.get(each.source_class or "", []) if each.source is None else [each.source]
+        if each.source_class is not None and not sources:
+            problems.findings.append(f"{where}: no product is of class {each.source_class!r}")
+        for source in sources:
+            if source == each.target:
+                problems.errors.append(f"{where}: {source!r} decomposes into itself")
+            rules[source].append(Rule(each.name, source, each.target, each.priority, when, mappings))
     for code, found in rules.items():
         if code in products:
             products[code].rules = tuple(found)
@@ -328,25 +340,19 @@ def _rank(products: dict[str, ProductDef], problems: _Problems) -> None:
 
 
 def _attach_scenarios(
-    release: Release, products: dict[str, ProductDef], items: list[ItemDef], problems: _Problems
+    release: Release,
+    products: dict[str, ProductDef],
+    chains: Mapping[str, tuple[str, ...]],
+    items: list[ItemDef],
+    problems: _Problems,
 ) -> None:
     items_of: dict[str, list[int]] = defaultdict(list)
     for item in items:
         items_of[item.plan].append(item.index)
-    parents = {each.code: each.parent for each in release.classes}
-    for each in release.classes:
-        if each.parent is not None and each.parent not in parents:
-            problems.errors.append(f"class {each.code}: parent {each.parent!r} is not in the release")
-    cycle = find_cycle({code: [parent] if parent else [] for code, parent in parents.items()})
-    if cycle:
-        problems.errors.append(f"classes go in a circle: {' -> '.join(cycle)}")
-        return
-    for product in release.products:
-        if product.product_class is not None and product.product_class not in parents:
-            problems.errors.append(f"product {product.code}: class {product.product_class!r} is not in the release")
     by_product: dict[str, list[ScenarioDef]] = defaultdict(list)
     by_class: dict[str, list[ScenarioDef]] = defaultdict(list)
     plans = {each.code for each in release.plans}
+    classes = {each.code for each in release.classes}
     for index, scenario in enumerate(release.scenarios):
         where = f"scenario {index + 1} ({scenario.product or scenario.product_class} -> {scenario.plan})"
         if scenario.plan not in plans:
@@ -355,7 +361,7 @@ def _attach_scenarios(
             problems.errors.append(f"{where}: give either product or class")
         if scenario.product is not None and scenario.product not in products:
             problems.errors.append(f"{where}: product {scenario.product!r} is not in the release")
-        if scenario.product_class is not None and scenario.product_class not in parents:
+        if scenario.product_class is not None and scenario.product_class not in classes:
             problems.errors.append(f"{where}: class {scenario.product_class!r} is not in the release")
         compiled = ScenarioDef(
             index=index,
@@ -363,6 +369,7 @@ def _attach_scenarios(
             actions=frozenset(action.value for action in scenario.actions),
             when=problems.condition(where, scenario.when),
             items=tuple(items_of[scenario.plan]),
+            sub_actions=frozenset(scenario.sub_actions),
         )
         if scenario.product is not None:
             by_product[scenario.product].append(compiled)
@@ -370,10 +377,8 @@ def _attach_scenarios(
             by_class[scenario.product_class].append(compiled)
     for defined in products.values():
         found = list(by_product[defined.code])
-        at = defined.source.product_class
-        while at is not None:
-            found.extend(by_class[at])
-            at = parents.get(at)
+        for each_class in chains[defined.code]:
+            found.extend(by_class[each_class])
         found.sort(key=lambda each: each.index)
         defined.scenarios = {
             action.value: tuple(each for each in found if action.value in each.actions) for action in Action
@@ -419,28 +424,3 @@ def _refuse_cycles(items: list[ItemDef], problems: _Problems) -> None:
     cycle = find_cycle(waits)
     if cycle:
         problems.errors.append(f"items wait for one another in a circle: {' -> '.join(items[i].ref for i in cycle)}")
-
-
-def find_cycle(edges: Mapping[Node, Iterable[Node]]) -> list[Node]:
-    """One cycle as a path whose last node equals its first, or an empty list. Iterative: graphs may be deep."""
-    white, grey, black = 0, 1, 2
-    colour = dict.fromkeys(edges, white)
-    for start in edges:
-        if colour[start] != white:
-            continue
-        path: list[Node] = [start]
-        stack = [iter(edges[start])]
-        colour[start] = grey
-        while stack:
-            for node in stack[-1]:
-                if colour.get(node) == grey:
-                    return [*path[path.index(node) :], node]
-                if colour.get(node) == white:
-                    colour[node] = grey
-                    path.append(node)
-                    stack.append(iter(edges[node]))
-                    break
-            else:
-                stack.pop()
-                colour[path.pop()] = black
-    return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from domain.catalogue import Attribute, Item, ItemType, Product, Release, Scope
 from domain.expressions import Expression
@@ -18,7 +18,6 @@ STOCK_AUTO_TASKS = frozenset({ASSETIZE, BACK_PROPAGATE, "noop"})
 """What orderplan does itself, inside the plan's turn."""
 TASKS_SYSTEM = "@tasks"
 """Where auto tasks of one's own are called, as if they were a system; no release can name it."""
-Node = TypeVar("Node")
 DEFAULT_DELAYS_S = (30.0,)
 DEFAULT_ATTEMPTS_MAX = 3
 """REFERENCE a3: a blank number of retries counts as three attempts."""
@@ -124,6 +123,7 @@ class ScenarioDef:
     actions: frozenset[str]
     when: Expression | None
     items: tuple[int, ...]
+    sub_actions: frozenset[str] = frozenset()
 
 
 @dataclass(slots=True)

@@ -192,6 +192,7 @@ def _order_line(order: Order, line: OrderLine, product: ProductDef, asset: Asset
         order_lines=(line.line_id,),
         is_alone=line.line_id in tree.alone,
         is_asset=product.source.asset,
+        sub_action=line.sub_action,
         relations=line.product_relations,
         place=line.place or (asset.place if asset else {}),
         requested_start_at=line.requested_start_at or order.requested_start_at,

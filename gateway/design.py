@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from actors.envelopes import ImportAssets
+from adapters.importers.dro import Imported, import_dro
 from adapters.importers.tmf620 import import_tmf620
 from adapters.registry import build_adapter
 from domain.catalogue import Release
@@ -80,6 +81,27 @@ async def import_tmf620_catalogue(request: web.Request) -> web.Response:
     answer = await _publish(context, tenant_of(request), release, compiled)
     answer["findings"] = [*findings, *answer["findings"]]
     return native_json(answer, 201)
+
+
+async def import_dro_catalogue(request: web.Request) -> web.Response:
+    """POST /v1/releases:import-dro with `{"files": {"Product2.csv": "..."}, "bindings": {...}, "version": "1"}`:
+    publish it; `environment` of the answer says who is to work in which queue.
+    """
+    context = context_of(request)
+    body = await read_object(request)
+    files = body.get("files")
+    if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
+        raise BadDocument("must be an object: file name -> its text", path="files")
+    bindings, version, code = body.get("bindings"), str(body.get("version", "1")), str(body.get("code", "dro"))
+
+    def imported() -> tuple[Imported, CompiledRelease]:
+        found = import_dro(files, bindings, version, code)
+        return found, compile_release(found.release)
+
+    found, compiled = await _off_the_loop(context, imported)
+    answer = await _publish(context, tenant_of(request), found.release, compiled)
+    answer["findings"] = [*found.findings, *answer["findings"]]
+    return native_json(answer | {"environment": found.environment}, 201)
 
 
 async def _off_the_loop(context: Context, work: Callable[[], Made]) -> Made:

@@ -67,6 +67,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/releases:validate", design.validate_release, Role.DESIGNER, body=True),
     Route("POST", "/v1/releases:publish", design.publish_release, Role.DESIGNER, 201, body=True),
     Route("POST", "/v1/releases:import-tmf620", design.import_tmf620_catalogue, Role.DESIGNER, 201, body=True),
+    Route("POST", "/v1/releases:import-dro", design.import_dro_catalogue, Role.DESIGNER, 201, body=True),
     Route("GET", "/v1/systems", design.list_systems, Role.OPERATOR),
     Route("PUT", "/v1/systems/{code}", design.put_system, Role.ADMIN, body=True),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),

@@ -69,6 +69,7 @@ _ITEM_TAKEN: Final = frozenset(
         "id",
         "state",
         "action",
+        "subAction",
         "quantity",
         "productOffering",
         "product",
@@ -214,6 +215,10 @@ class _Reader:
             said = shown(action) if isinstance(action, str) else kind_of(action)
             self.problems.add(f"{path}.action", f"must be one of {', '.join(_ACTIONS)}, not {said}")
             action = ""
+        sub_action = item.get("subAction")
+        if sub_action is not None and not _is_id(sub_action):
+            self._wrong(f"{path}.subAction", f"a text of 1 to {_ID_LENGTH_MAX} characters", sub_action)
+            sub_action = None
         quantity = item.get("quantity")
         # Unsaid stays unsaid: a modify that names no quantity keeps the installed one.
         if quantity is not None and (quantity.__class__ is not int or not 1 <= quantity <= _QUANTITY_MAX):
@@ -222,7 +227,7 @@ class _Reader:
         if left := {name: value for name, value in item.items() if name not in _ITEM_TAKEN}:
             self._refuse_characteristics(left, path)
             kept["item"] = left
-        line = OrderLine(line_id, action, quantity=quantity, path=path)
+        line = OrderLine(line_id, action, quantity=quantity, sub_action=sub_action or "", path=path)
         offering = item.get("productOffering")
         if offering is not None:
             line.offering = self._reference(offering, f"{path}.productOffering", "productOffering", kept)

@@ -104,6 +104,8 @@ def _render_item(line: Mapping[str, Any], kept: Mapping[str, Any], line_view: Ma
     }
     if line_view.get("state") is not None:
         item["state"] = line_view["state"]
+    if "subAction" in line:
+        item["subAction"] = line["subAction"]
     if "requestedStartAt" in line:
         item["requestedStartDate"] = line["requestedStartAt"]
     product = _render_product(line, kept, line_view.get("productId"))

@@ -8,6 +8,7 @@ from domain.items import ItemRun
 from domain.plan import Plan
 from domain.sealing import is_encrypted, is_sealed
 from domain.states import ItemState, OrderState
+from gateway.warnings import warnings_of
 
 _HIDDEN = "********"
 _ENDED_BEFORE_WORK = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
@@ -82,12 +83,7 @@ def order_summary(plan: Plan) -> dict[str, Any]:
         "reasons": plan.reasons,
     }
     if plan.template is not None:
-        idle = [plan.lines[index] for index in plan.template.idle_lines]
-        summary["warnings"] = [
-            f"line {line.key} ({line.name}, {line.action}) matches no scenario and is delivered without work"
-            for line in idle
-            if line.is_asset
-        ]
+        summary["warnings"] = warnings_of(plan)
     return summary
 
 

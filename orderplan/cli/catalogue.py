@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,16 +12,26 @@ import typer
 from rich.console import RenderableType
 
 from domain.errors import BadExpression, BadRelease
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, show, table
-from orderplan.cli.files import read_object, write_document
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, print_json, show, table
+from orderplan.cli.files import document_text, read_folder, read_object, write_document, write_text
 from orderplan.client import URL_DEFAULT, Client
 
 if TYPE_CHECKING:
+    from domain.catalogue import Release
     from domain.release import CompiledRelease
 
 app = typer.Typer(help="Check, import and publish catalogue releases.", no_args_is_help=True)
 importers = typer.Typer(help="Turn a foreign catalogue into a release.", no_args_is_help=True)
 app.add_typer(importers, name="import")
+
+
+
+class Form(StrEnum):
+    """How a release is written."""
+
+    YAML = "yaml"
+    JSON = "json"
+
 
 File = Annotated[str, typer.Argument(help="A release, YAML or JSON; - reads standard input.")]
 
@@ -34,9 +45,17 @@ def validate(file: File, as_json: Json = False) -> None:
 
 
 @app.command("publish")
-def publish(file: File, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
+def publish(
+    file: File,
+    version: Annotated[str | None, typer.Option("--version", help="Publish it under this version instead.")] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
     """Publish a release: new orders take it from then on."""
     document = read_object(file, "a release")
+    if version is not None:
+        document["version"] = version
     _compiled(file, document)
     with client_of(url, user) as client:
         answer = client.publish_release(document)
@@ -55,6 +74,27 @@ def list_releases(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Js
         {"releases": releases},
         lambda: [table(("release", "published (UTC)"), rows) if rows else "nothing is published yet"],
     )
+
+
+@app.command("export")
+def export(
+    release_id: Annotated[str, typer.Argument(metavar="RELEASE", help="A published release: CODE@VERSION.")],
+    form: Annotated[Form, typer.Option("--format", help="How to write it.")] = Form.YAML,
+    out: Annotated[Path | None, typer.Option("--output", help="Write it to this file instead of the screen.")] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Write a published release in its file form, as publish reads it."""
+    with client_of(url, user) as client:
+        document = client.release(release_id)
+    if out is not None:
+        write_text(out, document_text(document, is_json=form is Form.JSON))
+        show(as_json, {"id": release_id, "file": str(out)}, lambda: [f"release {release_id} is written to {out}"])
+    elif as_json:
+        print_json(document)
+    else:
+        typer.echo(document_text(document, is_json=form is Form.JSON), nl=False)
 
 
 @app.command("schema")
@@ -83,14 +123,65 @@ def import_tmf620_file(
 ) -> None:
     """Turn a TMF620 catalogue into a release; needs a server only with --publish."""
     from adapters.importers.tmf620 import import_tmf620
-    from domain.publish import compile_release
-    from domain.release_file import release_document
 
     document = read_object(file, "a catalogue")
     bound = read_object(bindings, "bindings") if bindings is not None else None
     release, findings = import_tmf620(document, bound, version)
-    summary = _summary(compile_release(release))
+    _keep_import(release, findings, {}, publish_it, out, url, user, as_json)
+
+
+@importers.command("dro")
+def import_dro_folder(
+    folder: Annotated[str, typer.Argument(help="The folder of a Dynamic Revenue Orchestrator export: CSV files.")],
+    bindings: Annotated[
+        str | None, typer.Option("--bindings", help="What the export cannot say: users, systems, flows, events, code.")
+    ] = None,
+    version: Annotated[str, typer.Option("--version", help="The version of the release.")] = "1",
+    publish_it: Annotated[
+        bool, typer.Option("--publish/--dry-run", help="Publish it, or only show what would become of it.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option("--output", "--out", help="Write the release to this file (.yaml or .json).")
+    ] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Turn a DRO export into a release; needs a server only with --publish."""
+    from adapters.importers.dro import import_dro
+
+    files = read_folder(folder, ".csv")
+    bound = read_object(bindings, "bindings") if bindings is not None else None
+    try:
+        imported = import_dro(files, bound, version, Path(folder).resolve().name)
+    except BadRelease as error:
+        _list_problems(error.facts.get("problems", ()))
+        raise
+    _keep_import(imported.release, imported.findings, imported.environment, publish_it, out, url, user, as_json)
+
+
+def _keep_import(
+    release: Release,
+    findings: Sequence[str],
+    environment: Mapping[str, Any],
+    publish_it: bool,
+    out: Path | None,
+    url: str,
+    user: str,
+    as_json: bool,
+) -> None:
+    """Say what became of an import, and write or publish it where that is wanted."""
+    from domain.publish import compile_release
+    from domain.release_file import release_document
+
+    try:
+        summary = _summary(compile_release(release))
+    except BadRelease as error:
+        _list_problems(error.facts.get("problems", ()))
+        raise
     summary["findings"] = [*findings, *summary["findings"]]
+    if environment:
+        summary["environment"] = dict(environment)
     body = release_document(release)
     if out is not None:
         write_document(out, body)
@@ -163,5 +254,7 @@ def _shown(summary: Mapping[str, Any], verdict: str) -> Iterable[RenderableType]
     yield f"release {cell(summary['id'])} {cell(verdict)}: {counts}"
     for finding in summary["findings"]:
         yield f"  note: {cell(finding)}"
+    for queue in summary.get("environment", {}).get("queues", ()):
+        yield f"  queue {cell(queue['code'])}: its members are {cell(', '.join(queue['members']))}"
     for code in summary.get("systemsMissing", ()):
         yield f"  system {cell(code)} is not set up yet: orderplan system set {cell(code)} --adapter ..."

@@ -22,6 +22,7 @@ YAML_BYTES_MAX: Final = 4 * 1024 * 1024
 """YAML takes a hundred times as long to read as JSON."""
 VALUES_MAX: Final = 2_000_000
 DEPTH_MAX: Final = 64
+FOLDER_FILES_MAX: Final = 100
 
 
 def read_document(name: str, what: str = "a document") -> Any:
@@ -50,6 +51,37 @@ def read_object(name: str, what: str = "a document") -> dict[str, Any]:
     return document
 
 
+def read_folder(name: str, ending: str) -> dict[str, bytes]:
+    """The files of a folder whose names end so, by name.
+
+    Raises:
+        UserError: there is no such folder, it has none or too many of them, or one is too big or cannot be read.
+    """
+    folder = Path(name)
+    if not folder.is_dir():
+        there_is = "is a file" if folder.exists() else "does not exist"
+        raise UserError(f"{name} {there_is}", mend=f"name the folder that holds the {ending} files")
+    try:
+        paths = sorted(path for path in folder.iterdir() if path.suffix.lower() == ending and path.is_file())
+        if not paths:
+            raise UserError(f"{name} holds no {ending} file", mend="name the folder that holds them")
+        if len(paths) > FOLDER_FILES_MAX:
+            raise UserError(f"{name} holds more than {FOLDER_FILES_MAX} {ending} files", mend="use a folder of its own")
+        for path in paths:
+            if path.stat().st_size > BYTES_MAX:
+                raise UserError(f"{path} is larger than {BYTES_MAX // 2**20} MiB", mend="split it")
+        return {path.name: path.read_bytes() for path in paths}
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}", mend="check path and permissions") from error
+
+
+def document_text(document: Any, *, is_json: bool) -> str:
+    """A document as text, YAML or JSON."""
+    if is_json:
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+
+
 def parse_object(text: str, option: str) -> dict[str, Any]:
     """A JSON object given on the command line; `@FILE` reads a file.
 
@@ -75,10 +107,15 @@ def write_document(path: Path, document: Any) -> None:
     Raises:
         UserError: the file cannot be written.
     """
-    if path.suffix == ".json":
-        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
-    else:
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    write_text(path, document_text(document, is_json=path.suffix == ".json"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

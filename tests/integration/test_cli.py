@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from orderplan import ApiError, Client
@@ -349,6 +350,13 @@ def test_an_imported_catalogue_is_published_last(shop):
     changed.write_text(readme_file("shop.yaml").replace("Welcome call", "Another call"))
     assert shop.command("catalogue", "publish", str(changed), code=2)["code"] == "notPossibleNow"
     assert shop.command("catalogue", "publish", str(shop.folder / "shop.yaml"))["published"] is False
+    exported = shop.folder / "exported.yaml"
+    assert shop.command("catalogue", "export", "own-mobile@1", "--output", str(exported))["file"] == str(exported)
+    assert shop.command("catalogue", "publish", str(exported))["published"] is False
+    assert shop.command("catalogue", "publish", str(exported), "--version", "2")["id"] == "own-mobile@2"
+    first, second = (shop.command("catalogue", "export", f"own-mobile@{version}") for version in (1, 2))
+    assert {**second, "version": "1"} == first
+    assert yaml.safe_load(exported.read_text()) == first
     imported = shop.command("inventory", "import", str(MOBILE / "own-mobile-inventory.json"))
     assert imported == {"imported": 3, "accounts": 1}
     assert shop.command("inventory", "list", "--account", "231-mf4")["total"] == 3

@@ -41,10 +41,13 @@ SWEEP_MAX: Final = 200
 class ManualQueues:
     """All manual queues; plain asyncio, wrapped by the Ray actor below."""
 
-    def __init__(self, pool: Pool, hosts: HostClient, tenant: str) -> None:
+    def __init__(
+        self, pool: Pool, hosts: HostClient, tenant: str, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         self._pool = pool
         self._hosts = hosts
         self._tenant = tenant
+        self._clock = clock
         self.claimed = 0
         self.completed = 0
         self.lapsed = 0
@@ -57,7 +60,7 @@ class ManualQueues:
             NotQualified: the worker is no member of its queue, or lacks a skill.
             TaskTaken: somebody else holds it.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         await tasks.claim_task(self._pool, self._tenant, task_id, worker, now, _lease(lease_s))
         return await self._claimed(task_id, worker, worker, now)
 
@@ -65,7 +68,7 @@ class ManualQueues:
         self, worker: str, queues: Sequence[str] | None, lease_s: float | None
     ) -> dict[str, Any] | None:
         """Give the worker the first free task that the worker may do, by priority, due date, age; None without one."""
-        now = datetime.now(UTC)
+        now = self._clock()
         refused: list[str] = []
         while True:
             task_id = await tasks.claim_next(
@@ -91,7 +94,7 @@ class ManualQueues:
             NotQualified: the other one is no member of its queue, or lacks a skill.
             TaskTaken: `by` does not hold it and is no operator.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         holder = None if as_operator else by
         await tasks.hand_over_task(
             self._pool, self._tenant, task_id, to, now, _lease(lease_s), holder=holder
@@ -116,7 +119,7 @@ class ManualQueues:
         Raises:
             TaskTaken: the worker does not hold it.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         task = await self._held(task_id, worker, now)
         await self._tell(task, worker, lambda message_id: ReleaseTask(task["item"], worker, message_id))
         await tasks.release_task(self._pool, task_id, worker)
@@ -129,7 +132,7 @@ class ManualQueues:
             TaskTaken: the worker does not hold it (its lease may have lapsed).
             BadForm: what was filled in does not meet the form.
         """
-        now = datetime.now(UTC)
+        now = self._clock()
         task = await self._held(task_id, worker, now)
         await self._tell(task, worker, lambda message_id: CompleteTask(task["item"], worker, data, message_id))
         await tasks.release_task(self._pool, task_id, worker)
@@ -138,7 +141,7 @@ class ManualQueues:
 
     async def annotate(self, task_id: str, worker: str, text: str) -> dict[str, Any]:
         """Leave a note with the task's item; anybody may, while the order runs."""
-        task = await tasks.read_task(self._pool, self._tenant, task_id, datetime.now(UTC))
+        task = await tasks.read_task(self._pool, self._tenant, task_id, self._clock())
         await self._tell(task, worker, lambda message_id: AnnotateItem(task["item"], text, message_id))
         return {"id": task_id, "by": worker, "text": text}
 
@@ -163,7 +166,7 @@ class ManualQueues:
         The claim goes last: whoever dies in between leaves it to the next sweep, and the plan hears twice, which is
         harmless. Somebody who claims the task meanwhile keeps it.
         """
-        found = await tasks.lapsed_claims(self._pool, self._tenant, datetime.now(UTC), SWEEP_MAX)
+        found = await tasks.lapsed_claims(self._pool, self._tenant, self._clock(), SWEEP_MAX)
         await asyncio.gather(*(self._lapse(claim) for claim in found))
         return len(found)
 
@@ -185,7 +188,7 @@ class ManualQueues:
 
     async def _restore(self, claim: tasks.Lapsed) -> None:
         """The task was claimed again meanwhile; if by the same person, the plan has just been told the opposite."""
-        now = datetime.now(UTC)
+        now = self._clock()
         task = await tasks.read_task(self._pool, self._tenant, claim.task_id, now)
         if task["worker"] != claim.worker:
             return

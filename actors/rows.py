@@ -88,9 +88,12 @@ def task_id_of(order_id: str, item_key: str) -> str:
 def task_row(plan: Plan, item: ItemRun, at: datetime) -> TaskRow:
     """The row of a manual task that is open."""
     assert item.definition is not None
-    source = item.definition.source
+    source, form = item.definition.source, item.definition.form
+    assert form is not None, "a manual task has a form"
     body: dict[str, Any] = {
-        "form": [field.model_dump() for field in source.form],
+        "form": form.fields(),
+        "formSchema": form.schema,
+        "skills": [need.model_dump() for need in source.skills],
         "lines": [{"line": line.key, "name": line.name, "action": line.action} for line in plan.lines_of(item)],
         "account": plan.order.account,
         "externalId": plan.order.external_id,

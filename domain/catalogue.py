@@ -181,6 +181,15 @@ class FormField(_Element):
     """True: the task is not done without it."""
 
 
+class SkillNeed(_Element):
+    """A skill without which nobody may take a manual task."""
+
+    skill: Code
+    """The skill's name; who has it is environment."""
+    level: int = Field(default=1, ge=1, le=100)
+    """The level that is needed at least."""
+
+
 class Item(_Element):
     """An item definition: one kind of work inside a plan definition."""
 
@@ -226,7 +235,12 @@ class Item(_Element):
     response: dict[str, Cel] | None = None
     """Line attributes by CEL over `answer`; None: the answer's `attributes` that the product declares."""
     form: tuple[FormField, ...] = ()
-    """Manual task: what the worker fills in."""
+    """Manual task: what the worker fills in; give this or `formSchema`."""
+    form_schema: dict[str, Any] | None = Field(default=None, alias="formSchema")
+    """Manual task: what the worker fills in, as JSON Schema (draft 2020-12) with an object at its root; its top-level
+    properties set the line attributes of their names."""
+    skills: tuple[SkillNeed, ...] = ()
+    """Manual task: what somebody must be able to do to take it."""
     retry: Code | None = None
     """Callout, and auto task of one's own: its retry policy; None: three attempts, 30 s apart."""
     timeout_s: float = Field(default=30.0, gt=0, le=366 * 86400, alias="timeoutS")

@@ -11,11 +11,12 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from domain import facts as f
-from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow
+from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow, TaskTaken
 from domain.expressions import ABSENT
 from domain.items import ItemRun
 from domain.lines import Line, line_context, order_context
 from domain.messages import (
+    AnnotateItem,
     AssetsBooked,
     ChangeLine,
     ClaimTask,
@@ -73,7 +74,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
     Raises:
         NotFound: the plan has no such item.
         NotPossibleNow: the item's state does not allow the action; nothing was changed.
-        BadDocument: a form misses a value or has one of a wrong type; nothing was changed.
+        BadForm: what was filled in does not meet the form; nothing was changed.
+        TaskTaken: somebody else holds the task; nothing was changed.
         ExpressionFailed: a condition or mapping compared what cannot be compared.
     """
     match message:
@@ -87,6 +89,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _release(turn, message)
         case CompleteTask():
             _complete_task(turn, message)
+        case AnnotateItem():
+            turn.add(f.ITEM_ANNOTATED, find(turn, message.item), {"text": message.text})
         case OperateItem():
             _operate(turn, message)
         case ChangeLine():
@@ -237,38 +241,18 @@ def _manual(turn: Turn, key: str) -> ItemRun:
 
 def _complete_task(turn: Turn, message: CompleteTask) -> None:
     item = _manual(turn, message.item)
-    values = _form_values(item, message.data)
+    if item.worker is not None and item.worker != message.worker:
+        # The queue grants claims, but a lease may lapse while a completion is on its way here.
+        raise TaskTaken(f"{item.worker} holds the task", worker=item.worker, mend="claim it again")
+    form = definition_of(item).form
+    assert form is not None, "a manual task has a form"
+    values = form.values(message.data)
     changed: dict[str, dict[str, Any]] = {}
     for line in turn.plan.lines_of(item):
         stored = classified(turn, line, values)
         if stored:
             changed[line.key] = stored
     complete(turn, item, completion(changed))
-
-
-_FORM_TYPES: Final[dict[str, tuple[type, ...]]] = {
-    "string": (str,),
-    "integer": (int,),
-    "number": (int, float),
-    "boolean": (bool,),
-}
-
-
-def _form_values(item: ItemRun, data: Mapping[str, Any]) -> dict[str, Any]:
-    form = {each.name: each for each in definition_of(item).source.form}
-    for name, value in data.items():
-        declared = form.get(name)
-        if declared is None:
-            raise BadDocument(f"the form has no field {name!r}", path=f"data.{name}", mend=f"give {sorted(form)}")
-        if value is None:
-            continue
-        fits = isinstance(value, _FORM_TYPES[declared.type])
-        if not fits or (isinstance(value, bool) and declared.type != "boolean"):
-            raise BadDocument(f"must be of type {declared.type}", path=f"data.{name}")
-    for name, declared in form.items():
-        if declared.required and data.get(name) in (None, ""):
-            raise BadDocument("is required by the form", path=f"data.{name}")
-    return {name: value for name, value in data.items() if value is not None}
 
 
 # Operators.

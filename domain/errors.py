@@ -152,8 +152,22 @@ class NotPossibleNow(OrderplanError):
     code = "notPossibleNow"
 
 
+class BadForm(OrderplanError):
+    """What was filled in does not meet the form; `path` names the field (`data.address.street`)."""
+
+    status = 422
+    code = "badForm"
+
+
+class NotQualified(OrderplanError):
+    """The person is no member of the task's queue, or lacks a skill that the task needs."""
+
+    status = 403
+    code = "notQualified"
+
+
 class TaskTaken(OrderplanError):
-    """Somebody else holds the manual task."""
+    """Somebody else holds the manual task, or nobody does any more."""
 
     status = 409
     code = "taskTaken"

@@ -354,6 +354,10 @@ def _item_noted(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     """A result of a settled or superseded attempt: recorded, changes nothing."""
 
 
+def _item_annotated(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    """A person's note: read from the facts, changes nothing."""
+
+
 def _assets_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.delivered.update(payload["lines"])
     if plan.account_shard is not None:
@@ -417,6 +421,7 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ITEM_SKIPPED: _item_skipped,
     f.ITEM_NOTED: _item_noted,
     f.LINE_CHANGED: _line_changed,
+    f.ITEM_ANNOTATED: _item_annotated,
     f.ASSETS_CHANGED: _assets_changed,
     f.ASSETS_CONFIRMED: _assets_confirmed,
     f.ORDER_CLOSING: _order_closing,

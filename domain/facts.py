@@ -34,6 +34,7 @@ ITEM_RETRIED: Final = "item.retried"
 ITEM_SKIPPED: Final = "item.skipped"
 ITEM_NOTED: Final = "item.noted"
 LINE_CHANGED: Final = "line.changed"
+ITEM_ANNOTATED: Final = "item.annotated"
 ASSETS_CHANGED: Final = "assets.changed"
 ASSETS_IMPORTED: Final = "assets.imported"
 ASSETS_BOOKED: Final = "assets.booked"
@@ -64,6 +65,7 @@ VERSIONS: Final[dict[str, int]] = {
     ITEM_SKIPPED: 1,
     ITEM_NOTED: 1,
     LINE_CHANGED: 1,
+    ITEM_ANNOTATED: 1,
     ASSETS_CHANGED: 1,
     ASSETS_IMPORTED: 1,
     ASSETS_BOOKED: 1,

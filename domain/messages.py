@@ -76,6 +76,15 @@ class CompleteTask:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnotateItem:
+    """A person leaves a note about an item."""
+
+    item: str
+    text: str
+    message_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class OperateItem:
     """An operator's repair: retry, complete with an answer, or skip; the reason is kept."""
 
@@ -129,6 +138,7 @@ PlanMessage = (
     | ClaimTask
     | ReleaseTask
     | CompleteTask
+    | AnnotateItem
     | OperateItem
     | ChangeLine
     | Delivered

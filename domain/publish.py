@@ -15,6 +15,7 @@ from domain.classes import class_chains
 from domain.cycles import find_cycle
 from domain.errors import BadExpression, BadRelease
 from domain.expressions import Expression, compile_condition, compile_value
+from domain.forms import form_of
 from domain.release import (
     ANSWER_VARIABLES,
     ASSETIZE,
@@ -157,7 +158,6 @@ def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
             _refuse_strangers(ref, item, problems)
             if item.retry is not None and item.retry not in retries:
                 problems.errors.append(f"item {ref}: retry policy {item.retry!r} is not in the release")
-            problems.unique(f"form field of item {ref}", (each.name for each in item.form))
             scope = item.scope or plan.scope
             if scope is Scope.KEY and not item.scope_key:
                 problems.errors.append(f"item {ref}: scope key needs scopeKey, the attribute that names the instance")
@@ -177,6 +177,7 @@ def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
                     response=_compile_values(problems, f"item {ref} response", item.response, ANSWER_VARIABLES),
                     event=problems.condition(f"item {ref} event", item.event),
                     retry=retries[item.retry] if item.retry in retries else RetryPolicy(),
+                    form=form_of(item, ref, problems) if item.type is ItemType.MANUAL_TASK else None,
                 )
             )
     return items

@@ -8,6 +8,7 @@ from typing import Any
 
 from domain.catalogue import Attribute, Item, ItemType, Product, Release, Scope
 from domain.expressions import Expression
+from domain.forms import Form
 
 LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place"})
 """What conditions and mappings may read: see docs/EXPRESSIONS.md."""
@@ -57,6 +58,8 @@ class ItemDef:
     retry: RetryPolicy
     sub_items: tuple[int, ...] = ()
     """Of a sub-plan: the items that it stands for."""
+    form: Form | None = None
+    """Of a manual task."""
     waits_for: list[Edge] = field(default_factory=list)
     """Edges in which this item is the one that waits."""
     precedes: list[Edge] = field(default_factory=list)

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, operations, orders, people
+from gateway import design, operations, orders, people, queues
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -62,6 +62,18 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/tasks/{task_id}:claim", people.claim_task, Role.WORKER, body=True),
     Route("POST", "/v1/tasks/{task_id}:release", people.release_task, Role.WORKER, body=True),
     Route("POST", "/v1/tasks/{task_id}:complete", people.complete_task, Role.WORKER, body=True),
+    Route("POST", "/v1/tasks/{task_id}:handOver", people.hand_over_task, Role.WORKER, body=True),
+    Route("POST", "/v1/tasks/{task_id}/notes", people.add_note, Role.WORKER, 201, body=True),
+    Route("GET", "/v1/tasks/{task_id}/notes", people.list_notes, Role.WORKER),
+    Route("POST", "/v1/tasks:next", people.take_next_task, Role.WORKER, body=True),
+    Route("POST", "/v1/tasks:{action:claim|release|complete}", people.bulk_tasks, Role.WORKER, body=True),
+    Route("GET", "/v1/queues", queues.list_queues, Role.WORKER),
+    Route("GET", "/v1/queues/{code}", queues.get_queue, Role.WORKER),
+    Route("PUT", "/v1/queues/{code}/members/{worker}", queues.put_member, Role.MANAGER),
+    Route("DELETE", "/v1/queues/{code}/members/{worker}", queues.delete_member, Role.MANAGER, 204),
+    Route("GET", "/v1/workers", queues.list_workers, Role.MANAGER),
+    Route("GET", "/v1/workers/{name}", queues.get_worker, Role.MANAGER),
+    Route("PUT", "/v1/workers/{name}", queues.put_worker, Role.MANAGER, body=True),
     Route("GET", "/v1/releases", design.list_releases, Role.DESIGNER),
     Route("GET", "/v1/releases/{release_id}", design.get_release, Role.DESIGNER),
     Route("POST", "/v1/releases:validate", design.validate_release, Role.DESIGNER, body=True),

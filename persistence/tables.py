@@ -174,6 +174,16 @@ manual_task = sa.Table(
         postgresql_where=sa.text("closed_at is null"),
     ),
     sa.Index("manual_task_order_idx", "order_id"),
+    # The order of take-next, over all queues.
+    sa.Index(
+        "manual_task_next_idx",
+        "tenant",
+        "priority",
+        "due_at",
+        "opened_at",
+        "task_id",
+        postgresql_where=sa.text("closed_at is null"),
+    ),
 )
 
 task_claim = sa.Table(
@@ -183,6 +193,57 @@ task_claim = sa.Table(
     sa.Column("tenant", sa.Text, nullable=False),
     sa.Column("worker", sa.Text, nullable=False),
     sa.Column("claim_ends_at", _Instant, nullable=False),
+    sa.Index("task_claim_end_idx", "tenant", "claim_ends_at"),
+)
+
+queue_member = sa.Table(
+    "queue_member",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("queue", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("added_at", _Instant, nullable=False),
+    sa.Column("added_by", sa.Text, nullable=False),
+)
+
+worker = sa.Table(
+    "worker",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("on_shift", sa.Boolean, nullable=False),
+    # On shift until then; null: until somebody says otherwise.
+    sa.Column("on_shift_until", _Instant),
+    sa.Column("changed_at", _Instant, nullable=False),
+    sa.Column("changed_by", sa.Text, nullable=False),
+)
+
+worker_skill = sa.Table(
+    "worker_skill",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("worker", sa.Text, primary_key=True),
+    sa.Column("skill", sa.Text, primary_key=True),
+    sa.Column("level", sa.Integer, nullable=False),
+    sa.Column("expires_at", _Instant),
+)
+
+# Append-only: who changed members, workers and skills, when, and to what.
+people_change = sa.Table(
+    "people_change",
+    metadata,
+    sa.Column("change_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("worker", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text),
+    sa.Column("body", JSONB),
+    sa.Index("people_change_worker_idx", "tenant", "worker", "change_id"),
+    sa.Index(
+        "people_change_queue_idx", "tenant", "queue", "change_id", postgresql_where=sa.text("queue is not null")
+    ),
 )
 
 sealed_value = sa.Table(

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orderplan.cli import bench, catalogue, demo, inventory, order, system, task, up
+from orderplan.cli import bench, catalogue, demo, inventory, order, queue, system, task, up, worker
 from orderplan.cli.common import Commands
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
 app.add_typer(task.app, name="task")
+app.add_typer(queue.app, name="queue")
+app.add_typer(worker.app, name="worker")
 
 
 def _show_version(value: bool) -> None:

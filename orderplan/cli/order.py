@@ -273,6 +273,8 @@ def change_of(fact: Document, names: dict[str, str]) -> str | None:
         note = notes.get(fact["kind"], "")
         return f"{clock}  {cell(name)}  {cell(state)}{'  ' + cell(note) if note else ''}"
     match fact["kind"]:
+        case "item.annotated":
+            return f"{clock}  {cell(names.get(fact['item'], fact['item']))}  note: {cell(payload.get('text'))}"
         case "order.accepted":
             return f"{clock}  order accepted"
         case "order.waiting":

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, login_name, moment, show, table
 from orderplan.cli.files import parse_object
 from orderplan.client import URL_DEFAULT, Document
 
@@ -16,11 +16,13 @@ app = typer.Typer(help="See and do manual tasks.", no_args_is_help=True)
 
 TaskId = Annotated[str, typer.Argument(help="The task's id.", metavar="ID")]
 Worker = Annotated[str, typer.Option("--worker", help="Who works on it.")]
+Lease = Annotated[float | None, typer.Option("--lease", min=1, help="Hold it for so many seconds.")]
 
 
 @app.command("list")
 def list_tasks(
     queue: Annotated[str | None, typer.Option("--queue", help="Only tasks of this queue.")] = None,
+    worker: Annotated[str | None, typer.Option("--worker", help="Only tasks that this worker may do.")] = None,
     free: Annotated[bool, typer.Option("--free", help="Only tasks that nobody holds.")] = False,
     limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")] = 50,
     url: Url = URL_DEFAULT,
@@ -29,7 +31,7 @@ def list_tasks(
 ) -> None:
     """List open tasks, most urgent first."""
     with client_of(url, user) as client:
-        tasks = client.list_tasks(queue=queue, is_free=free, limit=limit)
+        tasks = client.list_tasks(queue=queue, worker=worker, is_free=free, limit=limit)
     columns = ("task", "queue", "what", "account", "opened (UTC)", "held by", "form")
     rows = [
         (
@@ -54,7 +56,7 @@ def _form(task: Document) -> str:
 def claim(
     task_id: TaskId,
     worker: Worker,
-    lease: Annotated[float | None, typer.Option("--lease", min=1, help="Hold it for so many seconds.")] = None,
+    lease: Lease = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
@@ -71,6 +73,59 @@ def _claimed(task: Document, worker: str) -> Iterable[RenderableType]:
     for field in task.get("form", ()):
         need = "required" if field["required"] else "optional"
         yield f"  {cell(field['name'])}: {field['type']}, {need}"
+
+
+@app.command("next")
+def take_next(
+    worker: Worker,
+    queue: Annotated[list[str] | None, typer.Option("--queue", help="Only of this queue; may stand twice.")] = None,
+    lease: Lease = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Take the most urgent free task that the worker may do."""
+    with client_of(url, user) as client:
+        task = client.next_task(worker, queues=queue or None, lease_s=lease)
+    if task is None:
+        show(as_json, {"task": None}, lambda: [f"there is no free task that {cell(worker)} may do"])
+    else:
+        show(as_json, {"task": task}, lambda: _claimed(task, worker))
+
+
+@app.command("hand-over")
+def hand_over(
+    task_id: TaskId,
+    worker: Worker,
+    to: Annotated[str, typer.Option("--to", help="Who gets it.")],
+    as_operator: Annotated[bool, typer.Option("--operator", help="Do it whoever holds the task.")] = False,
+    lease: Lease = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Give a task that you hold to somebody else who may do it."""
+    with client_of(url, user) as client:
+        task = client.hand_over_task(task_id, worker, to, as_operator=as_operator, lease_s=lease)
+    show(as_json, task, lambda: _claimed(task, to))
+
+
+@app.command("note")
+def note(
+    task_id: TaskId,
+    worker: Annotated[str | None, typer.Option("--worker", help="Who says so.")] = None,
+    text: Annotated[str | None, typer.Option("--text", help="Add this note; without it the notes are shown.")] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Leave a note with a task, or read its notes."""
+    with client_of(url, user) as client:
+        if text is not None:
+            client.add_note(task_id, worker or user or login_name(), text)
+        notes = client.notes(task_id)
+    rows = [(moment(each["at"]), each["by"], each["text"]) for each in notes]
+    show(as_json, {"notes": notes}, lambda: [table(("at (UTC)", "by", "note"), rows) if rows else "no notes"])
 
 
 @app.command("release")

@@ -11,7 +11,6 @@ from typing import Any, Final, Self
 from orderplan.client import ApiError, Client
 
 PAUSE_S: Final = 0.1
-TASKS_AT_ONCE: Final = 20
 
 
 class People:
@@ -63,25 +62,39 @@ class People:
                 self._errors.append(error)
 
     def _round(self, client: Client, worker: str) -> bool:
-        """Do what is free; whether there was anything."""
-        tasks = client.list_tasks(is_free=True, limit=TASKS_AT_ONCE)
-        for task in tasks:
-            if self._leave.is_set():
-                break
-            try:
-                client.claim_task(task["id"], worker)
-                client.complete_task(task["id"], worker, filled_in(task))
-            except ApiError as error:
-                # Somebody else was faster, or the server asks to come back later.
-                if error.status not in (404, 409, 503):
-                    raise
-                continue
-            with self._lock:
-                self._done[task["queue"]] += 1
-        return bool(tasks)
+        """Do the next task; whether there was one."""
+        try:
+            task = client.next_task(worker)
+            if task is None:
+                return False
+            client.complete_task(task["id"], worker, filled_in(task))
+        except ApiError as error:
+            # The order has moved on, or the server asks to come back later.
+            if error.status not in (404, 409, 503):
+                raise
+            return False
+        with self._lock:
+            self._done[task["queue"]] += 1
+        return True
+
+
+_EXAMPLES: Final[dict[str, Any]] = {"string": "done in the demo", "integer": 1, "number": 1, "boolean": True}
 
 
 def filled_in(task: Mapping[str, Any]) -> dict[str, Any]:
     """A form with a plausible value in every field."""
-    examples: dict[str, Any] = {"string": "done in the demo", "integer": 1, "number": 1, "boolean": True}
-    return {field["name"]: examples[field["type"]] for field in task.get("form", ())}
+    found: dict[str, Any] = example_of(task["formSchema"])
+    return found
+
+
+def example_of(schema: Mapping[str, Any]) -> Any:
+    """A plausible value for a plain schema: the first choice, or an example of its type, objects member by member."""
+    if "enum" in schema:
+        return schema["enum"][0]
+    named = schema.get("type", "string")
+    kind = named if isinstance(named, str) else named[0]
+    if kind == "object":
+        return {name: example_of(each) for name, each in schema.get("properties", {}).items()}
+    if kind == "array":
+        return [example_of(schema.get("items", {}))] * schema.get("minItems", 0)
+    return _EXAMPLES[kind]

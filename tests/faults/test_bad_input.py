@@ -19,6 +19,7 @@ pytestmark = pytest.mark.faults
 ORANGE = Path(__file__).parents[1] / "data" / "orders"
 TABLES = (
     "product_order", "fact", "asset", "plan_template", "release", "sealed_value", "manual_task", "task_claim", "system",
+    "queue_member", "worker", "worker_skill", "people_change",
 )  # fmt: skip
 INSTALLED: list[dict[str, Any]] = [
     {"id": f"installed-{number}", "billingAccount": {"id": "twins"}} for number in range(2)
@@ -217,6 +218,20 @@ OTHERS: dict[str, tuple[str, str, Any, set[int]]] = {
     "task with NUL": ("POST", "/v1/tasks/%00:claim", {"worker": "ann"}, {400, 404}),
     "lease of ever": ("POST", "/v1/tasks/x:claim", {"worker": "ann", "leaseS": 1e308}, {400, 404}),
     "limit of nothing": ("GET", "/v1/tasks?limit=0", None, {400}),
+    "tasks of NUL": ("GET", "/v1/tasks?worker=%00", None, {400}),
+    "next for nobody": ("POST", "/v1/tasks:next", {}, {400}),
+    "next of no list": ("POST", "/v1/tasks:next", {"worker": "ann", "queues": "desk"}, {400}),
+    "too many tasks": ("POST", "/v1/tasks:claim", {"worker": "ann", "ids": [str(n) for n in range(201)]}, {400}),
+    "a task twice": ("POST", "/v1/tasks:claim", {"worker": "ann", "ids": ["x", "x"]}, {400}),
+    "hand-over to nobody": ("POST", "/v1/tasks/x:handOver", {"worker": "ann"}, {400}),
+    "note of no task": ("POST", "/v1/tasks/x/notes", {"worker": "ann", "text": "t"}, {404}),
+    "note without end": ("POST", "/v1/tasks/x/notes", {"worker": "ann", "text": "t" * 2001}, {400}),
+    "member of no queue": ("PUT", "/v1/queues/nowhere/members/ann", None, {404}),
+    "member that is none": ("DELETE", "/v1/queues/nowhere/members/ann", None, {404}),
+    "skill without name": ("PUT", "/v1/workers/ann", {"skills": [{"level": 2}]}, {400}),
+    "skill without bound": ("PUT", "/v1/workers/ann", {"skills": [{"skill": "fibre", "level": 101}]}, {400}),
+    "skill of no time": ("PUT", "/v1/workers/ann", {"skills": [{"skill": "f", "expiresAt": "2027-01-31"}]}, {400}),
+    "worker with a wrong member": ("PUT", "/v1/workers/ann", {"onshift": True}, {400}),
     "list with a wrong date": ("GET", f"{TMF622}?orderDate.gt=yesterday", None, {400}),
     "list with NUL": ("GET", f"{TMF622}?externalId=%00", None, {200, 400}),
     "list far away": ("GET", f"{TMF622}?offset=99999999999999999999", None, {400}),

@@ -174,6 +174,29 @@ class TestTheShop:
 
         assert (error["code"], error["status"]) == ("clientKeyReused", 409)
 
+    def test_queues_and_workers_are_administered_and_tasks_go_from_hand_to_hand(self, shop):
+        shop.command("worker", "set", "ann", "--on-shift", "--skill", "calls=2@2090-01-31T00:00:00Z")
+        assert shop.command("worker", "list")["workers"][0]["skills"][0]["level"] == 2
+        error = shop.command("worker", "set", "ann", "--until", "soon", code=2)
+        assert (error["status"], error["path"]) == (400, "onShiftUntil")
+        shop.command("queue", "add-member", "care", "ann")
+        assert shop.command("queue", "members", "care")["changes"][0]["kind"] == "memberAdded"
+        assert shop.command("queue", "add-member", "nowhere", "ann", code=2)["status"] == 404
+        shop.command("order", "submit", shop.order("handed"), "--key", "k-hand")
+        until(lambda: shop.command("task", "list", "--queue", "care")["tasks"], bool)
+        assert shop.command("task", "list", "--worker", "bob")["tasks"] == []
+        assert shop.command("task", "next", "--worker", "bob")["task"] is None
+        taken = shop.command("task", "next", "--worker", "ann", "--queue", "care")["task"]["id"]
+        error = shop.command("task", "hand-over", taken, "--worker", "ann", "--to", "bob", code=2)
+        assert (error["code"], error["status"]) == ("notQualified", 403)
+        assert shop.command("queue", "list")["queues"][0]["held"] == 1
+        assert shop.command("queue", "remove-member", "care", "ann")["isOpenToAll"] is True
+        assert shop.command("task", "hand-over", taken, "--worker", "ann", "--to", "bob")["worker"] == "bob"
+        noted = shop.command("task", "note", taken, "--worker", "bob", "--text", "called")
+        assert [each["text"] for each in noted["notes"]] == ["called"]
+        shop.command("task", "complete", taken, "--worker", "bob", "--data", '{"remark": "done"}')
+        assert shop.command("order", "watch", "handed")["state"] == "completed"
+
     def test_an_order_is_watched_through_its_task_to_its_end(self, shop):
         order_id = shop.command("order", "submit", shop.order("watched"), "--key", "k-1")["id"]
         [task] = until(lambda: shop.command("task", "list", "--queue", "care")["tasks"], bool)

@@ -32,6 +32,7 @@ from domain.intake import (
 from domain.inventory import Account, AssetDelta
 from domain.items import ItemRun
 from domain.messages import (
+    AnnotateItem,
     AssetsBooked,
     ClaimTask,
     CompleteTask,
@@ -200,9 +201,14 @@ class Engine:
         """A person gives a task back."""
         return self.tell(plan, ReleaseTask(item, worker, f"release-{worker}"), f"person:{worker}")
 
-    def complete_task(self, plan: Plan, item: str, data: Mapping[str, Any] | None = None) -> Turn:
-        """A person has done a task."""
-        return self.tell(plan, CompleteTask(item, "paul", data or {}, "done"), "person:paul")
+    def annotate(self, plan: Plan, item: str, text: str, worker: str = "paul") -> Turn:
+        """A person leaves a note."""
+        return self.tell(plan, AnnotateItem(item, text, f"note-{worker}"), f"person:{worker}", f"note-{worker}")
+
+    def complete_task(self, plan: Plan, item: str, data: Mapping[str, Any] | None = None, worker: str = "") -> Turn:
+        """A person has done a task: whoever holds it, else paul."""
+        worker = worker or plan.by_key[item].worker or "paul"
+        return self.tell(plan, CompleteTask(item, worker, data or {}, "done"), f"person:{worker}")
 
     def finish(self, plan: Plan) -> list[Call]:
         """Answer every call and complete every task, in the order they came, until none is open; returns all calls."""

@@ -93,6 +93,7 @@ def copper() -> Engine:
     engine.tell(plan, Report(book.item, 1, "accepted"))
     engine.answer(plan, book)
     engine.claim(plan, "survey/visit@1")
+    engine.annotate(plan, "survey/visit@1", "nobody was in")
     engine.release_task(plan, "survey/visit@1")
     engine.complete_task(plan, "survey/visit@1", {"surveyResult": "good", "ductAvailable": True})
     engine.finish(plan)

@@ -122,9 +122,20 @@ def test_parts_that_disagree_are_refused(changed):
 
 
 def test_a_form_is_filled_in_by_type():
-    form = [{"name": name, "type": name, "required": True} for name in ("string", "integer", "number", "boolean")]
+    properties: dict[str, object] = {name: {"type": name} for name in ("string", "integer", "number", "boolean")}
+    properties["choice"] = {"enum": ["good", "bad"]}
+    properties["address"] = {"type": "object", "properties": {"street": {"type": ["string", "null"]}}}
+    properties["photos"] = {"type": "array", "items": {"type": "string"}, "minItems": 1}
 
-    assert filled_in({"form": form}) == {"string": "done in the demo", "integer": 1, "number": 1, "boolean": True}
+    assert filled_in({"formSchema": {"type": "object", "properties": properties}}) == {
+        "string": "done in the demo",
+        "integer": 1,
+        "number": 1,
+        "boolean": True,
+        "choice": "good",
+        "address": {"street": "done in the demo"},
+        "photos": ["done in the demo"],
+    }
 
 
 def test_orders_of_home_internet_are_the_samples_in_turn():

@@ -11,11 +11,12 @@ import pytest
 
 from domain import facts as f
 from domain.decide import pending_effects
-from domain.errors import BadDocument, IllegalTransition, NotFound, NotPossibleNow
+from domain.errors import BadForm, IllegalTransition, NotFound, NotPossibleNow, TaskTaken
 from domain.evolve import evolve
 from domain.facts import Fact
 from domain.messages import CompleteTask, Quarantine, Report, TimerFired
 from domain.plan import Plan
+from domain.sealing import is_sealed
 from domain.turn import DEADLINE_GRACE_S, Call, Turn
 from tests.support.build import (
     assetize,
@@ -789,8 +790,8 @@ def test_a_task_is_not_given_back_by_somebody_else() -> None:
     ("data", "path", "reason"),
     [
         ({}, "data.serial", "is required by the form"),
-        ({"serial": ""}, "data.serial", "is required by the form"),
-        ({"serial": None}, "data.serial", "is required by the form"),
+        ({"serial": ""}, "data.serial", "must not be empty"),
+        ({"serial": None}, "data.serial", "must be of type string"),
         ({"serial": 7}, "data.serial", "must be of type string"),
         ({"serial": "S", "ports": "4"}, "data.ports", "must be of type integer"),
         ({"serial": "S", "ports": 4.5}, "data.ports", "must be of type integer"),
@@ -806,10 +807,56 @@ def test_a_form_that_is_not_filled_in_right_is_refused_and_changes_nothing(
     engine, plan = started(manual("visit", form=FORM))
     before = fingerprint(plan)
 
-    with pytest.raises(BadDocument) as refused:
+    with pytest.raises(BadForm) as refused:
         engine.complete_task(plan, key("visit"), data)
     assert (refused.value.path, refused.value.reason) == (path, reason)
     assert fingerprint(plan) == before
+
+
+def test_a_form_by_schema_returns_its_top_level_values_and_names_the_path_of_what_is_missing() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "address": {"type": "object", "properties": {"street": {"type": "string"}}, "required": ["street"]},
+            "pin": {"type": "string"},
+        },
+        "required": ["address"],
+    }
+    attributes = [{"name": "address"}, {"name": "pin", "assetizable": False}]
+    engine, plan = started(manual("visit", formSchema=schema), attributes=attributes)
+    before = fingerprint(plan)
+    with pytest.raises(BadForm) as refused:
+        engine.complete_task(plan, key("visit"), {"address": {"town": "Exampleville"}})
+    assert (refused.value.path, refused.value.status) == ("data.address.street", 422)
+    assert fingerprint(plan) == before
+    engine.complete_task(plan, key("visit"), {"address": {"street": "Sample Road 1"}, "pin": "1234"})
+
+    line = plan.lines[0]
+    assert line.attributes["address"] == {"street": "Sample Road 1"}
+    assert is_sealed(line.attributes["pin"])
+
+
+def test_a_task_that_somebody_else_holds_by_now_is_not_completed() -> None:
+    engine, plan = started(manual("visit"))
+    engine.claim(plan, key("visit"), "paul")
+    engine.claim(plan, key("visit"), "petra")
+    with pytest.raises(TaskTaken) as refused:
+        engine.complete_task(plan, key("visit"), {}, worker="paul")
+    assert refused.value.mend == "claim it again"
+    engine.complete_task(plan, key("visit"), {}, worker="petra")
+
+    assert plan.order_state == "completed"
+
+
+def test_a_note_is_a_fact_that_changes_nothing() -> None:
+    engine, plan = started(manual("visit"))
+    before = plan.by_key[key("visit")].state
+    turn = engine.annotate(plan, key("visit"), "nobody was in")
+
+    assert [(each.kind, each.item, each.payload, each.actor) for each in turn.facts] == [
+        ("item.annotated", key("visit"), {"text": "nobody was in"}, "person:paul")
+    ]
+    assert plan.by_key[key("visit")].state is before
 
 
 def test_a_field_without_a_value_is_left_out() -> None:

@@ -246,6 +246,8 @@ class Item(_Element):
     timeout_s: float = Field(default=30.0, gt=0, le=366 * 86400, alias="timeoutS")
     """Callout, and auto task of one's own: seconds until an attempt counts as failed, waiting for a callback
     included."""
+    error_queue: Code | None = Field(default=None, alias="errorQueue")
+    """Where people look for it when it has failed for good, by a name of your own; None: under its system."""
     duration_s: float | None = Field(default=None, ge=0, alias="durationS")
     """Planned duration, for due dates and delay prediction."""
     safety_interval_s: float | None = Field(default=None, ge=0, alias="safetyIntervalS")

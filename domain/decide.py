@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from domain import facts as f
+from domain.edits import edited_payload
 from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow, TaskTaken
 from domain.expressions import ABSENT
 from domain.items import ItemRun
@@ -53,6 +54,7 @@ from domain.turn import (
 
 _REPAIRABLE: Final = {
     "retry": frozenset({ItemState.FAILED, ItemState.FATALLY_FAILED}),
+    "edit": frozenset({ItemState.FAILED, ItemState.FATALLY_FAILED}),
     "complete": frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED}),
     "skip": frozenset(
         {
@@ -260,7 +262,7 @@ def _complete_task(turn: Turn, message: CompleteTask) -> None:
 
 def _operate(turn: Turn, message: OperateItem) -> None:
     item = find(turn, message.item)
-    if item.definition is None and (item.state is ItemState.PENDING or message.action == "retry"):
+    if item.definition is None and (item.state is ItemState.PENDING or message.action in ("retry", "edit")):
         raise NotPossibleNow(f"item {item.key} waits for another order; it has no work of its own")
     if turn.plan.state not in (PlanState.IN_PROGRESS, PlanState.HELD):
         raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
@@ -276,6 +278,11 @@ def _operate(turn: Turn, message: OperateItem) -> None:
         _retry(turn, item, message.reason)
     elif message.action == "skip":
         skip(turn, item, "operator", is_branch=False, text=message.reason)
+    elif message.action == "edit":
+        if not item.is_callout:
+            raise NotPossibleNow(f"item {item.key} calls no system, so it has no payload")
+        payload = edited_payload(turn.plan, item, message.payload, is_patch=message.is_patch)
+        _retry(turn, item, message.reason, payload)
     else:
         values = _values_of_answer(turn, item, message.answer) if message.answer and item.definition else {}
         complete(turn, item, completion(values) | {"by": "operator", "reason": message.reason})
@@ -297,8 +304,10 @@ def _change_line(turn: Turn, message: ChangeLine) -> None:
     keep_current(turn, changed)
 
 
-def _retry(turn: Turn, item: ItemRun, reason: str) -> None:
-    """Begin again; an item whose condition or date could not be told is looked at again first."""
+def _retry(turn: Turn, item: ItemRun, reason: str, payload: dict[str, Any] | None = None) -> None:
+    """Begin again, with an edited payload if there is one; an item whose condition or date could not be told is looked
+    at again first.
+    """
     try:
         if item.attempt == 0 and not holds(turn, item, definition_of(item)):
             text = f"{reason} (its condition does not hold)"
@@ -311,6 +320,8 @@ def _retry(turn: Turn, item: ItemRun, reason: str) -> None:
         return
     if until is not None and until > turn.now:
         raise NotPossibleNow(f"item {item.key} is not to start before {until.isoformat()}")
+    if payload is not None:
+        turn.add(f.ITEM_EDITED, item, {"reason": reason, "payload": payload})
     turn.add(f.ITEM_RETRIED, item, {"reason": reason})
     begin(turn, item)
 

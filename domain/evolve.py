@@ -322,6 +322,8 @@ def _item_fatally_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> 
     plan.awaiting.discard(item.node)
     _ready(item, fact.at)
     _move(plan, item, *path, ItemEvent.FATALLY_FAILED)
+    item.failed_at = fact.at
+    plan.had_fallout = True
     item.error, item.error_code = payload.get("error", ""), payload.get("errorCode", "")
     item.is_unheard = bool(payload.get("unheard"))
     _set_timer(plan, item, None)
@@ -332,6 +334,13 @@ def _item_retried(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     _move(plan, item, ItemEvent.OPERATOR_RETRIED)
     item.tries = 0
     _set_timer(plan, item, None)
+
+
+def _item_edited(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    item = _item(plan, fact)
+    item.edited = payload["payload"]
+    # The key of an attempt that nobody heard of stands for the payload of that time: the next attempt has another one.
+    item.is_unheard = False
 
 
 def _item_skipped(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
@@ -418,6 +427,7 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ITEM_FAILED: _item_failed,
     f.ITEM_FATALLY_FAILED: _item_fatally_failed,
     f.ITEM_RETRIED: _item_retried,
+    f.ITEM_EDITED: _item_edited,
     f.ITEM_SKIPPED: _item_skipped,
     f.ITEM_NOTED: _item_noted,
     f.LINE_CHANGED: _line_changed,

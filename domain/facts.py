@@ -31,6 +31,7 @@ ITEM_COMPLETED: Final = "item.completed"
 ITEM_FAILED: Final = "item.failed"
 ITEM_FATALLY_FAILED: Final = "item.fatallyFailed"
 ITEM_RETRIED: Final = "item.retried"
+ITEM_EDITED: Final = "item.edited"
 ITEM_SKIPPED: Final = "item.skipped"
 ITEM_NOTED: Final = "item.noted"
 LINE_CHANGED: Final = "line.changed"
@@ -62,6 +63,7 @@ VERSIONS: Final[dict[str, int]] = {
     ITEM_FAILED: 1,
     ITEM_FATALLY_FAILED: 1,
     ITEM_RETRIED: 1,
+    ITEM_EDITED: 1,
     ITEM_SKIPPED: 1,
     ITEM_NOTED: 1,
     LINE_CHANGED: 1,

@@ -21,7 +21,8 @@ class ItemRun:
     `attempt` numbers what was sent outside (it is part of the effect key), `tries` counts against the retry policy.
     `timer_at` is the retry time when Failed, the start when Scheduled, the deadline when Running. `sent` are the
     attributes of its lines when the attempt was first sent: sent again, it says the same under the same key, whatever
-    other answers have changed meanwhile.
+    other answers have changed meanwhile. `edited` is the payload that an operator gave it, `failed_at` when it last was
+    Fatally Failed.
     """
 
     key: str
@@ -45,6 +46,8 @@ class ItemRun:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     sent: tuple[dict[str, Any], ...] = ()
+    edited: dict[str, Any] | None = None
+    failed_at: datetime | None = None
 
     @property
     def is_callout(self) -> bool:

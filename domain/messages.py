@@ -86,14 +86,21 @@ class AnnotateItem:
 
 @dataclass(frozen=True, slots=True)
 class OperateItem:
-    """An operator's repair: retry, complete with an answer, or skip; the reason is kept."""
+    """An operator's repair: retry, complete with an answer, skip, or edit the payload and retry; the reason is kept.
+
+    `payload` is what an edit makes of the next attempts, or with `is_patch` what it changes of it. An edit gives the
+    next attempt a new effect key, also after an attempt that nobody heard of: a system would refuse the old key with
+    another body. If that attempt did its work after all, the system does it a second time.
+    """
 
     item: str
-    action: Literal["retry", "complete", "skip"]
+    action: Literal["retry", "complete", "skip", "edit"]
     operator: str
     reason: str
     message_id: str
     answer: Mapping[str, Any] = field(default_factory=dict)
+    payload: Mapping[str, Any] = field(default_factory=dict)
+    is_patch: bool = False
 
 
 @dataclass(frozen=True, slots=True)

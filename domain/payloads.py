@@ -12,6 +12,7 @@ from domain.items import ItemRun
 from domain.lines import Line, line_context, order_context
 from domain.plan import Plan
 from domain.sealing import is_sealed, same_value
+from domain.states import ItemState
 
 
 def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
@@ -30,6 +31,9 @@ def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -
         ExpressionFailed: an expression of the request compared what cannot be compared.
     """
     assert item.definition is not None
+    if item.edited is not None:
+        # By an operator; the attempt has a key of its own, so a repeat of it says the same.
+        return item.edited
     lines = plan.lines_of(item)
     if sent:
         lines = [replace(line, attributes=attributes) for line, attributes in zip(lines, sent, strict=True)]
@@ -48,6 +52,16 @@ def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -
     if plan.order.account is not None:
         payload["accountId"] = plan.order.account
     return payload
+
+
+def next_payload(plan: Plan, item: ItemRun) -> dict[str, Any]:
+    """What the next call of a callout says: the same as before where it repeats an attempt that was not heard of.
+
+    Raises:
+        ExpressionFailed: as `payload_of`.
+    """
+    is_repeat = item.is_unheard or item.state is ItemState.RUNNING
+    return payload_of(plan, item, item.sent if is_repeat else ())
 
 
 def _line(plan: Plan, line: Line) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from domain.release import CompiledRelease, ProductDef
 
 SEALED = "$sealed"
 ENCRYPTED = "$encrypted"
+MASK = "********"
+"""What is shown in the place of a value out of sight."""
 
 
 class Protector(Protocol):

@@ -6,11 +6,10 @@ from typing import Any
 
 from domain.items import ItemRun
 from domain.plan import Plan
-from domain.sealing import is_encrypted, is_sealed
+from domain.sealing import MASK, is_encrypted, is_sealed
 from domain.states import ItemState, OrderState
 from gateway.warnings import warnings_of
 
-_HIDDEN = "********"
 _ENDED_BEFORE_WORK = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
 _DONE = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
 _UNTOUCHED = frozenset({ItemState.PENDING, ItemState.SCHEDULED})
@@ -164,7 +163,7 @@ def _line(plan: Plan, key: str) -> dict[str, Any]:
 def masked(document: Any) -> Any:
     """A copy in which values out of sight show as asterisks."""
     if is_sealed(document) or is_encrypted(document):
-        return _HIDDEN
+        return MASK
     if isinstance(document, dict):
         return {key: masked(value) for key, value in document.items()}
     if isinstance(document, list):

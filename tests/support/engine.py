@@ -188,9 +188,12 @@ class Engine:
         self.now = max(self.now, timer_at)
         return self.tell(plan, TimerFired(item))
 
-    def operate(self, plan: Plan, item: str, action: Any, answer: Mapping[str, Any] | None = None) -> Turn:
+    def operate(
+        self, plan: Plan, item: str, action: Any, answer: Mapping[str, Any] | None = None, **members: Any
+    ) -> Turn:
         """An operator repairs an item."""
-        message = OperateItem(item, action, "olga", "because", f"m-{len(self.facts[plan.order_id])}", answer or {})
+        message_id = f"m-{len(self.facts[plan.order_id])}"
+        message = OperateItem(item, action, "olga", "because", message_id, answer or {}, **members)
         return self.tell(plan, message, "person:olga", message.message_id)
 
     def claim(self, plan: Plan, item: str, worker: str = "paul") -> Turn:

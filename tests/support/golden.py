@@ -33,7 +33,7 @@ from tests.support.engine import START, Engine
 
 FOLDER: Final = Path(__file__).parents[1] / "golden" / "facts"
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "home-internet"
-OPEN_MAPS: Final = frozenset({"attributes", "previous", "accountFacts", "rest", "place", "uses", "addUses", "set"})
+OPEN_MAPS: Final = frozenset({"attributes", "previous", "accountFacts", "rest", "place", "uses", "addUses", "set", "payload"})
 """Members whose own members are data, not form."""
 
 
@@ -76,6 +76,8 @@ def fibre() -> Engine:
     engine._take(plan, ship)
     engine.tell(plan, Report(ship.item, 1, "completed", simulated=True))
     engine.answer(plan, engine.call(plan, "open-account/open"))
+    engine.fail(plan, engine.call(plan, "activate/activate"), fatal=True)
+    engine.operate(plan, "activate/activate@access-fibre@1", "edit", payload={"speed": "1G"}, is_patch=True)
     engine.fail(plan, engine.call(plan, "activate/activate"), fatal=True)
     engine.operate(plan, "activate/activate@access-fibre@1", "retry")
     engine.finish(plan)

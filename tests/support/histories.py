@@ -108,10 +108,11 @@ def lines(draw: st.DrawFn) -> list[OrderLine]:
 
 ACTS = (
     "answer", "answer", "answer", "answer", "fail", "unheard", "fatal", "accepted", "late", "timer", "timers", "claim",
-    "release", "task", "task", "retry", "complete", "skip", "quarantine", "order", "order", "change", "change",
+    "release", "task", "task", "retry", "edit", "complete", "skip", "quarantine", "order", "order", "change", "change",
 )  # fmt: skip
 MEANT_FOR = {
     "retry": ("Failed", "Fatally Failed"),
+    "edit": ("Failed", "Fatally Failed"),
     "complete": ("Running", "Failed", "Fatally Failed"),
     "skip": ("Pending", "Ready", "Scheduled", "Failed", "Fatally Failed"),
     "timer": ("Running", "Failed", "Scheduled"),
@@ -207,6 +208,8 @@ class History:
             return engine.complete_task(plan, item, {"n": value} if value else {})
         if act == "quarantine":
             return engine.tell(plan, Quarantine("unstorable", item))
+        if act == "edit":
+            return engine.operate(plan, item, act, payload={"n": value}, is_patch=value > 1)
         return engine.operate(plan, item, act, {"attributes": {"n": value}} if act == "complete" and value else None)
 
     def _refused_or(self, act: Any, plan: Plan | None = None) -> None:

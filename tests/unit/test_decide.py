@@ -915,6 +915,7 @@ def in_every_state() -> tuple[Engine, Plan]:
     ("action", "allowed", "result"),
     [
         ("retry", {"Failed", "Fatally Failed"}, "Running"),
+        ("edit", {"Failed", "Fatally Failed"}, "Running"),
         ("complete", {"Running", "Failed", "Fatally Failed"}, "Completed"),
         ("skip", {"Pending", "Ready", "Scheduled", "Failed", "Fatally Failed"}, "Skipped"),
     ],

@@ -13,8 +13,11 @@ from domain.ids import shard_of
 from domain.inventory import Asset
 from domain.items import ItemRun
 from domain.plan import Plan
-from persistence.rows import AssetRow, FactRow, OrderRow, TaskRow
+from domain.states import ItemState
+from persistence.rows import AssetRow, FactRow, FalloutRow, OrderRow, TaskRow
 
+AWAIT_NAME = "Await delivery"
+"""Of items that wait for another order of the account."""
 PRIORITIES = {"high": 1, "normal": 2, "low": 3}
 
 
@@ -77,6 +80,30 @@ def asset_row(tenant: str, account: str | None, shard: int, asset: Asset, at: da
         status=asset.status,
         body=orjson.dumps(asset.to_dict()).decode(),
         updated_at=at,
+    )
+
+
+def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
+    """The row of an item while it is Fatally Failed."""
+    if item.state is not ItemState.FATALLY_FAILED:
+        return None
+    assert item.failed_at is not None
+    source = item.definition.source if item.definition is not None else None
+    return FalloutRow(
+        tenant=plan.order.tenant,
+        order_id=plan.order_id,
+        item=item.key,
+        shard=shard_of(plan.order_id),
+        name=item.definition.name if item.definition is not None else AWAIT_NAME,
+        plan=item.definition.plan if item.definition is not None else "",
+        system=(source.system if source is not None else None) or "",
+        queue=source.error_queue if source is not None else None,
+        error_code=item.error_code,
+        error=item.error,
+        attempt=item.attempt,
+        failed_at=item.failed_at,
+        account=plan.order.account,
+        priority=plan.order.priority,
     )
 
 

@@ -16,7 +16,7 @@ import orjson
 
 from actors.envelopes import BookAssets, Envelope, GiveAway, ImportAssets, Submission, Submitted, ToPlan
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
-from actors.rows import asset_row, fact_row, order_row, task_id_of, task_row
+from actors.rows import asset_row, fact_row, fallout_row, order_row, task_id_of, task_row
 from domain import facts as f
 from domain.decide import decide
 from domain.errors import (
@@ -262,6 +262,8 @@ class Tick:
                 self.work += len(plan.lines) + len(plan.items)
             elif fact.kind in _ENDS_ATTEMPT and fact.item is not None:
                 self.settled.append((order_id, fact.item, plan.by_key[fact.item].attempt))
+        if plan.had_fallout:
+            self._keep_fallout(turn)
         self.calls.extend(turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
@@ -285,6 +287,14 @@ class Tick:
             self.commit.orders_changed[order_id] = row
         if plan.ended_at is not None and plan.has_secrets:
             self.ended_with_secrets.append(order_id)
+
+    def _keep_fallout(self, turn: Turn) -> None:
+        """Put items that are Fatally Failed now into the error queue, and take out those that were."""
+        plan = turn.plan
+        for key in dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None):
+            item = plan.by_key[key]
+            if item.failed_at is not None:
+                self.commit.fallout[plan.order_id, key] = fallout_row(plan, item)
 
     def _keep_template(self, plan: Plan) -> None:
         template = plan.template

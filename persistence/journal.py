@@ -11,7 +11,7 @@ by itself. The alternative of one INSERT per fact costs about ten times as much.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ import orjson
 
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
-from persistence.rows import Commit, FactRow, KnownKey, OwnedShard
+from persistence.rows import Commit, FactRow, FalloutRow, KnownKey, OwnedShard
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -94,6 +94,17 @@ on conflict (task_id) do update set closed_at = excluded.closed_at, opened_at = 
 _CLOSE_TASKS: Final = """
 update manual_task as t set closed_at = n.closed_at
   from unnest($1::text[], $2::timestamptz[]) as n(task_id, closed_at) where t.task_id = n.task_id"""
+_DROP_FALLOUT: Final = """
+delete from fallout_item as f using unnest($1::text[], $2::text[]) as n(order_id, item)
+ where f.order_id = n.order_id and f.item = n.item"""
+_PUT_FALLOUT: Final = """
+insert into fallout_item (tenant, order_id, item, shard, name, plan, system, queue, error_code, error, attempt,
+                          failed_at, account, priority)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
+                     $9::text[], $10::text[], $11::int[], $12::timestamptz[], $13::text[], $14::text[])
+on conflict (order_id, item) do update
+   set error_code = excluded.error_code, error = excluded.error, attempt = excluded.attempt,
+       failed_at = excluded.failed_at"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -235,6 +246,8 @@ class Journal(ReadStore):
             await connection.execute(_PUT_TASKS, *_columns(commit.tasks_new.values(), 11))
         if commit.tasks_closed:
             await connection.execute(_CLOSE_TASKS, list(commit.tasks_closed), list(commit.tasks_closed.values()))
+        if commit.fallout:
+            await _write_fallout(connection, commit.fallout)
         if commit.sealed:
             await connection.executemany(
                 "insert into sealed_value (order_id, name, tenant, key_id, ciphertext) values ($1, $2, $3, $4, $5) "
@@ -374,6 +387,17 @@ class Journal(ReadStore):
         ):
             orders.setdefault(row["account"], []).append(row["order_id"])
         return assets, orders
+
+
+async def _write_fallout(
+    connection: asyncpg.Connection[Any], fallout: Mapping[tuple[str, str], FalloutRow | None]
+) -> None:
+    gone = [key for key, row in fallout.items() if row is None]
+    if gone:
+        await connection.execute(_DROP_FALLOUT, *_columns(gone, 2))
+    rows = [row for row in fallout.values() if row is not None]
+    if rows:
+        await connection.execute(_PUT_FALLOUT, *_columns(rows, 14))
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

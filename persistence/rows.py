@@ -77,6 +77,25 @@ class TaskRow(NamedTuple):
     body: str
 
 
+class FalloutRow(NamedTuple):
+    """One item that is Fatally Failed, columns in the order of the table."""
+
+    tenant: str
+    order_id: str
+    item: str
+    shard: int
+    name: str
+    plan: str
+    system: str
+    queue: str | None
+    error_code: str
+    error: str
+    attempt: int
+    failed_at: datetime
+    account: str | None
+    priority: str
+
+
 class SealedRow(NamedTuple):
     """One sealed value."""
 
@@ -115,6 +134,8 @@ class Commit:
     assets: dict[str, AssetRow] = field(default_factory=dict)
     tasks_new: dict[str, TaskRow] = field(default_factory=dict)
     tasks_closed: dict[str, datetime] = field(default_factory=dict)
+    fallout: dict[tuple[str, str], FalloutRow | None] = field(default_factory=dict)
+    """(order, item) -> its row while it is Fatally Failed; None: it is not any more."""
     templates: dict[str, TemplateRow] = field(default_factory=dict)
     sealed: list[SealedRow] = field(default_factory=list)
     released_shards: list[tuple[int, str]] = field(default_factory=list)

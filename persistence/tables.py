@@ -267,6 +267,68 @@ system = sa.Table(
     sa.Column("updated_at", _Instant, nullable=False),
 )
 
+fallout_item = sa.Table(
+    "fallout_item",
+    metadata,
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("plan", sa.Text, nullable=False),
+    sa.Column("system", sa.Text, nullable=False),
+    sa.Column("queue", sa.Text),
+    sa.Column("error_code", sa.Text, nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("failed_at", _Instant, nullable=False),
+    sa.Column("account", sa.Text),
+    sa.Column("priority", sa.Text, nullable=False),
+    sa.Index("fallout_item_list_idx", "tenant", "failed_at", "order_id", "item"),
+    sa.Index("fallout_item_group_idx", "tenant", "system", "error_code"),
+)
+
+job = sa.Table(
+    "job",
+    metadata,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("operator", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("selection", JSONB, nullable=False),
+    # Answer or payload, encrypted; gone when the job has ended.
+    sa.Column("argument", JSONB),
+    sa.Column("rate", sa.Double, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("total", sa.Integer, nullable=False),
+    # Up to this number items may have been sent, whether or not their outcome is known.
+    sa.Column("sent_to", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("created_at", _Instant, nullable=False),
+    sa.Column("ended_at", _Instant),
+    sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("lease_ends_at", _Instant),
+    sa.CheckConstraint("state in ('running', 'paused', 'stopped', 'done')", name="job_state_check"),
+    sa.Index("job_list_idx", "tenant", "created_at", "job_id"),
+    sa.Index("job_running_idx", "created_at", postgresql_where=sa.text("state = 'running'")),
+)
+
+job_item = sa.Table(
+    "job_item",
+    metadata,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, nullable=False),
+    sa.Column("item", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text),
+    sa.Column("code", sa.Text),
+    sa.Column("reason", sa.Text),
+    sa.Column("settled_at", _Instant),
+    sa.CheckConstraint("outcome in ('done', 'refused', 'failed')", name="job_item_outcome_check"),
+    sa.Index("job_item_outcome_idx", "job_id", "outcome", "number"),
+)
+
 key_metadata = sa.MetaData()
 """The key store: another database, so that the order database and its backups never hold a key."""
 

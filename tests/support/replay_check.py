@@ -1,4 +1,4 @@
-"""Whether the facts alone give what is stored: orders, assets and open tasks, for a whole database.
+"""Whether the facts alone give what is stored: orders, assets, open tasks and fallout, for a whole database.
 
     differences = await replay_differences(dsn)
 """
@@ -12,13 +12,14 @@ import asyncpg
 import orjson
 
 from actors.folding import PlanFolder
-from actors.rows import order_row, task_id_of
+from actors.rows import fallout_row, order_row, task_id_of
 from domain import facts as f
 from domain.inventory import Account, Asset, AssetDelta
 from domain.plan import Plan
 from domain.states import ItemState
 from persistence.readstore import ReadStore, StoredFact, stored_fact
-from persistence.tables import ORDER_COLUMNS
+from persistence.rows import FalloutRow
+from persistence.tables import ORDER_COLUMNS, fallout_item
 
 DIFFERENCES_MAX = 50
 _OPEN = (ItemState.READY, ItemState.RUNNING)
@@ -76,16 +77,22 @@ async def _differences(pool: asyncpg.Pool[Any]) -> list[str]:
     assets = await pool.fetch("select tenant, asset_id, account, status, body from asset")
     if facts_of.keys() != orders.keys():
         found.append(f"orders with facts and rows differ: {sorted(facts_of.keys() ^ orders.keys())[:5]}")
+    columns = ", ".join(fallout_item.columns.keys())
+    stored_fallout = {FalloutRow(*row) for row in await pool.fetch(f"select {columns} from fallout_item")}
     replayed_tasks: set[str] = set()
+    fallout: set[FalloutRow] = set()
     for order_id, facts in facts_of.items():
         plan = await folder.fold(facts)
         replayed_tasks.update(_open_tasks(plan))
+        fallout.update(row for item in plan.items if (row := fallout_row(plan, item)) is not None)
         if order_id in orders:
             found.extend(_order_differences(plan, orders[order_id]))
         if len(found) > DIFFERENCES_MAX:
             return found
     if replayed_tasks != tasks:
         found.append(f"open tasks differ: {sorted(replayed_tasks ^ tasks)[:5]}")
+    found += [f"fallout is stored, the facts give none: {row}" for row in sorted(stored_fallout - fallout)[:5]]
+    found += [f"fallout is not stored: {row}" for row in sorted(fallout - stored_fallout)[:5]]
     return found + _asset_differences(accounts, assets)
 
 

@@ -1,4 +1,4 @@
-"""Editing what a failed callout says: the next attempts say it, under a new key, and no hidden value gets into a fact."""
+"""Editing what a failed callout says: the next attempts say it, under a new key; nothing hidden gets into a fact."""
 
 from __future__ import annotations
 

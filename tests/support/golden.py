@@ -33,7 +33,9 @@ from tests.support.engine import START, Engine
 
 FOLDER: Final = Path(__file__).parents[1] / "golden" / "facts"
 EXAMPLE: Final = Path(__file__).parents[2] / "examples" / "home-internet"
-OPEN_MAPS: Final = frozenset({"attributes", "previous", "accountFacts", "rest", "place", "uses", "addUses", "set", "payload"})
+OPEN_MAPS: Final = frozenset(
+    {"attributes", "previous", "accountFacts", "rest", "place", "uses", "addUses", "set", "payload"}
+)
 """Members whose own members are data, not form."""
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import pytest
 import yaml
 
+from domain.messages import ChangeLine
 from domain.plan import Plan
 from domain.publish import compile_release
 from domain.release import CompiledRelease
@@ -88,6 +89,18 @@ def answer_all_calls(engine: Engine, plan: Plan) -> None:
         engine.answer(plan, calls[0])
 
 
+def accept_site(engine: Engine, plan: Plan) -> None:
+    """The customer has accepted the site: the attribute that HoldProcessing waits for gets its value."""
+    engine.tell(plan, ChangeLine("1", {"acceptedOn": "2026-03-12"}, "signed on site", "m-1"), "person:sales", "m-1")
+
+
+def finish(engine: Engine, plan: Plan) -> None:
+    """Everybody does what is asked of them, and the customer accepts the site."""
+    engine.finish(plan)
+    accept_site(engine, plan)
+    engine.finish(plan)
+
+
 def test_the_release_is_without_findings(release: CompiledRelease) -> None:
     assert release.findings == []
 
@@ -122,7 +135,7 @@ def test_billing_waits_for_the_other_products_where_they_are_ordered(engine: Eng
     ]
     plan = accepted(engine, document)
     billing = shown(plan)["Start Billing For Site"]
-    engine.finish(plan)
+    finish(engine, plan)
 
     assert billing["void"] == []
     assert billing["dependsOn"] == [
@@ -179,6 +192,7 @@ def test_nothing_is_an_asset_until_the_customer_has_accepted_the_site(engine: En
     answer_all_calls(engine, plan)
 
     assert engine.account.assets == {}
+    assert state_of(plan, "HoldProcessing") == "Running"
     assert state_of(plan, "Assetize Site") == "Pending"
 
     accept_site(engine, plan)
@@ -207,7 +221,7 @@ def test_a_customer_who_wants_no_welcome_package_gets_the_text_message_at_once(e
 
 def test_the_order_runs_to_its_end_and_the_telephone_number_is_gone(engine: Engine) -> None:
     plan = accepted(engine, sample())
-    engine.finish(plan)
+    finish(engine, plan)
     kept = json.dumps([asset.to_dict() for asset in engine.account.assets.values()])
     written = json.dumps([fact.payload for fact in engine.facts[plan.order_id]])
 
@@ -222,7 +236,3 @@ def test_the_charge_and_the_router_follow_the_bandwidth(engine: Engine) -> None:
 
     assert lines["site-billing"] == {"monthlyCharge": 1490}
     assert lines["router-logistics"] == {"model": "R-10G"}
-
-
-def accept_site(engine: Engine, plan: Plan) -> None:
-    engine.complete_task(plan, item_named(plan, "HoldProcessing"), {"acceptedOn": "2026-03-12"})

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, operations, orders, people, queues
+from gateway import design, operations, orders, people, queues, status_page
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -88,4 +88,6 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/readyz", operations.get_readiness, Role.ANYONE),
     Route("GET", "/metrics", operations.get_metrics, Role.ANYONE),
     Route("GET", "/openapi.json", operations.get_openapi, Role.ANYONE),
+    Route("GET", "/", status_page.get_status_page, Role.ANYONE),
+    Route("GET", "/page/{name}", status_page.get_status_page_file, Role.ANYONE),
 )

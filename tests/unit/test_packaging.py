@@ -33,6 +33,15 @@ def test_every_package_ships_and_tests_bench_and_examples_do_not(project):
         assert ships is (package.partition(".")[0] not in NOT_SHIPPED), package
 
 
+def test_the_files_of_the_status_page_ship_with_the_gateway(project):
+    patterns = project["tool"]["setuptools"]["package-data"]["gateway"]
+    page = [path.relative_to(ROOT / "gateway") for path in (ROOT / "gateway" / "page").iterdir()]
+
+    assert {path.name for path in page} >= {"index.html", "page.js", "page.css"}
+    for path in page:
+        assert any(path.match(pattern) for pattern in patterns), path
+
+
 def test_every_direct_dependency_is_pinned_and_agrees_with_the_constraints(project):
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normalized(name): version for name, _, version in (line.partition("==") for line in lines)}

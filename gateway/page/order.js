@@ -5,7 +5,7 @@ import { badge, html, look, orderLink, shown, table } from "./dom.js";
 import { draw } from "./plan.js";
 
 const missing = new Set(); // optional resources that this server does not have for an order
-const FAILED_MAX = 5;
+const NOTES_MAX = 5;
 const opened = new Set(); // the parts that the reader has opened
 
 async function optional(path) {
@@ -39,10 +39,9 @@ export function drawOrder({ orderId, order, plan, explain, risk }, { item: selec
     html("p", { class: "id" }, `order ${order.id}`),
     typeof explain?.summary === "string" && html("p", { class: "note" }, explain.summary),
     (order.reasons ?? []).map((each) => html("p", { class: "note bad" }, `${each.code}: ${each.reason}`)),
-    (order.warnings ?? []).map((each) => html("p", { class: "note" }, each)),
-    failed.slice(0, FAILED_MAX).map((item) => html("p", { class: "note bad" }, badge(item.state), " ",
-      html("button", { type: "button", class: "link", click: () => select(item.key) }, item.name), item.error && `: ${item.error}`)),
-    failed.length > FAILED_MAX && html("p", { class: "note bad" }, `${failed.length - FAILED_MAX} more items have failed.`),
+    few(order.warnings ?? [], (each) => html("p", { class: "note" }, each), "more warnings"),
+    few(failed, (item) => html("p", { class: "note bad" }, badge(item.state), " ",
+      html("button", { type: "button", class: "link", click: () => select(item.key) }, item.name), item.error && `: ${item.error}`), "more items have failed"),
     order.behind?.length > 0 && html("p", { class: "note" }, "Waits for order ", order.behind.map((each) => [orderLink(each), " "])),
     pairs({
       "account": order.account, "channel": order.channel, "priority": order.priority, "release": order.releaseId,
@@ -65,6 +64,7 @@ export function drawOrder({ orderId, order, plan, explain, risk }, { item: selec
   ];
 }
 
+const few = (all, make, more) => [all.slice(0, NOTES_MAX).map(make), all.length > NOTES_MAX && html("p", { class: "hint" }, `${all.length - NOTES_MAX} ${more}.`)];
 const namesOf = (items, keys) => keys.map((key) => items.find((each) => each.key === key)?.name ?? key);
 
 // A part that is made when it is opened, and stays open when the order is read again.

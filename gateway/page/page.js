@@ -12,8 +12,8 @@ const STATES = ["acknowledged", "pending", "inProgress", "held", "completed", "r
 const TABS = { order: "Order", queues: "Queues", fallout: "Fallout", risk: "Risk" };
 const GROUP = { system: "System", errorCode: "Error", count: "Items", oldest: "Oldest", newest: "Newest", sample: "Example" };
 const FAILED = { orderId: "Order", item: "Item", name: "Name", system: "System", errorCode: "Error", error: "Text", attempt: "Attempt", at: "Since" };
-const QUEUE = { code: "Queue", open: "Open", held: "In work", oldest: "Oldest", members: "Members" };
-const TASK = { name: "Task", queue: "Queue", priority: "Priority", orderId: "Order", worker: "In work by", openedAt: "Opened", dueAt: "Due" };
+const QUEUE = { code: "Queue", name: "Name", open: "Open", held: "In work", free: "Free", oldest: "Oldest", oldestAt: "Oldest", dueNextAt: "Due next", members: "Members" };
+const TASK = { name: "Task", queue: "Queue", priority: "Priority", orderId: "Order", skills: "Skills", worker: "In work by", openedAt: "Opened", dueAt: "Due" };
 const RISK = { orderId: "Order", pLate: "Late with probability", expectedAt: "Expected", lowAt: "Earliest", highAt: "Latest", dueAt: "Due", reasons: "Because" };
 
 const isNews = (part, ...data) => drawn[part] !== (drawn[part] = JSON.stringify(data));
@@ -71,7 +71,7 @@ const VIEWS = {
       html("h2", {}, "Queues"),
       rows.length ? table("Work that waits for people", held(QUEUE, rows), rows) : html("p", { class: "hint" }, "No queue has an open task."),
       open.length === TASKS_MAX && html("p", { class: "note" }, `Only the ${TASKS_MAX} most urgent tasks are shown${queues.body ? "" : " and counted"}.`),
-      open.length > 0 && table("Open tasks, most urgent first", TASK, open),
+      open.length > 0 && table("Open tasks, most urgent first", held(TASK, open), open),
     ]];
   },
   fallout: () => listed("Fallout", "What failed and needs a person", ["/v1/fallout/groups", "By system and error", GROUP], ["/v1/fallout", "Items", FAILED]),

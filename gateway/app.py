@@ -14,6 +14,7 @@ from domain.errors import BadDocument, Busy, NotFound, OrderplanError, TooLarge
 from gateway.context import CONTEXT, Context
 from gateway.openapi import DOCUMENT, openapi_document
 from gateway.routes import ROUTES
+from gateway.stream import open_fanout
 from gateway.tmf630 import tmf_error
 from persistence.database import is_unavailable
 
@@ -102,6 +103,7 @@ def make_app(context: Context) -> web.Application:
     """The application on its context."""
     app = web.Application(middlewares=[errors], client_max_size=context.config.body_bytes_max)
     app[CONTEXT] = context
+    open_fanout(app, context)
     app[DOCUMENT] = openapi_document(ROUTES, VERSION)
     app.add_routes([web.route(route.method, route.path, route.handler) for route in ROUTES])
     return app

@@ -21,7 +21,7 @@ from gateway.documents import decode_body
 from gateway.tmf622 import parse_order
 from gateway.tmf622_render import PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import parse_list_query, select_fields
-from gateway.views import item_view, masked, order_summary, order_view, plan_view
+from gateway.views import fact_view, item_view, order_summary, order_view, plan_view
 from persistence import reads
 
 SUBMIT_TIMEOUT_S: Final = 30.0
@@ -160,21 +160,7 @@ async def get_plan(request: web.Request) -> web.Response:
 async def get_facts(request: web.Request) -> web.Response:
     """GET /v1/orders/{id}/facts: everything that happened to the order, oldest first."""
     facts = await context_of(request).facts(tenant_of(request), request.match_info["order_id"])
-    shown = [
-        {
-            "id": f"{fact.shard}-{fact.offset}",
-            "kind": fact.kind,
-            "v": fact.v,
-            "at": fact.at.isoformat(),
-            "item": fact.item,
-            "actor": fact.actor,
-            "cause": fact.cause,
-            "releaseId": fact.release_id,
-            "payload": masked(fact.payload),
-        }
-        for fact in facts
-    ]
-    return native_json(shown)
+    return native_json([fact_view(fact) for fact in facts])
 
 
 async def get_item(request: web.Request) -> web.Response:

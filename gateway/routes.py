@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, operations, orders, people, queues, status_page
+from gateway import design, operations, orders, people, queues, status_page, stream
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -47,6 +47,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/orders/{order_id}", orders.get_order, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/plan", orders.get_plan, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/facts", orders.get_facts, Role.AUDITOR),
+    Route("GET", "/v1/stream", stream.get_stream, Role.AUDITOR),
     Route(
         "POST",
         "/v1/orders/{order_id}/items/{item:.+}:{action:retry|skip|complete}",

@@ -9,6 +9,7 @@ from domain.plan import Plan
 from domain.sealing import MASK, is_encrypted, is_sealed
 from domain.states import ItemState, OrderState
 from gateway.warnings import warnings_of
+from persistence.readstore import StoredFact
 
 _ENDED_BEFORE_WORK = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
 _DONE = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
@@ -194,3 +195,18 @@ def product_view(body: dict[str, Any], specification: str | None) -> dict[str, A
     if body.get("orderId"):
         view["productOrderItem"] = [{"productOrderId": body["orderId"]}]
     return view
+
+
+def fact_view(fact: StoredFact) -> dict[str, Any]:
+    """A fact as the API shows it: what must not be seen is masked."""
+    return {
+        "id": f"{fact.shard}-{fact.offset}",
+        "kind": fact.kind,
+        "v": fact.v,
+        "at": fact.at.isoformat(),
+        "item": fact.item,
+        "actor": fact.actor,
+        "cause": fact.cause,
+        "releaseId": fact.release_id,
+        "payload": masked(fact.payload),
+    }

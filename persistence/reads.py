@@ -4,6 +4,7 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -81,6 +82,12 @@ async def ended_since(pool: asyncpg.Pool[Any], order_ids: list[str]) -> dict[str
         "select order_id, ended_at from product_order where order_id = any($1) and ended_at is not null", order_ids
     )
     return {row["order_id"]: row["ended_at"] for row in rows}
+
+
+async def accounts_of(pool: asyncpg.Pool[Any], order_ids: Iterable[str]) -> dict[str, str | None]:
+    """The account of each of the orders that exist."""
+    rows = await pool.fetch("select order_id, account from product_order where order_id = any($1)", list(order_ids))
+    return {row["order_id"]: row["account"] for row in rows}
 
 
 async def require_order(pool: asyncpg.Pool[Any], tenant: str, order_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orderplan.cli import bench, catalogue, demo, inventory, order, queue, system, task, up, worker
+from orderplan.cli import bench, catalogue, demo, events, inventory, order, queue, system, task, up, worker
 from orderplan.cli.common import Commands
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)
+app.command("events")(events.events)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")

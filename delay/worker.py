@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any, BinaryIO, Final
 
 from delay.loading import load_model
-from delay.model import DelayModel
+from delay.model import DelayModel, Prediction, UnusablePrediction, checked
 
 LENGTH_BYTES: Final = 8
 WATCH_S: Final = 1.0
@@ -46,7 +46,17 @@ def _call(model: DelayModel, method: str, argument: Sequence[Any]) -> list[Any] 
     if method == "fit":
         model.fit(argument)
         return None
-    return list(model.predict(argument))
+    return [_plain(answer) for answer in model.predict(argument)]
+
+
+def _plain(answer: Any) -> Prediction | None:
+    """The prediction in plain numbers and texts, None for one that cannot be: nothing of the model's own classes may
+    reach the predictor's process.
+    """
+    try:
+        return checked(answer)
+    except UnusablePrediction:
+        return None
 
 
 def _end_with(parent: int) -> None:

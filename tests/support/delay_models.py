@@ -65,3 +65,17 @@ class BrokenByConstruction(Steady):
 
     def __init__(self) -> None:
         raise OSError("no such file")
+
+
+class Odd(float):
+    """A number of a model's own, which takes an hour to unpack."""
+
+    def __reduce__(self) -> Any:
+        return time.sleep, (3600,)
+
+
+class WithOddNumbers(Steady):
+    """Says what can be, in classes of its own."""
+
+    def predict(self, snapshots: Sequence[Snapshot]) -> list[Any]:
+        return [Prediction(Odd(0.25), Odd(60.0), 30.0, 90.0) for _ in snapshots]

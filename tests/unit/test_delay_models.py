@@ -82,6 +82,14 @@ async def test_the_built_in_model_answers_for_one_that_fails_which_is_then_left_
     assert not scorer.is_resting
 
 
+async def test_numbers_of_a_models_own_class_arrive_as_plain_ones(scorer_of):
+    scorer, _ = scorer_of("WithOddNumbers")
+    await taught(scorer)
+    found = await scorer.predict(BATCH)
+
+    assert {(type(each.p_late), each.p_late, each.model) for each in found} == {(float, 0.25, "WithOddNumbers")}
+
+
 async def test_a_model_that_cannot_be_built_leaves_the_work_to_the_built_in_one(scorer_of):
     scorer, _ = scorer_of("BrokenByConstruction")
     await taught(scorer)

@@ -247,7 +247,7 @@ class DelayPredictor:
             "scored": self.scored,
             "scoreAgeMaxS": round(age_s, 3),
             "facts": self.facts,
-            "plans": len(self._plans),
+            "cached": len(self._plans),
             "unreadable": self._plans.unreadable,
             "observed": self._durations.observed,
             "fallbacks": self._scorer.fallbacks,

@@ -9,6 +9,7 @@ DIRECTOR = "director"
 ADAPTERS = "adapters"
 PEOPLE = "people"
 GATEWAY = "gateway"
+PREDICTOR = "predictor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class ClusterConfig:
 
     `dsn` is the order database, `key_dsn` the key store. `public_url` is where fulfilment systems reach the gateway for
     callbacks. `faults_dir` is for fault tests only: a host stops itself at a named point when a file there says so.
+    `delay_model` is the address of a delay model of one's own (`module:Class`), which has `delay_timeout_s` a batch.
     """
 
     dsn: str
@@ -29,6 +31,8 @@ class ClusterConfig:
     body_bytes_max: int = 8 * 1024 * 1024
     faults_dir: str = ""
     log_level: str = "info"
+    delay_model: str = ""
+    delay_timeout_s: float = 5.0
 
     @property
     def callback_base(self) -> str:

@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 
 from domain.catalogue import Release
 from domain.compose import Template
-from domain.errors import NotFound, PlanUnreadable
-from domain.evolve import plan_from_facts
+from domain.errors import IllegalTransition, NotFound, PlanUnreadable
+from domain.evolve import evolve, plan_from_facts
 from domain.facts import PLAN_COMPOSED, Fact, upcast
 from domain.plan import Plan
 from domain.publish import compile_release
@@ -94,6 +94,25 @@ class PlanFolder:
             raise PlanUnreadable(
                 f"the facts of order {stored[0].order_id} make no plan: {reason}",
                 mend="start a version of this program that knows them, or have them looked at: /v1/orders/{id}/facts",
+            ) from error
+
+    async def advance(self, plan: Plan, stored: StoredFact) -> None:
+        """Apply the next fact of its order to a folded plan, in place.
+
+        Raises:
+            PlanUnreadable: it does not fit; the plan is of no use any more.
+        """
+        fact = Fact(stored.kind, stored.at, stored.item, None, stored.actor, stored.cause)
+        try:
+            payload = upcast(stored.kind, stored.v, stored.payload)
+            if stored.kind == PLAN_COMPOSED:
+                plan.release = await self.release(plan.order.tenant, payload["release"])
+                plan.template = await self._template(plan.order.tenant, payload["template"], plan.release)
+            evolve(plan, fact._replace(payload=payload))
+        except (*_DAMAGE, IllegalTransition) as error:
+            raise PlanUnreadable(
+                f"a fact of order {stored.order_id} does not fit its plan: {type(error).__name__}",
+                mend="have its facts looked at: /v1/orders/{id}/facts",
             ) from error
 
     async def _fold(self, stored: list[StoredFact]) -> Plan:

@@ -251,7 +251,7 @@ class Item(_Element):
     duration_s: float | None = Field(default=None, ge=0, alias="durationS")
     """Planned duration, for due dates and delay prediction."""
     safety_interval_s: float | None = Field(default=None, ge=0, alias="safetyIntervalS")
-    """How long before its planned end an item is warned about; kept with the release, nothing warns yet."""
+    """How long before its planned end an item is in jeopardy, as the order's risk shows (docs/DELAY.md)."""
 
 
 class Plan(_Element):

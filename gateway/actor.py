@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from actors.config import ADAPTERS, DIRECTOR, PEOPLE, ClusterConfig
+from actors.config import ADAPTERS, DIRECTOR, PEOPLE, PREDICTOR, ClusterConfig
 from actors.folding import PlanFolder
 from actors.logs import configure_logs
 from actors.remote import handle_of, is_remote_failure
@@ -134,7 +134,7 @@ class Gateway:
         """Counters of every actor that answers in time."""
         assert self._context is not None
         handles = await self._hosts()
-        for name in (DIRECTOR, ADAPTERS, PEOPLE):
+        for name in (DIRECTOR, ADAPTERS, PEOPLE, PREDICTOR):
             handle = handle_of(name)
             if handle is not None:
                 handles[name] = handle

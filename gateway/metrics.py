@@ -27,11 +27,19 @@ class Metrics:
             "orderplan_actor", "What the actors count, by actor and name", ["actor", "name"], registry=self.registry
         )
 
+        self.risks = Gauge(
+            "orderplan_orders_by_risk", "Open orders by band of risk to be late", ["band"], registry=self.registry
+        )
+
     def render(self, orders: Mapping[str, int], stats: Mapping[str, Any]) -> bytes:
         """The exposition text."""
         self.orders.clear()
         for state, count in orders.items():
             self.orders.labels(state).set(count)
+        self.risks.clear()
+        for band in ("Low", "Medium", "High"):
+            if (count := stats.get("predictor", {}).get(f"risk{band}")) is not None:
+                self.risks.labels(band.lower()).set(count)
         self.actors.clear()
         for actor, counters in stats.items():
             for name, value in counters.items():

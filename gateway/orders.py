@@ -21,8 +21,8 @@ from gateway.documents import decode_body
 from gateway.tmf622 import parse_order
 from gateway.tmf622_render import PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import parse_list_query, select_fields
-from gateway.views import fact_view, item_view, order_summary, order_view, plan_view
-from persistence import reads
+from gateway.views import fact_view, item_view, order_summary, order_view, plan_view, risk_summary
+from persistence import reads, scores
 
 SUBMIT_TIMEOUT_S: Final = 30.0
 ANSWER_TIMEOUT_S: Final = 20.0
@@ -147,8 +147,10 @@ async def list_product_orders(request: web.Request) -> web.Response:
 
 async def get_order(request: web.Request) -> web.Response:
     """GET /v1/orders/{id}: where the order stands."""
-    plan = await context_of(request).plan(tenant_of(request), request.match_info["order_id"])
-    return native_json(order_summary(plan) | {"href": f"{PRODUCT_ORDER_PATH}/{plan.order_id}"})
+    context, tenant = context_of(request), tenant_of(request)
+    plan = await context.plan(tenant, request.match_info["order_id"])
+    risk = risk_summary(await scores.read_risk(context.pool, tenant, plan.order_id))
+    return native_json(order_summary(plan) | {"href": f"{PRODUCT_ORDER_PATH}/{plan.order_id}", "risk": risk})
 
 
 async def get_plan(request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, operations, orders, people, queues, status_page, stream
+from gateway import design, operations, orders, people, queues, risk, status_page, stream
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -58,6 +58,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/orders/{order_id}/items/{item:.+}", orders.get_item, Role.AGENT),
     Route("PATCH", "/v1/orders/{order_id}/lines/{line}", orders.change_line, Role.AGENT, body=True),
     Route("POST", "/v1/callbacks/{token}", orders.receive_callback, Role.SYSTEM, 204, body=True),
+    Route("GET", "/v1/risk", risk.list_risks, Role.MANAGER),
+    Route("GET", "/v1/orders/{order_id}/risk", risk.get_risk, Role.AGENT),
     Route("GET", "/v1/tasks", people.list_tasks, Role.WORKER),
     Route("GET", "/v1/tasks/{task_id}", people.get_task, Role.WORKER),
     Route("POST", "/v1/tasks/{task_id}:claim", people.claim_task, Role.WORKER, body=True),

@@ -22,7 +22,7 @@ from domain.facts import VERSIONS
 from gateway.context import Context, context_of, tenant_of
 from gateway.views import fact_view
 from persistence import feed, reads
-from persistence.database import Pool, is_unavailable
+from persistence.database import is_unavailable
 from persistence.readstore import StoredFact
 
 log = structlog.get_logger(__name__)
@@ -100,9 +100,8 @@ class Client:
 class Fanout:
     """The reader of one gateway; at work only while somebody listens."""
 
-    def __init__(self, pool: Pool, tenant: str) -> None:
-        self._pool = pool
-        self._tenant = tenant
+    def __init__(self, context: Context) -> None:
+        self._context = context
         self._clients: set[Client] = set()
         self._at: Vector = {}
         self._reading: asyncio.Task[None] | None = None
@@ -122,7 +121,7 @@ class Fanout:
             raise Busy("too many clients listen to the stream of this gateway", retryAfterS=30)
         async with self._joining:
             if self._reading is None or self._reading.done():
-                self._at = await feed.heads(self._pool)
+                self._at = await feed.heads(self._context.pool)
                 self._reading = asyncio.get_running_loop().create_task(self._read())
             client = Client(dict(self._at))
             self._clients.add(client)
@@ -143,8 +142,9 @@ class Fanout:
 
     async def events_after(self, offsets: Vector) -> list[_Event]:
         """The next events after these offsets; empty when there are none."""
-        facts = await feed.facts_after(self._pool, self._tenant, offsets, PAGE)
-        accounts = await reads.accounts_of(self._pool, {fact.order_id for fact in facts})
+        pool, tenant = self._context.pool, self._context.config.tenant
+        facts = await feed.facts_after(pool, tenant, offsets, PAGE)
+        accounts = await reads.accounts_of(pool, {fact.order_id for fact in facts})
         return [_event(fact, accounts.get(fact.order_id)) for fact in facts]
 
     async def _read(self) -> None:
@@ -209,7 +209,7 @@ FANOUT: Final = web.AppKey("fanout", Fanout)
 
 def open_fanout(app: web.Application, context: Context) -> None:
     """Give the application its reader, which ends with it."""
-    app[FANOUT] = Fanout(context.pool, context.config.tenant)
+    app[FANOUT] = Fanout(context)
 
     async def close(_app: web.Application) -> None:
         app[FANOUT].close()

@@ -13,6 +13,7 @@ from persistence.readstore import StoredFact
 
 _ENDED_BEFORE_WORK = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
 _DONE = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
+_MEDIUM_FROM, _HIGH_FROM = 0.2, 0.5
 _UNTOUCHED = frozenset({ItemState.PENDING, ItemState.SCHEDULED})
 
 
@@ -59,6 +60,20 @@ def _line_state(plan: Plan, line_id: str) -> str:
     if not states or states <= _UNTOUCHED:
         return OrderState.ACKNOWLEDGED.value
     return OrderState.IN_PROGRESS.value
+
+
+def risk_view(score: dict[str, Any]) -> dict[str, Any]:
+    """A stored score with its band: low, medium from 0.2, high from 0.5."""
+    risk = score["risk"]
+    band = "low" if risk < _MEDIUM_FROM else "medium" if risk < _HIGH_FROM else "high"
+    return score | {"risk": round(risk, 4), "band": band}
+
+
+def risk_summary(score: dict[str, Any] | None) -> dict[str, Any] | None:
+    """A stored score in short, for the order's summary; None where there is none."""
+    if score is None:
+        return None
+    return {name: risk_view(score)[name] for name in ("risk", "band", "expectedAt", "dueAt", "dueBasis", "scoredAt")}
 
 
 def order_summary(plan: Plan) -> dict[str, Any]:

@@ -169,6 +169,21 @@ class Client:
                 raise WaitedTooLong(order_id, order["state"], timeout_s)
             self._sleep(poll_s)
 
+    # Risk.
+
+    def list_risks(
+        self, *, min_risk: float = 0.0, account: str | None = None, limit: int = 100, cursor: str | None = None
+    ) -> Document:
+        """A page of open orders by falling risk to be late (`orders`), and the cursor of the `next` page, if any."""
+        query = {"minRisk": str(min_risk), "account": account, "limit": str(limit), "cursor": cursor}
+        answer: Document = self.request("GET", "/v1/risk", query=query)
+        return answer
+
+    def risk(self, order_id: str) -> Document:
+        """One order's risk: its newest score, its history, its items in jeopardy."""
+        answer: Document = self.request("GET", f"/v1/orders/{_part(order_id)}/risk")
+        return answer
+
     # Manual tasks.
 
     def list_tasks(

@@ -21,7 +21,8 @@ from typing import Any, Final
 
 import structlog
 
-from actors.config import ADAPTERS, DIRECTOR, GATEWAY, PEOPLE, ClusterConfig
+from actors.config import ADAPTERS, DIRECTOR, GATEWAY, PEOPLE, PREDICTOR, ClusterConfig
+from delay.loading import check_address
 from domain.errors import OrderplanError
 from persistence.database import DEDICATED_DEFAULT, migrate
 from persistence.embedded import EmbeddedPostgres
@@ -54,6 +55,7 @@ class Options:
     public_url: str = ""
     tenant: str = "main"
     faults_dir: str = ""
+    delay_model: str = ""
     log_to_driver: bool = False
 
 
@@ -95,6 +97,8 @@ class Cluster:
 
     def _start(self) -> None:
         options = self._options
+        if options.delay_model:
+            check_address(options.delay_model)
         if options.port and options.address is None:
             check_port(options.port)
         try:
@@ -113,6 +117,7 @@ class Cluster:
             plan_hosts=options.plan_hosts,
             tenant=options.tenant,
             faults_dir=options.faults_dir,
+            delay_model=options.delay_model,
         )
         self.config = config
         self._start_ray()
@@ -169,6 +174,7 @@ class Cluster:
         import ray  # see _start_ray
 
         from actors.adapter import AdapterActor
+        from actors.delay_predictor import DelayPredictorActor
         from actors.director import Director
         from actors.manual_queue import ManualQueueActor
         from actors.remote import handle_of, start_actor
@@ -184,6 +190,9 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise ClusterError("the plan hosts did not come up in time")
             time.sleep(0.1)
+        # Nothing waits for it, its start neither.
+        if handle_of(PREDICTOR) is None:
+            start_actor(DelayPredictorActor, PREDICTOR, config, restarts=-1)
         gateway = handle_of(GATEWAY)
         if gateway is None:
             gateway = start_actor(Gateway, GATEWAY, config, restarts=-1)

@@ -329,6 +329,40 @@ job_item = sa.Table(
     sa.Index("job_item_outcome_idx", "job_id", "outcome", "number"),
 )
 
+delay_score = sa.Table(
+    "delay_score",
+    metadata,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("scored_at", _Instant, nullable=False),
+    sa.Column("p_late", sa.Double, nullable=False),
+    sa.Column("expected_at", _Instant, nullable=False),
+    sa.Column("low_at", _Instant, nullable=False),
+    sa.Column("high_at", _Instant, nullable=False),
+    sa.Column("due_at", _Instant, nullable=False),
+    sa.Column("due_basis", sa.Text, nullable=False),
+    sa.Column("model", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("factors", JSONB, nullable=False),
+    # Of the order; null while it is open. The last score before it stays.
+    sa.Column("ended_at", _Instant),
+    sa.Index(
+        "delay_score_open_idx", "tenant", "p_late", "order_id", postgresql_where=sa.text("ended_at is null")
+    ),
+    sa.Index("delay_score_ended_idx", "ended_at", postgresql_where=sa.text("ended_at is not null")),
+    postgresql_with={"fillfactor": "70"},
+)
+
+delay_history = sa.Table(
+    "delay_history",
+    metadata,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("scored_at", _Instant, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("p_late", sa.Double, nullable=False),
+    sa.Column("expected_at", _Instant, nullable=False),
+)
+
 key_metadata = sa.MetaData()
 """The key store: another database, so that the order database and its backups never hold a key."""
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from orderplan.cli import bench, catalogue, demo, events, inventory, order, queue, system, task, up, worker
+from orderplan.cli import bench, catalogue, demo, events, inventory, order, queue, risk, system, task, up, worker
 from orderplan.cli.common import Commands
 
 app = typer.Typer(
@@ -27,6 +27,7 @@ app.add_typer(order.app, name="order")
 app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")
+app.add_typer(risk.app, name="risk")
 
 
 def _show_version(value: bool) -> None:

@@ -43,6 +43,9 @@ def up(
         int, typer.Option("--dedicated-plans", min=0, max=1000, help="Plans at once with a process of their own.")
     ] = 4,
     data: Annotated[Path | None, typer.Option("--data", help="Where data is kept.", show_default="see docs")] = None,
+    delay_model: Annotated[
+        str, typer.Option("--delay-model", help="A delay model of one's own, as module:Class. Without: the built-in.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM."""
@@ -63,6 +66,7 @@ def up(
             database_url=database_url,
             key_database_url=key_database_url,
             address=address,
+            delay_model=delay_model,
         )
     )
     try:

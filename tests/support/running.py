@@ -101,13 +101,16 @@ def until(read: Callable[[], Any], holds: Callable[[Any], bool], bound_s: float 
 
 
 @contextmanager
-def running_cluster(plan_hosts: int = 2, *, faults: bool = False, delay_ms: float = 0) -> Iterator[Running]:
+def running_cluster(
+    plan_hosts: int = 2, *, faults: bool = False, delay_ms: float = 0, delay_model: str = ""
+) -> Iterator[Running]:
     """Start a cluster and the stand-ins as processes of their own; both are ended here.
 
     Args:
         plan_hosts: how many.
         faults: hosts stop themselves where a file in `data / "faults"` asks for it.
         delay_ms: how long a call to a stand-in takes.
+        delay_model: a delay model of the test's own, by its address.
     """
     with tempfile.TemporaryDirectory(prefix="op-") as folder:
         data = Path(folder)
@@ -118,6 +121,8 @@ def running_cluster(plan_hosts: int = 2, *, faults: bool = False, delay_ms: floa
         try:
             place = _first_line(standins).split()[1]
             options = ["--data", str(data), "--plan-hosts", str(plan_hosts)]
+            if delay_model:
+                options += ["--delay-model", delay_model]
             if faults:
                 (data / "faults").mkdir()
                 options += ["--faults", str(data / "faults")]

@@ -19,8 +19,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--plan-hosts", type=int, default=2)
     parser.add_argument("--faults", default="")
+    parser.add_argument("--delay-model", default="")
     args = parser.parse_args()
-    cluster = Cluster(Options(data=args.data, port=0, plan_hosts=args.plan_hosts, faults_dir=args.faults))
+    options = Options(
+        data=args.data,
+        port=0,
+        plan_hosts=args.plan_hosts,
+        faults_dir=args.faults,
+        delay_model=args.delay_model,
+    )
+    cluster = Cluster(options)
     try:
         url = cluster.start()
         assert cluster.config is not None

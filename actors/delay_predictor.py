@@ -1,0 +1,318 @@
+"""The delay predictor: reads every fact, scores open orders as they progress and as time goes by, writes the scores.
+
+Nobody waits for it: it only reads what is committed and writes tables of its own. It holds no state that matters:
+after a restart it starts at the heads of the shards with the orders that are open then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from actors.config import ClusterConfig
+from actors.folding import PlanFolder, StorePort
+from actors.logs import configure_logs
+from actors.model_process import ModelProcess
+from actors.plan_cache import PlanCache
+from actors.scoring import Scorer
+from actors.scoring_queue import COALESCE_S, OpenOrder, ScoringQueue
+from delay.critical_path import CriticalPath
+from delay.durations import Durations, ItemClock
+from delay.model import ClosedOrder, Prediction
+from delay.snapshot import IN_PROGRESS, Snapshot, snapshot_of
+from domain import facts as f
+from domain.errors import PlanUnreadable
+from persistence import feed, scores
+from persistence.database import Pool, is_unavailable, open_pool
+from persistence.readstore import ReadStore, StoredFact
+from persistence.scores import ScoreRow
+
+log = structlog.get_logger(__name__)
+
+POLL_S: Final = 0.25
+REST_FACTOR: Final = 2.0
+"""After work it rests so many times as long: on a busy machine orders come first, and scores are a little older."""
+NICENESS: Final = 10
+FACTS_PER_SHARD: Final = 200
+BATCH_MAX: Final = 1_000
+BATCH_ITEMS_MAX: Final = 50_000
+HISTORY_MAX: Final = 500
+"""Completed orders to learn from at the start."""
+_READ_TOGETHER: Final = 50
+POINT_MOVE: Final = 0.05
+POINT_EVERY_S: Final = 60.0
+"""A point of an order's history is kept when its risk has moved by so much, or after so long."""
+NO_PLAN_S: Final = 3600.0
+"""An order without a plan, or whose facts cannot be read, is looked at again when it has news, or after so long."""
+HOUSEKEEPING_S: Final = 60.0
+HISTORY_KEPT: Final = timedelta(days=30)
+HISTORIES_DROPPED: Final = 1_000
+BANDS: Final = (("riskLow", 0.2), ("riskMedium", 0.5), ("riskHigh", 2.0))
+"""Names of the bands of risk, and below what each ends."""
+
+
+class DelayPredictor:
+    """The predictor; plain asyncio, wrapped by the Ray actor below. One task owns all of its state."""
+
+    def __init__(
+        self,
+        pool: Pool,
+        store: StorePort,
+        scorer: Scorer,
+        durations: Durations,
+        tenant: str,
+        *,
+        clock: Callable[[], datetime],
+    ) -> None:
+        self._pool = pool
+        self._scorer = scorer
+        self._tenant = tenant
+        self._clock = clock
+        self._store = store
+        self._folder = PlanFolder(store)
+        self._plans = PlanCache(self._folder, store)
+        self._queue = ScoringQueue()
+        self._items = ItemClock(durations)
+        self._durations = durations
+        self._offsets: dict[int, int] = {}
+        self._load: Counter[str] = Counter()
+        self._ended: list[tuple[str, datetime]] = []
+        """Orders whose end is not written to their scores yet."""
+        self._housekept_at = float("-inf")
+        self.is_started = False
+        self.scored = 0
+        self.facts = 0
+
+    async def start(self) -> None:
+        """Take up the orders that are open, and learn from those that were completed."""
+        # The heads first: what happens between the two is in both, and harms in neither.
+        self._offsets = await feed.heads(self._pool)
+        now = self._clock().timestamp()
+        async for order_ids in scores.open_orders(self._pool, self._tenant):
+            for order_id in order_ids:
+                self._queue.track(order_id, now, has_row=True)
+        await scores.end_missed_scores(self._pool, self._tenant)
+        await self._scorer.fit(await self._history())
+        self.is_started = True
+
+    async def _history(self) -> list[ClosedOrder]:
+        newest = await scores.recently_completed(self._pool, self._tenant, HISTORY_MAX)
+        history: list[ClosedOrder] = []
+        for start in range(0, len(newest), _READ_TOGETHER):
+            stored = await self._store.facts_of(newest[start : start + _READ_TOGETHER])
+            for facts in stored.values():
+                try:
+                    plan = await self._folder.fold(facts)
+                except PlanUnreadable:
+                    continue
+                if plan.ended_at is not None and (snapshot := snapshot_of(plan, plan.ended_at)) is not None:
+                    history.append(ClosedOrder(snapshot, plan.ended_at))
+        return sorted(history, key=lambda closed: closed.ended_at)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        while True:
+            began = time.monotonic()
+            is_busy = False
+            try:
+                if not self.is_started:
+                    await self.start()
+                is_busy = await self.step()
+            except Exception as error:
+                # Nothing is lost: cursors and queue are as they were, and the next round takes them up.
+                if is_unavailable(error):
+                    log.warning("the database is away, no order is scored", error=type(error).__name__)
+                else:
+                    log.exception("a round of the delay predictor failed; the next one goes on")
+            rest_s = REST_FACTOR * (time.monotonic() - began)
+            await asyncio.sleep(rest_s if is_busy else max(rest_s, POLL_S))
+
+    async def step(self) -> bool:
+        """One round: read what is new, score what is due. Returns whether more is waiting."""
+        found = await feed.facts_after(self._pool, self._tenant, self._offsets, FACTS_PER_SHARD)
+        await self._take(found)
+        await self._score()
+        await self._keep_house()
+        most = Counter(fact.shard for fact in found).most_common(1)
+        return bool(self._queue.waiting or (most and most[0][1] >= FACTS_PER_SHARD))
+
+    async def _take(self, found: Sequence[StoredFact]) -> None:
+        now = self._clock().timestamp()
+        for fact in found:
+            self._items.take(fact.order_id, fact.item, fact.kind, fact.at)
+            if fact.kind == f.ORDER_ACCEPTED:
+                self._queue.track(fact.order_id, now, points_left=scores.POINTS_STEP)
+            elif fact.kind == f.ORDER_ENDED:
+                self._plans.drop(fact.order_id)
+                order = self._queue.forget(fact.order_id)
+                if order is not None:
+                    self._load.subtract(order.busy)
+                    if order.has_row:
+                        self._ended.append((fact.order_id, fact.at))
+            else:
+                self._queue.changed(fact.order_id, now)
+                await self._plans.take(fact)
+        if self._ended:
+            await scores.end_scores(self._pool, self._tenant, self._ended)
+            self._ended.clear()
+        # Only now: if the database went away above, the same facts come again, and mean the same.
+        for fact in found:
+            self._offsets[fact.shard] = fact.offset
+        self.facts += len(found)
+
+    async def _score(self) -> None:
+        now = self._clock()
+        chosen = self._queue.take(now.timestamp(), BATCH_MAX, BATCH_ITEMS_MAX)
+        if not chosen:
+            return
+        waiting = {order.order_id: order for order in chosen}
+        try:
+            plans = await self._plans.get(list(waiting))
+            snapshots: list[Snapshot] = []
+            load = dict(self._load)
+            for order in chosen:
+                plan = plans.get(order.order_id)
+                snapshot = snapshot_of(plan, now, load) if plan is not None and plan.ended_at is None else None
+                if snapshot is None:
+                    self._queue.passed(waiting.pop(order.order_id), now.timestamp(), NO_PLAN_S)
+                else:
+                    snapshots.append(snapshot)
+            if snapshots:
+                predictions = await self._scorer.predict(snapshots)
+                await self._write([waiting[each.order_id] for each in snapshots], snapshots, predictions)
+                for each in snapshots:
+                    order = waiting.pop(each.order_id)
+                    self._queue.scored(order, now.timestamp(), each.due_at.timestamp())
+                self.scored += len(snapshots)
+        finally:
+            for order in waiting.values():
+                self._queue.passed(order, now.timestamp(), COALESCE_S)
+
+    async def _write(
+        self, orders: Sequence[OpenOrder], snapshots: Sequence[Snapshot], predictions: Sequence[Prediction]
+    ) -> None:
+        rows = [_row(snapshot, each) for snapshot, each in zip(snapshots, predictions, strict=True)]
+        await scores.put_scores(self._pool, self._tenant, rows)
+        points: list[ScoreRow] = []
+        thin: list[str] = []
+        for order, snapshot, row in zip(orders, snapshots, rows, strict=True):
+            order.p_late = row.p_late
+            order.items = len(snapshot.items)
+            busy = tuple(item.ref for item in snapshot.items if item.state in IN_PROGRESS)
+            self._load.subtract(order.busy)
+            self._load.update(busy)
+            order.busy = busy
+            at = row.scored_at.timestamp()
+            if abs(row.p_late - order.point_p_late) >= POINT_MOVE or at - order.point_at >= POINT_EVERY_S:
+                points.append(row)
+                order.point_at, order.point_p_late = at, row.p_late
+                order.points_left -= 1
+                if order.points_left < 0:
+                    order.points_left = scores.POINTS_STEP - 1
+                    thin.append(row.order_id)
+        if thin:
+            await scores.thin_history(self._pool, self._tenant, thin)
+        if points:
+            await scores.add_points(self._pool, self._tenant, points)
+
+    async def _keep_house(self) -> None:
+        now = self._clock()
+        if now.timestamp() - self._housekept_at < HOUSEKEEPING_S:
+            return
+        self._housekept_at = now.timestamp()
+        self._load = +self._load
+        await scores.drop_old_histories(self._pool, self._tenant, now - HISTORY_KEPT, HISTORIES_DROPPED)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters for metrics."""
+        now = self._clock().timestamp()
+        bands = {name: 0 for name, _ in BANDS}
+        age_s = 0.0
+        for order in self._queue.orders.values():
+            if order.is_scored:
+                bands[next(name for name, below in BANDS if order.p_late < below)] += 1
+                age_s = max(age_s, now - order.scored_at)
+        return {
+            "open": len(self._queue.orders),
+            "waiting": self._queue.waiting,
+            "untracked": self._queue.untracked,
+            "scored": self.scored,
+            "scoreAgeMaxS": round(age_s, 3),
+            "facts": self.facts,
+            "cached": len(self._plans),
+            "unreadable": self._plans.unreadable,
+            "observed": self._durations.observed,
+            "fallbacks": self._scorer.fallbacks,
+            "modelErrors": self._scorer.model_errors,
+            "refused": self._scorer.refused,
+            "modelResting": int(self._scorer.is_resting),
+            **bands,
+        }
+
+
+def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
+    def instant(after_s: float) -> datetime:
+        return snapshot.now + timedelta(seconds=after_s)
+
+    return ScoreRow(
+        order_id=snapshot.order_id,
+        scored_at=snapshot.now,
+        p_late=prediction.p_late,
+        expected_at=instant(prediction.remaining_s),
+        low_at=instant(prediction.low_s),
+        high_at=instant(prediction.high_s),
+        due_at=snapshot.due_at,
+        due_basis=snapshot.due_basis,
+        model=prediction.model,
+        version=prediction.version,
+        factors=orjson.dumps([factor._asdict() for factor in prediction.factors]).decode(),
+    )
+
+
+class DelayPredictorActor:
+    """Ray's shell around the predictor."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        configure_logs(config.log_level)
+        os.nice(NICENESS)
+        self._config = config
+        self._predictor: DelayPredictor | None = None
+        # Ray starts a dead actor again by its constructor alone, so the work begins here.
+        self._running = asyncio.get_running_loop().create_task(self._run())
+
+    async def _run(self) -> None:
+        config = self._config
+        while True:
+            try:
+                pool = await open_pool(config.dsn, size_max=3)
+                break
+            except Exception as error:
+                if not is_unavailable(error):
+                    log.exception("the delay predictor cannot open the database, ending")
+                    os._exit(1)
+                await asyncio.sleep(POLL_S)
+        durations = Durations()
+        scorer = Scorer(
+            CriticalPath(durations),
+            ModelProcess(config.delay_model) if config.delay_model else None,
+            name=config.delay_model,
+            monotonic=time.monotonic,
+            timeout_s=config.delay_timeout_s,
+        )
+        self._predictor = DelayPredictor(
+            pool, ReadStore(pool), scorer, durations, config.tenant, clock=lambda: datetime.now(UTC)
+        )
+        await self._predictor.run()
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters for metrics."""
+        counters = self._predictor.stats() if self._predictor is not None else {}
+        return counters | {"pid": os.getpid()}

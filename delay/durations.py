@@ -1,0 +1,211 @@
+"""How long items take, learnt from those that ended: the last few hundred of each definition.
+
+Work (started until completed) and queue (ready until started) are kept apart: they have different remedies. Only the
+newest observations count, so that the numbers follow what changes; what is kept is bounded and depends on nothing but
+the observations and their order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain import facts as f
+
+Array = NDArray[np.float64]
+
+OBSERVATIONS_MAX: Final = 256
+DEFINITIONS_MAX: Final = 10_000
+OPEN_MAX: Final = 200_000
+"""Items under way whose start is remembered; the oldest is forgotten first, and then not learnt from."""
+PRIOR: Final = (0.5, 0.65, 0.75, 0.85, 0.93, 1.0, 1.08, 1.18, 1.33, 1.55, 2.0)
+"""What stands for a planned duration among few observations: around it, skewed as durations are."""
+ENOUGH: Final = 20
+"""So many observations make the planned duration superfluous."""
+TAIL_POWER: Final = 3.0
+"""Beyond its longest observation a duration is expected to last half as long again as it has."""
+SHORTEST_S: Final = 0.01
+REPAIR: Final = "repair"
+"""Stands in the place of a definition for the time from a fatal failure to its repair."""
+REPAIR_S: Final = 4 * 3600.0
+HOLD_S: Final = 900.0
+"""How long a system that is offline is taken to stay away."""
+
+
+class Distribution:
+    """A distribution of durations: straight lines between the observations, and beyond the longest one a Pareto tail.
+
+    With the tail, what has lasted longer than everything before is expected to last in proportion to its age, so that
+    a prediction keeps moving when an item overruns.
+    """
+
+    def __init__(self, samples: Sequence[float]) -> None:
+        values = np.sort(np.asarray(samples, dtype=np.float64))
+        self._values = values
+        self._top = max(float(values[-1]), SHORTEST_S)
+        self._survivals = 1.0 - np.arange(1, len(values) + 1) / (len(values) + 1)
+        self._left = float(self._survivals[-1])
+        # np.interp wants what it looks up in rising order.
+        self._rising, self._falling = self._survivals[::-1].copy(), values[::-1].copy()
+        self.median_s = float(np.median(values))
+
+    def survival(self, age_s: float) -> float:
+        """The probability of lasting longer than `age_s`."""
+        if age_s >= self._top:
+            return float(self._left * (self._top / age_s) ** TAIL_POWER)
+        if age_s <= self._values[0]:
+            return 1.0
+        return float(np.interp(age_s, self._values, self._survivals))
+
+    def draw(self, survivals: Array) -> Array:
+        """The durations that are outlasted with these probabilities (0 exclusive to 1)."""
+        drawn = np.interp(survivals, self._rising, self._falling)
+        beyond = survivals < self._left
+        if beyond.any():
+            drawn[beyond] = self._top * (self._left / survivals[beyond]) ** (1 / TAIL_POWER)
+        return drawn
+
+    def draw_rest(self, survivals: Array, age_s: float) -> Array:
+        """What is left of durations that have lasted for `age_s` already."""
+        if age_s <= 0:
+            return self.draw(survivals)
+        return np.maximum(self.draw(survivals * self.survival(age_s)) - age_s, 0.0)
+
+
+class _Observed:
+    """The newest observations of one definition."""
+
+    __slots__ = ("attempts", "cache", "queue_s", "work_s")
+
+    def __init__(self) -> None:
+        self.work_s: deque[float] = deque(maxlen=OBSERVATIONS_MAX)
+        self.queue_s: deque[float] = deque(maxlen=OBSERVATIONS_MAX)
+        self.attempts: deque[bool] = deque(maxlen=OBSERVATIONS_MAX)
+        """Whether each of the last attempts failed."""
+        self.cache: dict[float | None, Distribution] = {}
+        """By the planned duration they were mixed with; None: of the queue."""
+
+
+class Durations:
+    """What was observed, by item definition."""
+
+    def __init__(self) -> None:
+        self._by_ref: dict[str, _Observed] = {}
+        self._planned: dict[float, Distribution] = {}
+        self.observed = 0
+
+    def observe(self, ref: str, work_s: float, queue_s: float | None = None) -> None:
+        """An item of the definition was completed."""
+        observed = self._of(ref)
+        observed.work_s.append(max(work_s, 0.0))
+        if queue_s is not None:
+            observed.queue_s.append(max(queue_s, 0.0))
+        observed.attempts.append(False)
+        observed.cache.clear()
+        self.observed += 1
+
+    def observe_failure(self, ref: str) -> None:
+        """An attempt failed."""
+        self._of(ref).attempts.append(True)
+
+    def _of(self, ref: str) -> _Observed:
+        observed = self._by_ref.pop(ref, None) or _Observed()
+        # Put last: the definition that was seen longest ago is the first to go.
+        self._by_ref[ref] = observed
+        while len(self._by_ref) > DEFINITIONS_MAX:
+            del self._by_ref[next(iter(self._by_ref))]
+        return observed
+
+    def work(self, ref: str, planned_s: float) -> Distribution:
+        """How long the work of the definition takes; few observations are mixed with the planned duration."""
+        observed = self._by_ref.get(ref)
+        if observed is None or not observed.work_s:
+            return self._prior(planned_s)
+        known = observed.cache.get(planned_s)
+        if known is None:
+            samples = list(observed.work_s)
+            if len(samples) < ENOUGH:
+                samples += [planned_s * factor for factor in PRIOR]
+            known = observed.cache[planned_s] = Distribution(samples)
+        return known
+
+    def queue(self, ref: str) -> Distribution | None:
+        """How long items of the definition wait for somebody; None where nothing was observed."""
+        observed = self._by_ref.get(ref)
+        if observed is None or not observed.queue_s:
+            return None
+        known = observed.cache.get(None)
+        if known is None:
+            known = observed.cache[None] = Distribution(observed.queue_s)
+        return known
+
+    def failure_share(self, ref: str) -> float:
+        """The share of attempts that fail."""
+        observed = self._by_ref.get(ref)
+        if observed is None or not any(observed.attempts):
+            return 0.0
+        return sum(observed.attempts) / (len(observed.attempts) + 1)
+
+    def _prior(self, planned_s: float) -> Distribution:
+        known = self._planned.get(planned_s)
+        if known is None:
+            if len(self._planned) >= DEFINITIONS_MAX:
+                self._planned.clear()
+            known = self._planned[planned_s] = Distribution([planned_s * factor for factor in PRIOR])
+        return known
+
+
+class ItemClock:
+    """Reads durations off the facts of all orders as they come."""
+
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
+        self._ready: dict[tuple[str, str], datetime] = {}
+        self._started: dict[tuple[str, str], datetime] = {}
+        self._broken: dict[tuple[str, str], datetime] = {}
+
+    def take(self, order_id: str, item: str | None, kind: str, at: datetime) -> None:
+        """One fact, in the order of its order."""
+        if item is None:
+            return
+        key, ref = (order_id, item), item.partition("@")[0]
+        match kind:
+            case f.ITEM_OPENED:
+                _note(self._ready, key, at)
+            case f.ITEM_STARTED | f.ITEM_BEGUN | f.ITEM_CLAIMED:
+                # A task that is claimed anew was begun the first time.
+                if kind != f.ITEM_CLAIMED or key not in self._started:
+                    _note(self._started, key, at)
+            case f.ITEM_FAILED:
+                self._started.pop(key, None)
+                self._durations.observe_failure(ref)
+            case f.ITEM_FATALLY_FAILED:
+                self._forget(key)
+                self._durations.observe_failure(ref)
+                _note(self._broken, key, at)
+            case f.ITEM_COMPLETED | f.ITEM_SKIPPED | f.ITEM_RETRIED:
+                self._end(key, ref, kind, at)
+
+    def _end(self, key: tuple[str, str], ref: str, kind: str, at: datetime) -> None:
+        broken_at, started_at, ready_at = self._broken.get(key), self._started.get(key), self._ready.get(key)
+        self._forget(key)
+        if broken_at is not None:
+            self._durations.observe(REPAIR, (at - broken_at).total_seconds())
+        elif kind == f.ITEM_COMPLETED and started_at is not None:
+            queue_s = (started_at - ready_at).total_seconds() if ready_at is not None else None
+            self._durations.observe(ref, (at - started_at).total_seconds(), queue_s)
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        for times in (self._ready, self._started, self._broken):
+            times.pop(key, None)
+
+
+def _note(times: dict[tuple[str, str], datetime], key: tuple[str, str], at: datetime) -> None:
+    times[key] = at
+    while len(times) > OPEN_MAX:
+        del times[next(iter(times))]

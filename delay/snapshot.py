@@ -1,0 +1,266 @@
+"""What a delay model sees of one order at one moment.
+
+One builder serves learning and live scoring, so that a model never meets in production what it was not shown before.
+A snapshot holds only what is known at `now`, and no value that is sealed or encrypted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+from domain.compose import AWAIT_REF
+from domain.items import ItemRun
+from domain.plan import Plan
+from domain.sealing import is_encrypted, is_sealed
+from domain.states import TERMINAL_ITEM_STATES, ItemState
+
+DueBasis = Literal["promised", "planned"]
+AWAIT: Final = "await"
+SUB_PLAN: Final = "subPlan"
+USUAL_S: Final[Mapping[str, float]] = {
+    "milestone": 0.0,
+    "autoTask": 1.0,
+    "callout": 30.0,
+    "manualTask": 4 * 3600.0,
+    "pushEvent": 4 * 3600.0,
+    SUB_PLAN: 0.0,
+    AWAIT: 4 * 3600.0,
+}
+"""How long an item of a type is taken to last while nothing is planned for its definition and none was observed."""
+IN_PROGRESS: Final = frozenset(
+    {
+        ItemState.READY,
+        ItemState.RUNNING,
+        ItemState.ON_HOLD,
+        ItemState.FAILED,
+        ItemState.FATALLY_FAILED,
+        ItemState.FROZEN_RUNNING,
+        ItemState.FROZEN_FAILED,
+        ItemState.FROZEN_FATALLY_FAILED,
+    }
+)
+"""States of an item that somebody or something works on, or should."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSnapshot:
+    """One item. `waits` are places in `Snapshot.items` of what must have ended before it can begin.
+
+    `ref` names the definition (`plan/item`). `timer_at` is the retry time when Failed, the start when Scheduled, the
+    deadline when Running. Of a sub-plan `waits` also has the items that it stands for, which take its time.
+    """
+
+    key: str
+    ref: str
+    name: str
+    type: str
+    state: ItemState
+    planned_s: float | None
+    safety_s: float
+    system: str | None
+    queue: str | None
+    attempt: int
+    tries: int
+    attempts_max: int
+    retry_delay_s: float
+    waits: tuple[int, ...]
+    ready_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    timer_at: datetime | None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do."""
+        return self.state in TERMINAL_ITEM_STATES
+
+    @property
+    def expected_s(self) -> float:
+        """The planned duration, else what is usual for the type."""
+        return self.planned_s if self.planned_s is not None else USUAL_S.get(self.type, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One order at `now`.
+
+    `plan_class` names which plan definitions the plan is made of. `version` counts the plan's facts. `attributes` is
+    `{"order": {...}, "lines": [{"product", "action", "quantity", "attributes"}]}`. `load` says for each item
+    definition how many items of it are in progress over all open orders, as far as they have been scored.
+    """
+
+    order_id: str
+    plan_class: str
+    release_id: str
+    version: int
+    items: tuple[ItemSnapshot, ...]
+    attributes: Mapping[str, Any]
+    created_at: datetime
+    now: datetime
+    due_at: datetime
+    due_basis: DueBasis
+    load: Mapping[str, int] = field(default_factory=dict)
+
+
+def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None) -> Snapshot | None:
+    """The snapshot of a folded plan, or None while the order has no plan (it waits for another, or was rejected)."""
+    template = plan.template
+    if template is None:
+        return None
+    waits = _time_graph(template.waits, template.parents, template.children)
+    items = tuple(_item(item, waits[item.node]) for item in plan.items)
+    basis: DueBasis = "planned"
+    if plan.order.due_at is not None:
+        due_at, basis = datetime.fromisoformat(plan.order.due_at), "promised"
+    else:
+        due_at = plan.created_at + timedelta(seconds=planned_path_s(items))
+    return Snapshot(
+        order_id=plan.order_id,
+        plan_class=" + ".join(sorted({item.definition.plan for item in plan.items if item.definition})),
+        release_id=plan.release.release_id,
+        version=plan.facts,
+        items=items,
+        attributes=_attributes(plan),
+        created_at=plan.created_at,
+        now=now,
+        due_at=due_at,
+        due_basis=basis,
+        load=load or {},
+    )
+
+
+def _item(item: ItemRun, waits: tuple[int, ...]) -> ItemSnapshot:
+    definition = item.definition
+    common: dict[str, Any] = {
+        "key": item.key,
+        "state": item.state,
+        "attempt": item.attempt,
+        "tries": item.tries,
+        "waits": waits,
+        "ready_at": item.ready_at,
+        "started_at": item.started_at,
+        "ended_at": item.ended_at,
+        "timer_at": item.timer_at,
+    }
+    if definition is None:
+        return ItemSnapshot(
+            ref=AWAIT_REF,
+            name="Await delivery by another order",
+            type=AWAIT,
+            planned_s=None,
+            safety_s=0.0,
+            system=None,
+            queue=None,
+            attempts_max=1,
+            retry_delay_s=0.0,
+            **common,
+        )
+    source = definition.source
+    return ItemSnapshot(
+        ref=definition.ref,
+        name=definition.name,
+        type=definition.type.value,
+        planned_s=source.duration_s,
+        safety_s=source.safety_interval_s or 0.0,
+        system=source.system,
+        queue=source.queue,
+        attempts_max=definition.retry.attempts_max,
+        retry_delay_s=definition.retry.delays_s[0] if definition.retry.delays_s else 0.0,
+        **common,
+    )
+
+
+def _time_graph(
+    waits: Sequence[tuple[int, ...]], parents: Mapping[int, int], children: Mapping[int, tuple[int, ...]]
+) -> Sequence[tuple[int, ...]]:
+    """Who waits for whom in time: the items of a sub-plan begin when it may, and it ends when they have ended."""
+    if not parents:
+        return waits
+
+    def before(node: int) -> set[int]:
+        own = set(waits[node])
+        return own | before(parents[node]) if node in parents else own
+
+    return [tuple(sorted(before(node) | set(children.get(node, ())))) for node in range(len(waits))]
+
+
+def _attributes(plan: Plan) -> Mapping[str, Any]:
+    order = plan.order
+    return {
+        "order": {
+            "channel": order.channel,
+            "priority": order.priority,
+            "account": order.account,
+            "requestedStartAt": order.requested_start_at,
+        },
+        "lines": [
+            {
+                "product": line.product,
+                "action": line.action,
+                "quantity": line.quantity,
+                "attributes": {name: value for name, value in line.attributes.items() if not _is_hidden(value)},
+            }
+            for line in plan.lines
+        ],
+    }
+
+
+def _is_hidden(value: Any) -> bool:
+    """Whether anything in the value was taken out of sight."""
+    if isinstance(value, dict):
+        return is_sealed(value) or is_encrypted(value) or any(_is_hidden(each) for each in value.values())
+    return isinstance(value, list) and any(_is_hidden(each) for each in value)
+
+
+def in_order(items: Sequence[ItemSnapshot]) -> list[int]:
+    """The places of the items so that each stands behind what it waits for.
+
+    Raises:
+        ValueError: items wait for one another in a circle, which publishing refuses.
+    """
+    waiting = [len(item.waits) for item in items]
+    followers: list[list[int]] = [[] for _ in items]
+    for at, item in enumerate(items):
+        for target in item.waits:
+            followers[target].append(at)
+    placed = [at for at, count in enumerate(waiting) if count == 0]
+    for at in placed:
+        for follower in followers[at]:
+            waiting[follower] -= 1
+            if waiting[follower] == 0:
+                placed.append(follower)
+    if len(placed) < len(items):
+        raise ValueError(f"{len(items) - len(placed)} items wait for one another in a circle")
+    return placed
+
+
+def planned_path_s(items: Sequence[ItemSnapshot]) -> float:
+    """Seconds along the longest way through the plan when every item takes as long as planned."""
+    ends = [0.0] * len(items)
+    for at in in_order(items):
+        item = items[at]
+        ends[at] = max((ends[target] for target in item.waits), default=0.0) + item.expected_s
+    return max(ends, default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Jeopardy:
+    """Where an item stands against its planned duration: `ok`, `warning` (less than its safety interval is left) or
+    `late`.
+    """
+
+    status: Literal["ok", "warning", "late"]
+    warns_at: datetime
+    late_at: datetime
+
+
+def jeopardy_of(item: ItemSnapshot, now: datetime) -> Jeopardy | None:
+    """The jeopardy of an item that is in progress and has a planned duration, counted from when it was ready."""
+    if item.state not in IN_PROGRESS or item.planned_s is None or item.ready_at is None:
+        return None
+    late_at = item.ready_at + timedelta(seconds=item.planned_s)
+    warns_at = late_at - timedelta(seconds=item.safety_s)
+    return Jeopardy("late" if now >= late_at else "warning" if now >= warns_at else "ok", warns_at, late_at)

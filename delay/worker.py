@@ -1,0 +1,78 @@
+"""The process in which a model of one's own lives, so that it can be ended whatever it does.
+
+`python -m delay.worker package.module:Class`: requests come on standard input, answers go to standard output, each a
+length of eight bytes and a pickle. Both ends are ours; what the model prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Final
+
+from delay.loading import load_model
+from delay.model import DelayModel, Prediction, UnusablePrediction, checked
+
+LENGTH_BYTES: Final = 8
+WATCH_S: Final = 1.0
+
+
+def encoded(message: Any) -> bytes:
+    """A message as it travels."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def _serve(address: str, requests: BinaryIO, answers: BinaryIO) -> None:
+    model: DelayModel | None = None
+    while len(head := requests.read(LENGTH_BYTES)) == LENGTH_BYTES:
+        method, argument = pickle.loads(requests.read(int.from_bytes(head, "big")))
+        try:
+            model = model or load_model(address)
+            answer = ("done", _call(model, method, argument))
+            body = encoded(answer)
+        except Exception as error:
+            # Whatever a user's model raises is the answer. Its type only: its text may quote an order's values.
+            body = encoded(("failed", type(error).__name__))
+        answers.write(body)
+        answers.flush()
+
+
+def _call(model: DelayModel, method: str, argument: Sequence[Any]) -> list[Any] | None:
+    if method == "fit":
+        model.fit(argument)
+        return None
+    return [_plain(answer) for answer in model.predict(argument)]
+
+
+def _plain(answer: Any) -> Prediction | None:
+    """The prediction in plain numbers and texts, None for one that cannot be: nothing of the model's own classes may
+    reach the predictor's process.
+    """
+    try:
+        return checked(answer)
+    except UnusablePrediction:
+        return None
+
+
+def _end_with(parent: int) -> None:
+    """A model may sleep for ever: nobody but this thread would see that the predictor is gone."""
+    while os.getppid() == parent:
+        time.sleep(WATCH_S)
+    os._exit(0)
+
+
+def main() -> None:
+    """Serve until standard input ends or the parent is gone."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    _serve(sys.argv[1], sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()

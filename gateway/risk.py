@@ -1,0 +1,104 @@
+"""Which orders will be late: the list by risk, and one order's risk with its history and its items in jeopardy."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+from datetime import datetime
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from delay.snapshot import jeopardy_of, snapshot_of
+from domain.errors import BadDocument
+from domain.plan import Plan
+from gateway.context import context_of, tenant_of
+from gateway.orders import native_json
+from gateway.views import risk_view
+from persistence import scores
+
+LIMIT_MAX = 500
+
+
+async def list_risks(request: web.Request) -> web.Response:
+    """GET /v1/risk?minRisk=&account=&limit=&cursor=: open orders by falling risk, with reasons; `next` is the cursor of
+    the next page.
+    """
+    context = context_of(request)
+    query = request.query
+    account = query.get("account")
+    if account is not None and "\0" in account:
+        raise BadDocument("must not hold a NUL character", path="account")
+    limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
+    found = await scores.list_risks(
+        context.pool,
+        tenant_of(request),
+        p_late_min=_number(query.get("minRisk", "0"), "minRisk", 0, 1),
+        account=account,
+        after=_place(query["cursor"]) if "cursor" in query else None,
+        limit=limit + 1,
+    )
+    page = found[:limit]
+    cursor = _cursor(page[-1]) if len(found) > limit else None
+    return native_json({"orders": [risk_view(each) for each in page], "next": cursor})
+
+
+async def get_risk(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}/risk: the newest score (of an order that has ended: the last before its end), how it came to
+    it, and the items that are about to be late. `score` is null until the order is scored.
+    """
+    context = context_of(request)
+    tenant, order_id = tenant_of(request), request.match_info["order_id"]
+    plan = await context.plan(tenant, order_id)
+    score = await scores.read_risk(context.pool, tenant, order_id)
+    return native_json(
+        {
+            "orderId": order_id,
+            "score": risk_view(score) if score is not None else None,
+            "history": await scores.read_history(context.pool, tenant, order_id),
+            "jeopardy": _jeopardy(plan, context.now()),
+        }
+    )
+
+
+def _jeopardy(plan: Plan, now: datetime) -> list[dict[str, Any]]:
+    snapshot = snapshot_of(plan, now)
+    items = snapshot.items if snapshot is not None and plan.ended_at is None else ()
+    return [
+        {
+            "item": item.key,
+            "name": item.name,
+            "status": found.status,
+            "warnsAt": found.warns_at.isoformat(),
+            "lateAt": found.late_at.isoformat(),
+        }
+        for item in items
+        if (found := jeopardy_of(item, now)) is not None
+    ]
+
+
+def _number(text: str, path: str, least: float, most: float) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    # Not a number is no bound's neighbour.
+    if not least <= value <= most:
+        raise BadDocument(f"must be a number between {least} and {most}", path=path)
+    return value
+
+
+def _cursor(last: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([last["risk"], last["orderId"]])).decode().rstrip("=")
+
+
+def _place(cursor: str) -> scores.Place:
+    try:
+        match orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))):
+            case [float() | int() as p_late, str(order_id)] if "\0" not in order_id:
+                return scores.Place(float(p_late), order_id)
+    except (ValueError, binascii.Error):
+        pass
+    raise BadDocument("is no cursor of this list", path="cursor", mend="take `next` of the page before as it is")

@@ -1,0 +1,93 @@
+"""`orderplan risk`: which orders will be late, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import typer
+from rich.console import RenderableType
+
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, pairs, show, table
+from orderplan.cli.order import OrderId, id_of
+from orderplan.client import URL_DEFAULT, Document
+
+app = typer.Typer(help="See which orders will be late, and why.", no_args_is_help=True)
+
+POINTS_SHOWN = 20
+
+
+@app.command("list")
+def list_risks(
+    min_risk: Annotated[float, typer.Option("--min-risk", min=0, max=1, help="Only orders at this risk or more.")] = 0,
+    account: Annotated[str | None, typer.Option("--account", help="Only orders of this account.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")] = 50,
+    cursor: Annotated[str | None, typer.Option("--cursor", help="Go on where the list before ended.")] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List open orders by falling risk to be late."""
+    with client_of(url, user) as client:
+        found = client.list_risks(min_risk=min_risk, account=account, limit=limit, cursor=cursor)
+
+    def render() -> Iterable[RenderableType]:
+        if not found["orders"]:
+            yield "no open order has such a risk"
+            return
+        columns = ("risk", "order", "external id", "account", "due (UTC)", "expected (UTC)", "because")
+        rows = [
+            (
+                f"{each['risk']:.0%}",
+                each["orderId"],
+                each["externalId"],
+                each["account"],
+                moment(each["dueAt"])[:19],
+                moment(each["expectedAt"])[:19],
+                each["reasons"][0]["reason"] if each["reasons"] else "",
+            )
+            for each in found["orders"]
+        ]
+        yield table(columns, rows)
+        if found["next"]:
+            yield f"more: orderplan risk list --cursor {found['next']}"
+
+    show(as_json, found, render)
+
+
+@app.command("show")
+def show_risk(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
+    """Show one order's risk, why, and how it came to it."""
+    with client_of(url, user) as client:
+        found = client.risk(id_of(client, order_id))
+    show(as_json, found, lambda: _risk(found))
+
+
+def _risk(found: Document) -> Iterable[RenderableType]:
+    score = found["score"]
+    if score is None:
+        yield f"order {found['orderId']} has no score: it has no plan yet, or ended within its first second"
+        return
+    yield pairs(
+        [
+            ("order", found["orderId"]),
+            ("ended (UTC)", moment(score["endedAt"])),
+            ("risk", f"{score['risk']:.0%} ({score['band']}), as of {moment(score['scoredAt'])} UTC"),
+            ("due (UTC)", f"{moment(score['dueAt'])} ({score['dueBasis']})"),
+            ("expected (UTC)", moment(score["expectedAt"])),
+            ("8 of 10 between", f"{moment(score['lowAt'])} and {moment(score['highAt'])}"),
+            ("model", f"{score['model']} {score['version']}"),
+        ]
+    )
+    for each in score["reasons"]:
+        yield f"  {cell(each['reason'])}"
+    late = [each for each in found["jeopardy"] if each["status"] != "ok"]
+    if late:
+        columns = ("item", "jeopardy", "planned end (UTC)")
+        yield table(columns, [(each["item"], each["status"], moment(each["lateAt"])) for each in late])
+    rows = [
+        (moment(each["scoredAt"]), f"{each['risk']:.0%}", moment(each["expectedAt"]))
+        for each in found["history"][-POINTS_SHOWN:]
+    ]
+    if rows:
+        yield table(("scored (UTC)", "risk", "expected (UTC)"), rows, title="history")

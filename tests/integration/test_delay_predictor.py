@@ -1,0 +1,273 @@
+"""The delay predictor on a real journal: what it reads, when it scores, what it leaves behind."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from actors.delay_predictor import DelayPredictor
+from actors.scoring import Scorer
+from delay.critical_path import NAME, CriticalPath
+from delay.durations import Durations
+from delay.model import Prediction
+from persistence import catalogue, scores
+from persistence.readstore import ReadStore
+from tests.support.build import callout as callout_of
+from tests.support.build import depends, line, order_of, plan_of, release_document, release_of
+from tests.support.build import scenario as scenario_of
+from tests.support.hosts import Host
+from tests.support.journals import AT, count
+
+RELEASE: dict[str, Any] = release_document(
+    products=["sim"],
+    plans=[plan_of("deliver", *(callout_of(code, durationS=10, timeoutS=86_400) for code in ("reserve", "activate")))],
+    dependencies=[depends("deliver/activate", "deliver/reserve")],
+    scenarios=[scenario_of("sim", "deliver", "add", "modify", "delete")],
+)
+
+
+class CountingStore(ReadStore):
+    """Counts how often facts of an order are read as a whole."""
+
+    def __init__(self, pool: Any) -> None:
+        super().__init__(pool)
+        self.read: list[str] = []
+
+    async def facts_of(self, order_ids):
+        wanted = list(order_ids)
+        self.read += wanted
+        return await super().facts_of(wanted)
+
+
+@pytest.fixture
+async def host(databases, pool):
+    await catalogue.publish_release(pool, "main", release_of(**RELEASE).release_id, RELEASE, AT)
+    made = await Host.start(databases, pool)
+    yield made
+    made.kill()
+    await asyncio.gather(made.running, return_exceptions=True)
+
+
+@pytest.fixture
+async def predictor_of(pool, host):
+    async def make(own: Any = None) -> DelayPredictor:
+        durations = Durations()
+        scorer = Scorer(CriticalPath(durations), own, name="own", monotonic=lambda: 0.0)
+        made = DelayPredictor(pool, CountingStore(pool), scorer, durations, "main", clock=host.clock)
+        await made.start()
+        await asyncio.sleep(0)
+        return made
+
+    return make
+
+
+async def submit(host: Host, **members: Any) -> str:
+    (answer,) = await host.submit(order_of(line("1", "sim"), **members))
+    assert answer.state == "acknowledged"
+    order_id: str = answer.order_id
+    return order_id
+
+
+async def later(host: Host, predictor: DelayPredictor, seconds: float) -> None:
+    """Time passes, and the predictor makes a round."""
+    host.clock.now += timedelta(seconds=seconds)
+    await predictor.step()
+
+
+async def test_risk_rises_while_an_item_overruns_and_falls_when_it_completes(host, pool, predictor_of):
+    predictor = await predictor_of()
+    due_at = (host.clock.now + timedelta(seconds=60)).isoformat()
+    order_id = await submit(host, due_at=due_at)
+    await predictor.step()
+    for _ in range(9):
+        await later(host, predictor, 5)
+    await host.report(host.dispatch.calls(order_id)[0])
+    await later(host, predictor, 1)
+    history = await scores.read_history(pool, "main", order_id)
+    risks = [each["risk"] for each in history]
+    last = await scores.read_risk(pool, "main", order_id)
+    assert last is not None
+
+    assert risks[:-1] == sorted(risks[:-1])
+    assert risks[0] < 0.2
+    assert risks[-2] > 0.5
+    assert risks[-1] < risks[-2] - 0.2
+    assert (last["dueBasis"], last["dueAt"]) == ("promised", due_at)
+    assert last["lowAt"] <= last["expectedAt"] <= last["highAt"]
+    assert "activate is Running" in last["reasons"][0]["reason"]
+
+
+async def test_many_facts_within_a_second_make_one_score_and_the_clock_makes_more(host, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host)
+    await predictor.step()
+    assert predictor.scored == 0, "it may be over within a second"
+    await later(host, predictor, 1)
+    assert predictor.scored == 1
+    await host.report(host.dispatch.calls(order_id)[0])
+    for _ in range(5):
+        await later(host, predictor, 0.1)
+    assert predictor.scored == 1
+    await later(host, predictor, 0.5)
+    assert predictor.scored == 2
+    await later(host, predictor, 4.9)
+    assert predictor.scored == 2
+    await later(host, predictor, 0.1)
+    assert predictor.scored == 3, "nothing has happened, but five seconds have gone"
+
+
+async def test_a_plan_is_folded_once_and_then_kept_up_to_date_by_its_facts(host, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host)
+    await predictor.step()
+    await later(host, predictor, 1)
+    await host.report(host.dispatch.calls(order_id)[0])
+    await later(host, predictor, 1)
+    (plan,) = (await predictor._plans.get([order_id])).values()
+
+    assert predictor._store.read == [order_id]
+    assert plan.open_items == 1
+    assert predictor.scored == 2
+
+
+async def test_what_was_folded_already_is_not_applied_again_when_the_feed_brings_it(host, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host)
+    await host.report(host.dispatch.calls(order_id)[0])
+    (plan,) = (await predictor._plans.get([order_id])).values()
+    facts = plan.facts
+    await later(host, predictor, 1)
+
+    assert (plan.facts, predictor._store.read) == (facts, [order_id])
+    assert predictor.facts == facts
+
+
+async def test_an_order_that_has_ended_is_no_risk_any_more_and_keeps_its_last_score(host, pool, predictor_of):
+    predictor = await predictor_of()
+    order_id, other_id = await submit(host, account="acc-1"), await submit(host, account="acc-2")
+    await predictor.step()
+    await later(host, predictor, 1)
+    before = [each["orderId"] for each in await scores.list_risks(pool, "main")]
+    for _ in range(2):
+        await host.report(host.dispatch.calls(order_id)[0])
+    await later(host, predictor, 1)
+    score = await scores.read_risk(pool, "main", order_id)
+    assert score is not None
+
+    assert set(before) == {order_id, other_id}
+    assert [each["orderId"] for each in await scores.list_risks(pool, "main")] == [other_id]
+    assert score["endedAt"] is not None
+    assert predictor.stats()["open"] == 1
+    assert predictor.stats()["observed"] == 2
+    assert +predictor._load == {"deliver/reserve": 1}
+
+
+async def test_a_new_predictor_takes_up_open_orders_learns_and_closes_what_it_missed(host, pool, predictor_of):
+    first = await predictor_of()
+    missed_id, open_id = await submit(host, account="acc-1"), await submit(host, account="acc-2")
+    await first.step()
+    await later(host, first, 1)
+    for _ in range(2):
+        host.clock.now += timedelta(seconds=30)
+        await host.report(host.dispatch.calls(missed_id)[0])
+    second = await predictor_of()
+    await later(host, second, 1)
+    missed = await scores.read_risk(pool, "main", missed_id)
+    assert missed is not None
+
+    assert missed["endedAt"] is not None
+    assert second.stats()["observed"] == 2
+    assert (second.stats()["open"], second.scored) == (1, 1)
+    assert [each["orderId"] for each in await scores.list_risks(pool, "main")] == [open_id]
+
+
+async def test_a_history_stays_bounded_with_its_first_and_last_points(host, pool, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host, due_at=(host.clock.now + timedelta(days=30)).isoformat())
+    await predictor.step()
+    first_at = (host.clock.now + timedelta(seconds=1)).isoformat()
+    for _ in range(2):
+        await later(host, predictor, 1)
+    most = 0
+    for _ in range(430):
+        predictor._queue.changed(order_id, 0.0)
+        await later(host, predictor, 61)
+        most = max(most, await count(pool, "delay_history"))
+    history = await scores.read_history(pool, "main", order_id)
+
+    assert 100 < most <= scores.POINTS_MAX
+    assert history[0]["scoredAt"] == first_at
+    assert history[-1]["scoredAt"] == host.clock.now.isoformat()
+
+
+class Own:
+    """A model that answers as it is told."""
+
+    is_running = True
+
+    def __init__(self) -> None:
+        self.p_late = 0.9
+
+    async def ask(self, method: str, argument: Any, timeout_s: float) -> Any:
+        return [Prediction(self.p_late, 1.0, 0.0, 2.0) for _ in argument] if method == "predict" else None
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_scores_name_the_model_that_made_them_and_a_lie_is_answered_by_the_built_in_one(host, pool, predictor_of):
+    own = Own()
+    predictor = await predictor_of(own)
+    order_id = await submit(host)
+    await predictor.step()
+    await later(host, predictor, 1)
+    told = await scores.read_risk(pool, "main", order_id)
+    own.p_late = 7.0
+    await later(host, predictor, 5)
+    corrected = await scores.read_risk(pool, "main", order_id)
+    assert told is not None
+    assert corrected is not None
+
+    assert (told["risk"], told["model"]) == (0.9, "own")
+    assert corrected["model"] == NAME
+    assert predictor.stats()["riskHigh"] + predictor.stats()["riskMedium"] + predictor.stats()["riskLow"] == 1
+    assert (predictor.stats()["fallbacks"], predictor.stats()["refused"], predictor.stats()["modelErrors"]) == (1, 1, 1)
+
+
+async def test_the_list_goes_on_where_the_page_before_ended(host, pool, predictor_of):
+    predictor = await predictor_of()
+    for number in range(5):
+        due_at = host.clock.now + timedelta(seconds=10 * number)
+        await submit(host, account=f"acc-{number}", due_at=due_at.isoformat())
+    await predictor.step()
+    await later(host, predictor, 1)
+    whole = await scores.list_risks(pool, "main")
+    paged: list[str] = []
+    after = None
+    while page := await scores.list_risks(pool, "main", after=after, limit=2):
+        paged += [each["orderId"] for each in page]
+        after = scores.Place(page[-1]["risk"], page[-1]["orderId"])
+
+    assert [each["risk"] for each in whole] == sorted((each["risk"] for each in whole), reverse=True)
+    assert paged == [each["orderId"] for each in whole]
+    assert len(await scores.list_risks(pool, "main", account="acc-3")) == 1
+    least = whole[1]["risk"]
+    assert all(each["risk"] >= least for each in await scores.list_risks(pool, "main", p_late_min=least))
+
+
+async def test_while_the_database_refuses_to_write_nothing_is_forgotten(host, pool, predictor_of, monkeypatch):
+    predictor = await predictor_of()
+    await submit(host)
+    await predictor.step()
+
+    async def away(*_args: Any) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scores, "put_scores", away)
+        with pytest.raises(OSError, match="away"):
+            await later(host, predictor, 1)
+    assert predictor.scored == 0
+    await later(host, predictor, 1)
+    assert predictor.scored == 1

@@ -18,6 +18,7 @@ import structlog
 
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
+from actors.jobs import Jobs
 from actors.logs import configure_logs
 from actors.routing import HostClient
 from domain.errors import Busy, NotPossibleNow, OrderplanError
@@ -25,6 +26,7 @@ from domain.ids import shard_of
 from domain.messages import AnnotateItem, ClaimTask, CompleteTask, PlanMessage, ReleaseTask
 from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
+from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
@@ -231,6 +233,8 @@ class ManualQueueActor:
         self._opening = asyncio.Lock()
         # Ray starts a dead actor again by its constructor alone, so sweeping begins here.
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+        self._jobs: Jobs | None = None
+        self._working = asyncio.get_running_loop().create_task(self._work())
 
     async def _sweep(self) -> None:
         while True:
@@ -251,7 +255,28 @@ class ManualQueueActor:
                 hosts = HostClient(pool)
                 await hosts.open()
                 self._queues = ManualQueues(pool, hosts, self._config.tenant)
+                keys = await open_pool(self._config.key_dsn, size_max=2)
+                self._jobs = Jobs(
+                    pool, Vault(keys, pool), hosts, self._config.tenant, clock=lambda: datetime.now(UTC)
+                )
             return self._queues
+
+    async def _work(self) -> None:
+        """Work on bulk jobs as soon as the database is there."""
+        while self._jobs is None:
+            try:
+                await self._ready()
+            except Exception as error:
+                if not is_unavailable(error):
+                    log.exception("bulk jobs cannot begin; tried again")
+                await asyncio.sleep(SWEEP_S)
+        await self._jobs.run()
+
+    async def ask_jobs(self, method: str, *args: Any) -> Any:
+        """What the method of `Jobs` gives; a refusal comes back as the error itself."""
+        await self._ready()
+        assert self._jobs is not None
+        return await _or_error(getattr(self._jobs, method)(*args))
 
     async def ask(self, method: str, *args: Any) -> Any:
         """What the method of `ManualQueues` gives; a refusal comes back as the error itself."""
@@ -264,6 +289,7 @@ class ManualQueueActor:
             "claimed": queues.claimed,
             "completed": queues.completed,
             "lapsed": queues.lapsed,
+            "jobItems": self._jobs.settled if self._jobs is not None else 0,
             "pid": os.getpid(),
         }
 

@@ -175,7 +175,10 @@ async def get_item(request: web.Request) -> web.Response:
 
 
 async def operate_item(request: web.Request) -> web.Response:
-    """POST /v1/orders/{id}/items/{item}:retry|:skip|:complete with `{"reason": ..., "answer": {...}}`."""
+    """POST /v1/orders/{id}/items/{item}:retry|:skip|:complete|:edit: repair one item.
+
+    `{"reason": ...}`, for complete with `answer`, for edit with `payload` (whole) or `patch` (RFC 7396).
+    """
     context = context_of(request)
     order_id, item, action = (request.match_info[name] for name in ("order_id", "item", "action"))
     await reads.require_order(context.pool, tenant_of(request), order_id)
@@ -184,19 +187,32 @@ async def operate_item(request: web.Request) -> web.Response:
     answer = body.get("answer", {})
     if not isinstance(answer, dict):
         raise BadDocument("must be an object", path="answer")
+    payload, is_patch = _edit_of(body) if action == "edit" else ({}, False)
     user = user_of(request)
     message_id = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
     message = OperateItem(
         item=item,
-        action=cast("Literal['retry', 'complete', 'skip']", action),  # the route admits these three only
+        action=cast("Literal['retry', 'complete', 'skip', 'edit']", action),  # the route admits these only
         operator=user,
         reason=reason,
         message_id=message_id,
         answer=answer,
+        payload=payload,
+        is_patch=is_patch,
     )
     envelope = ToPlan(order_id, message, actor=f"person:{user}", cause=message_id)
     result = await context.hosts.ask("receive_orders", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
     return native_json(result)
+
+
+def _edit_of(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    """(payload or patch, whether it is a patch)."""
+    if ("payload" in body) == ("patch" in body):
+        raise BadDocument("give either payload or patch", path="payload")
+    name = "patch" if "patch" in body else "payload"
+    if not isinstance(body[name], dict):
+        raise BadDocument("must be an object", path=name)
+    return body[name], name == "patch"
 
 
 async def change_line(request: web.Request) -> web.Response:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, operations, orders, people, queues, risk, status_page, stream
+from gateway import design, fallout, operations, orders, people, queues, risk, status_page, stream
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -50,13 +50,20 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/stream", stream.get_stream, Role.AUDITOR),
     Route(
         "POST",
-        "/v1/orders/{order_id}/items/{item:.+}:{action:retry|skip|complete}",
+        "/v1/orders/{order_id}/items/{item:.+}:{action:retry|skip|complete|edit}",
         orders.operate_item,
         Role.OPERATOR,
         body=True,
     ),
     Route("GET", "/v1/orders/{order_id}/items/{item:.+}", orders.get_item, Role.AGENT),
     Route("PATCH", "/v1/orders/{order_id}/lines/{line}", orders.change_line, Role.AGENT, body=True),
+    Route("GET", "/v1/fallout", fallout.list_fallout, Role.OPERATOR),
+    Route("GET", "/v1/fallout/groups", fallout.list_groups, Role.OPERATOR),
+    Route("POST", "/v1/fallout:{action:retry|skip|complete|edit}", fallout.start_job, Role.OPERATOR, 202, body=True),
+    Route("GET", "/v1/jobs", fallout.list_jobs, Role.OPERATOR),
+    Route("GET", "/v1/jobs/{job_id}", fallout.get_job, Role.OPERATOR),
+    Route("GET", "/v1/jobs/{job_id}/items", fallout.list_job_items, Role.OPERATOR),
+    Route("POST", "/v1/jobs/{job_id}:{action:pause|resume|stop}", fallout.steer_job, Role.OPERATOR),
     Route("POST", "/v1/callbacks/{token}", orders.receive_callback, Role.SYSTEM, 204, body=True),
     Route("GET", "/v1/risk", risk.list_risks, Role.MANAGER),
     Route("GET", "/v1/orders/{order_id}/risk", risk.get_risk, Role.AGENT),

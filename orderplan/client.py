@@ -132,10 +132,21 @@ class Client:
         return answer
 
     def operate(
-        self, order_id: str, item: str, action: str, reason: str, answer: Mapping[str, Any] | None = None
+        self,
+        order_id: str,
+        item: str,
+        action: str,
+        reason: str,
+        answer: Mapping[str, Any] | None = None,
+        patch: Mapping[str, Any] | None = None,
     ) -> Any:
-        """Do `retry`, `skip` or `complete` with an item; the reason goes into the audit trail."""
+        """Do `retry`, `skip`, `complete` or `edit` with an item; the reason goes into the audit trail.
+
+        `patch` are the members of the payload that an edit changes (RFC 7396).
+        """
         body: Document = {"reason": reason}
+        if patch is not None:
+            body["patch"] = patch
         if answer is not None:
             body["answer"] = answer
         return self.request(
@@ -144,6 +155,77 @@ class Client:
             body,
             headers={"Idempotency-Key": uuid.uuid4().hex},
         )
+
+    # Fallout and its repair in bulk.
+
+    def list_fallout(self, *, limit: int = 100, after: str | None = None, **filters: str) -> Document:
+        """A page of items that failed for good, under `items`, and where the next one begins, under `next`."""
+        found: Document = self.request("GET", "/v1/fallout", query=filters | {"limit": str(limit), "after": after})
+        return found
+
+    def fallout_groups(self, **filters: str) -> list[Document]:
+        """How many items failed at which system with which error."""
+        found: list[Document] = self.request("GET", "/v1/fallout/groups", query=filters)
+        return found
+
+    def start_job(
+        self,
+        action: str,
+        reason: str,
+        *,
+        filter: Mapping[str, str] | None = None,
+        items: Sequence[tuple[str, str]] | None = None,
+        argument: Mapping[str, Any] | None = None,
+        rate: float | None = None,
+    ) -> Document:
+        """Repair a frozen selection of failed items in the background; `argument` is an answer or what changes."""
+        body: Document = {"reason": reason}
+        if filter is not None:
+            body["filter"] = filter
+        if items is not None:
+            body["items"] = [list(each) for each in items]
+        if argument is not None:
+            body[{"complete": "answer", "edit": "payload"}.get(action, "answer")] = argument
+        if rate is not None:
+            body["rate"] = rate
+        made: Document = self.request("POST", f"/v1/fallout:{_part(action)}", body)
+        return made
+
+    def list_jobs(self) -> list[Document]:
+        """Bulk jobs, newest first."""
+        found: list[Document] = self.request("GET", "/v1/jobs")
+        return found
+
+    def job(self, job_id: str) -> Document:
+        """How far a job is."""
+        found: Document = self.request("GET", f"/v1/jobs/{_part(job_id)}")
+        return found
+
+    def job_items(
+        self, job_id: str, *, outcome: str | None = None, after: int = 0, limit: int = 100
+    ) -> list[Document]:
+        """What became of the items of a job, and the state they are in now."""
+        query = {"outcome": outcome, "after": str(after), "limit": str(limit)}
+        found: list[Document] = self.request("GET", f"/v1/jobs/{_part(job_id)}/items", query=query)
+        return found
+
+    def steer_job(self, job_id: str, action: str) -> Document:
+        """Pause, resume or stop a job."""
+        found: Document = self.request("POST", f"/v1/jobs/{_part(job_id)}:{_part(action)}", {})
+        return found
+
+    def wait_for_job(self, job_id: str, *, timeout_s: float = 3600.0, poll_s: float = 0.3) -> Document:
+        """The job once it is done, stopped or paused.
+
+        Raises:
+            WaitedTooLong: it was still running after the time.
+        """
+        until = self._clock() + timeout_s
+        while (job := self.job(job_id))["state"] == "running":
+            if self._clock() >= until:
+                raise WaitedTooLong(job_id, job["state"], timeout_s)
+            self._sleep(poll_s)
+        return job
 
     def change_line(self, order_id: str, line: str, attributes: Mapping[str, Any], reason: str) -> Any:
         """Say what is known of a line of a running order by now; the reason goes into the audit trail."""

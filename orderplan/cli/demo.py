@@ -20,7 +20,6 @@ from orderplan.cli.common import Json, UserError, console, print_json
 from orderplan.cli.up import check_own_packages, log_to_stderr, stop_on_signals
 
 CHECKOUT: Final = Path(__file__).resolve().parents[2]
-WORKERS: Final = 3
 DELAY_MS: Final = 20.0
 SEED: Final = 20261123
 COMPLETED_SHARE_MIN: Final = 0.95
@@ -42,6 +41,7 @@ def demo(
     from orderplan.demo.report import Progress, report
     from orderplan.demo.run import Demo, collect, differences
     from orderplan.demo.standins import StandIns
+    from orderplan.demo.width import WORKERS
 
     # Until Ray is up, a signal simply ends the start; what has started is ended again.
     stop_on_signals(_end)

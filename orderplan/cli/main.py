@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from orderplan.cli import bench, catalogue, demo, events, inventory, order, queue, risk, system, task, up, worker
+from orderplan.cli import (
+    bench,
+    catalogue,
+    demo,
+    events,
+    fallout,
+    inventory,
+    order,
+    queue,
+    risk,
+    system,
+    task,
+    up,
+    worker,
+)
 from orderplan.cli.common import Commands
 
 app = typer.Typer(
@@ -28,6 +42,8 @@ app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")
 app.add_typer(risk.app, name="risk")
+app.add_typer(fallout.app, name="fallout")
+app.add_typer(fallout.jobs, name="job")
 
 
 def _show_version(value: bool) -> None:

@@ -363,6 +363,20 @@ def complete(
     _operate(order_id, item, "complete", reason, answer, url, user, as_json)
 
 
+@app.command("edit")
+def edit(
+    order_id: OrderId,
+    item: ItemKey,
+    reason: Reason,
+    payload: Annotated[str, typer.Option("--payload", help="Members that change: '{\"speed\": 100}'; null removes.")],
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Change what a failed callout says, and try it again."""
+    _operate(order_id, item, "edit", reason, None, url, user, as_json, parse_object(payload, "--payload"))
+
+
 @app.command("change-line")
 def change_line(
     order_id: OrderId,
@@ -385,11 +399,19 @@ def change_line(
 
 
 def _operate(
-    order_id: str, item: str, action: str, reason: str, answer: str | None, url: str, user: str, as_json: bool
+    order_id: str,
+    item: str,
+    action: str,
+    reason: str,
+    answer: str | None,
+    url: str,
+    user: str,
+    as_json: bool,
+    patch: dict[str, Any] | None = None,
 ) -> None:
     given = parse_object(answer, "--answer") if answer is not None else None
     with client_of(url, user) as client:
-        result = client.operate(id_of(client, order_id), item, action, reason, given)
+        result = client.operate(id_of(client, order_id), item, action, reason, given, patch)
 
     def render() -> Iterable[RenderableType]:
         yield f"{cell(result.get('item', item))} is {cell(result.get('itemState'))}; order {cell(result['state'])}"

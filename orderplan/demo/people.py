@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, Self
 
@@ -14,18 +14,19 @@ PAUSE_S: Final = 0.1
 
 
 class People:
-    """Some workers on all queues, each a thread; they leave with the `with` block."""
+    """Some workers, each a thread that takes what it may; they leave with the `with` block."""
 
-    def __init__(self, url: str, workers: int) -> None:
+    def __init__(self, url: str, workers: Sequence[str]) -> None:
         """Nobody works yet."""
         self._url = url
         self._leave = threading.Event()
         self._lock = threading.Lock()
         self._done: Counter[str] = Counter()
+        self._by: dict[str, set[str]] = {}
         self._errors: list[BaseException] = []
         self._threads = [
-            threading.Thread(target=self._work, args=(f"worker-{number}",), name=f"worker {number}", daemon=True)
-            for number in range(1, workers + 1)
+            threading.Thread(target=self._work, args=(worker,), name=f"worker {worker}", daemon=True)
+            for worker in workers
         ]
 
     def __enter__(self) -> Self:
@@ -51,6 +52,11 @@ class People:
                 raise self._errors[0]
             return dict(sorted(self._done.items()))
 
+    def workers(self) -> dict[str, list[str]]:
+        """Who has done something, by queue."""
+        with self._lock:
+            return {queue: sorted(names) for queue, names in sorted(self._by.items())}
+
     def _work(self, worker: str) -> None:
         try:
             with Client(self._url, user=worker) as client:
@@ -75,6 +81,7 @@ class People:
             return False
         with self._lock:
             self._done[task["queue"]] += 1
+            self._by.setdefault(task["queue"], set()).add(worker)
         return True
 
 

@@ -1,0 +1,261 @@
+"""The fallout desk: what has failed for good, by cause, and its repair in bulk."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from domain.errors import BadDocument, OrderplanError
+from gateway.context import Context, context_of, tenant_of, user_of
+from gateway.documents import read_instant
+from gateway.orders import native_json, read_object, reason_of
+from persistence import fallout, jobs
+from persistence.fallout import FalloutFilter, Place
+
+LIMIT_MAX: Final = 1_000
+RATE_DEFAULT: Final = 200.0
+RATE_MAX: Final = 5_000.0
+_TEXTS: Final = {
+    "system": "system",
+    "errorCode": "error_code",
+    "queue": "queue",
+    "plan": "plan",
+    "name": "name",
+    "account": "account",
+    "order": "order_id",
+}
+_INSTANTS: Final = {"failedAfter": "failed_after", "failedBefore": "failed_before"}
+_ARGUMENT: Final = {"retry": None, "skip": None, "complete": "answer", "edit": "payload"}
+_PAGING: Final = frozenset({"limit", "after"})
+
+
+def read_filter(given: Mapping[str, Any], at: str) -> FalloutFilter:
+    """A filter from query parameters or a JSON object; `at` begins the paths of complaints.
+
+    Raises:
+        BadDocument: a member is not known, or of a wrong type.
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        path = f"{at}{name}"
+        if name in _TEXTS:
+            if not isinstance(value, str) or "\0" in value:
+                raise BadDocument("must be a text", path=path)
+            found[_TEXTS[name]] = value
+        elif name in _INSTANTS:
+            instant = read_instant(value) if isinstance(value, str) else None
+            if instant is None:
+                raise BadDocument("must be an instant with a time zone (RFC 3339)", path=path)
+            found[_INSTANTS[name]] = instant
+        else:
+            raise BadDocument("is no filter of fallout", path=path, mend=f"use {', '.join([*_TEXTS, *_INSTANTS])}")
+    return FalloutFilter(**found)
+
+
+async def list_fallout(request: web.Request) -> web.Response:
+    """GET /v1/fallout: items that failed for good, longest ago first; `after` is the `next` of the page before."""
+    wanted = read_filter({name: value for name, value in request.query.items() if name not in _PAGING}, "")
+    limit = limit_of(request.query.get("limit", "100"))
+    after = _read_place(request.query["after"]) if "after" in request.query else None
+    rows = await fallout.list_items(context_of(request).pool, tenant_of(request), wanted, after=after, limit=limit)
+    shown = [
+        {
+            "orderId": row["order_id"],
+            "item": row["item"],
+            "name": row["name"],
+            "plan": row["plan"],
+            "system": row["system"],
+            "queue": row["queue"],
+            "errorCode": row["error_code"],
+            "error": row["error"],
+            "attempt": row["attempt"],
+            "failedAt": row["failed_at"].isoformat(),
+            "account": row["account"],
+            "priority": row["priority"],
+        }
+        for row in rows
+    ]
+    last = rows[-1] if len(rows) == limit else None
+    following = _place_text(Place(last["failed_at"], last["order_id"], last["item"])) if last else None
+    return native_json({"items": shown, "next": following})
+
+
+async def list_groups(request: web.Request) -> web.Response:
+    """GET /v1/fallout/groups: how many items failed at which system with which error, the most first."""
+    wanted = read_filter(request.query, "")
+    rows = await fallout.groups(context_of(request).pool, tenant_of(request), wanted)
+    return native_json(
+        [
+            {
+                "system": row["system"],
+                "errorCode": row["error_code"],
+                "count": row["count"],
+                "oldest": row["oldest"].isoformat(),
+                "newest": row["newest"].isoformat(),
+                "sample": row["sample"],
+            }
+            for row in rows
+        ]
+    )
+
+
+async def start_job(request: web.Request) -> web.Response:
+    """POST /v1/fallout:retry|:skip|:complete|:edit: repair a frozen selection in the background; 202 with the job.
+
+    `{"filter": {...}}` or `{"items": [[order, item], ...]}`, with `reason`, and `rate` (items a second); `answer` for
+    complete, `payload` (members that change, RFC 7396) for edit.
+    """
+    context = context_of(request)
+    action = request.match_info["action"]
+    body = await read_object(request)
+    reason = reason_of(body)
+    argument = _argument(action, body)
+    rate = body.get("rate", RATE_DEFAULT)
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 1 <= rate <= RATE_MAX:
+        raise BadDocument(f"must be a number between 1 and {RATE_MAX:.0f}", path="rate")
+    wanted, items, selection = _selection(body)
+    made = await _ask(
+        context, "start_job", action, user_of(request), reason, selection, wanted, items, argument, float(rate)
+    )
+    return native_json(job_view(made), 202)
+
+
+def _argument(action: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    name = _ARGUMENT[action]
+    argument = body.get(name, {}) if name is not None else {}
+    if not isinstance(argument, dict) or (action == "edit" and not argument):
+        raise BadDocument("must be an object" + (" that says what changes" if action == "edit" else ""), path=name)
+    return argument
+
+
+def _selection(body: Mapping[str, Any]) -> tuple[FalloutFilter | None, list[tuple[str, str]], dict[str, Any]]:
+    if ("filter" in body) == ("items" in body):
+        raise BadDocument("give either filter or items", path="filter", mend='{"filter": {}} means everything')
+    if "filter" in body:
+        if not isinstance(body["filter"], dict):
+            raise BadDocument("must be an object", path="filter")
+        return read_filter(body["filter"], "filter."), [], {"filter": body["filter"]}
+    items = body["items"]
+    if not isinstance(items, list):
+        raise BadDocument("must be a list of [order, item]", path="items")
+    for index, each in enumerate(items):
+        if not (isinstance(each, list) and len(each) == 2 and all(isinstance(part, str) for part in each)):
+            raise BadDocument("must be [order, item]", path=f"items[{index}]")
+    return None, list(dict.fromkeys((order, item) for order, item in items)), {"items": len(items)}
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """GET /v1/jobs: bulk jobs, newest first."""
+    limit = limit_of(request.query.get("limit", "50"))
+    found = await jobs.list_jobs(context_of(request).pool, tenant_of(request), limit)
+    return native_json([job_view(each) for each in found])
+
+
+async def get_job(request: web.Request) -> web.Response:
+    """GET /v1/jobs/{id}: how far it is."""
+    found = await jobs.read_job(context_of(request).pool, tenant_of(request), request.match_info["job_id"])
+    return native_json(job_view(found))
+
+
+async def list_job_items(request: web.Request) -> web.Response:
+    """GET /v1/jobs/{id}/items?outcome=&after=: what became of each item, and the state it is in now."""
+    context, tenant, job_id = context_of(request), tenant_of(request), request.match_info["job_id"]
+    outcome = request.query.get("outcome")
+    if outcome not in (None, "done", "refused", "failed", "open"):
+        raise BadDocument("must be done, refused, failed or open", path="outcome")
+    await jobs.read_job(context.pool, tenant, job_id)
+    limit = limit_of(request.query.get("limit", "100"))
+    after = request.query.get("after", "0")
+    if not after.isdecimal() or len(after) > 9:
+        raise BadDocument("must be the number of an item", path="after")
+    rows = await jobs.job_items(context.pool, tenant, job_id, outcome=outcome, after=int(after), limit=limit)
+    states = await _states_now(context, tenant, {row["order_id"] for row in rows})
+    return native_json(
+        [
+            {
+                "number": row["number"],
+                "orderId": row["order_id"],
+                "item": row["item"],
+                "outcome": row["outcome"],
+                "code": row["code"],
+                "reason": row["reason"],
+                "settledAt": row["settled_at"].isoformat() if row["settled_at"] else None,
+                "stateNow": states.get((row["order_id"], row["item"])),
+            }
+            for row in rows
+        ]
+    )
+
+
+async def _states_now(context: Context, tenant: str, order_ids: set[str]) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for order_id, stored in (await context.store.facts_of(order_ids)).items():
+        if stored:
+            plan = await context.folder.fold(stored)
+            if plan.order.tenant == tenant:
+                found.update({(order_id, item.key): item.state.value for item in plan.items})
+    return found
+
+
+async def steer_job(request: web.Request) -> web.Response:
+    """POST /v1/jobs/{id}:pause|:resume|:stop: what is under way is finished first."""
+    context, tenant, job_id = context_of(request), tenant_of(request), request.match_info["job_id"]
+    await jobs.steer(context.pool, tenant, job_id, request.match_info["action"], context.now())
+    return native_json(job_view(await jobs.read_job(context.pool, tenant, job_id)))
+
+
+def job_view(job: Mapping[str, Any]) -> dict[str, Any]:
+    """A job as the API shows it. `done` says that the plan has carried the action out, not that the work is done."""
+    settled = job["done"] + job["refused"] + job["failed"]
+    return {
+        "id": job["job_id"],
+        "action": job["action"],
+        "operator": job["operator"],
+        "reason": job["reason"],
+        "selection": job["selection"],
+        "rate": job["rate"],
+        "state": job["state"],
+        "total": job["total"],
+        "done": job["done"],
+        "refused": job["refused"],
+        "failed": job["failed"],
+        "open": job["total"] - settled,
+        "createdAt": job["created_at"].isoformat(),
+        "endedAt": job["ended_at"].isoformat() if job["ended_at"] else None,
+    }
+
+
+async def _ask(context: Context, method: str, *args: Any) -> Any:
+    answer = await context.people().ask_jobs.remote(method, *args)
+    if isinstance(answer, OrderplanError):
+        raise answer
+    return answer
+
+
+def limit_of(text: str) -> int:
+    """A page's length.
+
+    Raises:
+        BadDocument: it is no number in bounds.
+    """
+    if not text.isdecimal() or not 1 <= int(text[:9]) <= LIMIT_MAX:
+        raise BadDocument(f"must be between 1 and {LIMIT_MAX}", path="limit")
+    return int(text)
+
+
+def _place_text(place: Place) -> str:
+    plain = orjson.dumps([place.failed_at.isoformat(), place.order_id, place.item])
+    return base64.urlsafe_b64encode(plain).decode().rstrip("=")
+
+
+def _read_place(text: str) -> Place:
+    try:
+        at, order_id, item = orjson.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return Place(datetime.fromisoformat(at), str(order_id), str(item))
+    except (ValueError, TypeError):
+        raise BadDocument("is no place in the list", path="after", mend="send the next of the page before") from None

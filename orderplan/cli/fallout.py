@@ -1,0 +1,199 @@
+"""`orderplan fallout` and `orderplan job`: what failed for good, and its repair in bulk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, pairs, show, table
+from orderplan.cli.files import parse_object
+from orderplan.client import URL_DEFAULT, Client, Document
+
+app = typer.Typer(help="Look at what failed for good, and mend it in bulk.", no_args_is_help=True)
+jobs = typer.Typer(help="Bulk jobs: how far they are, and what became of each item.", no_args_is_help=True)
+
+System = Annotated[str | None, typer.Option("--system", help="Only items of this system.")]
+ErrorCode = Annotated[str | None, typer.Option("--error-code", help="Only items with this error code.")]
+Queue = Annotated[str | None, typer.Option("--queue", help="Only items of this error queue.")]
+Plan = Annotated[str | None, typer.Option("--plan", help="Only items of this plan definition.")]
+Name = Annotated[str | None, typer.Option("--name", help="Only items of this name.")]
+Account = Annotated[str | None, typer.Option("--account", help="Only orders of this account.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
+Rate = Annotated[float, typer.Option("--rate", min=1, max=5_000, help="Items a second.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Return when the job is done.")]
+JobId = Annotated[str, typer.Argument(help="The job's id.", metavar="JOB")]
+
+
+def _filters(**given: str | None) -> dict[str, str]:
+    names = {"error_code": "errorCode"}
+    return {names.get(name, name): value for name, value in given.items() if value is not None}
+
+
+@app.command("list")
+def list_items(
+    system: System = None,
+    error_code: ErrorCode = None,
+    queue: Queue = None,
+    plan: Plan = None,
+    name: Name = None,
+    account: Account = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="At most so many.")] = 100,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List failed items, longest ago first."""
+    filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
+    with client_of(url, user) as client:
+        page = client.list_fallout(limit=limit, **filters)
+
+    def render() -> Iterable[RenderableType]:
+        if not page["items"]:
+            yield "nothing has failed for good"
+            return
+        rows = [
+            (moment(each["failedAt"]), each["orderId"], each["item"], each["system"], each["errorCode"], each["error"])
+            for each in page["items"]
+        ]
+        yield table(("failed (UTC)", "order", "item", "system", "code", "error"), rows)
+        if page["next"]:
+            yield "there are more"
+
+    show(as_json, page, render)
+
+
+@app.command("groups")
+def groups(
+    system: System = None,
+    error_code: ErrorCode = None,
+    queue: Queue = None,
+    plan: Plan = None,
+    name: Name = None,
+    account: Account = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Count failed items by cause: system and error code."""
+    filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
+    with client_of(url, user) as client:
+        found = client.fallout_groups(**filters)
+
+    def render() -> Iterable[RenderableType]:
+        rows = [
+            (each["count"], each["system"] or "none", each["errorCode"], moment(each["oldest"]), each["sample"])
+            for each in found
+        ]
+        yield table(("items", "system", "code", "since (UTC)", "newest error"), rows) if rows else "no fallout"
+
+    show(as_json, {"groups": found}, render)
+
+
+def _bulk(action: str, help_text: str) -> None:
+    def command(
+        reason: Reason,
+        system: System = None,
+        error_code: ErrorCode = None,
+        queue: Queue = None,
+        plan: Plan = None,
+        name: Name = None,
+        account: Account = None,
+        argument: Annotated[
+            str | None,
+            typer.Option("--answer", "--payload", help="For complete: the answer. For edit: members that change."),
+        ] = None,
+        rate: Rate = 200,
+        wait: Wait = False,
+        url: Url = URL_DEFAULT,
+        user: User = USER_DEFAULT,
+        as_json: Json = False,
+    ) -> None:
+        filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
+        given = parse_object(argument, "--answer or --payload") if argument is not None else None
+        with client_of(url, user) as client:
+            job = client.start_job(action, reason, filter=filters, argument=given, rate=rate)
+            if wait:
+                job = client.wait_for_job(job["id"])
+        show(as_json, job, lambda: [_job(job)])
+        if job["failed"]:
+            raise typer.Exit(1)
+
+    command.__doc__ = help_text
+    app.command(action)(command)
+
+
+_bulk("retry", "Try all failed items that fit again, as a job.")
+_bulk("skip", "Go on without all failed items that fit, as a job.")
+_bulk("complete", "Take all failed items that fit as done, as a job.")
+_bulk("edit", "Change the payload of all failed items that fit and try them again, as a job.")
+
+
+def _job(job: Document) -> RenderableType:
+    return pairs(
+        [
+            ("job", f"{job['id']}: {job['action']} {job['total']} items, {job['state']}"),
+            ("outcome", f"{job['done']} done, {job['refused']} refused, {job['failed']} failed, {job['open']} open"),
+            ("by", f"{cell(job['operator'])}: {cell(job['reason'])}"),
+        ]
+    )
+
+
+@jobs.command("list")
+def list_jobs(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
+    """List bulk jobs, newest first."""
+    with client_of(url, user) as client:
+        found = client.list_jobs()
+
+    def render() -> Iterable[RenderableType]:
+        rows = [
+            (each["id"], each["action"], each["state"], each["total"], each["done"], each["refused"], each["failed"])
+            for each in found
+        ]
+        yield table(("job", "action", "state", "items", "done", "refused", "failed"), rows) if rows else "no jobs yet"
+
+    show(as_json, {"jobs": found}, render)
+
+
+@jobs.command("show")
+def show_job(
+    job_id: JobId,
+    outcome: Annotated[str | None, typer.Option("--outcome", help="List items: done, refused, failed, open.")] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show how far a job is, and with --outcome what became of its items."""
+    with client_of(url, user) as client:
+        job = client.job(job_id)
+        items = _items(client, job_id, outcome) if outcome is not None else []
+
+    def render() -> Iterable[RenderableType]:
+        yield _job(job)
+        if items:
+            members = ("orderId", "item", "outcome", "reason", "stateNow")
+            rows = [tuple(each[name] for name in members) for each in items]
+            yield table(("order", "item", "outcome", "reason", "state now"), rows)
+
+    show(as_json, job | {"items": items}, render)
+
+
+def _items(client: Client, job_id: str, outcome: str) -> list[dict[str, Any]]:
+    return client.job_items(job_id, outcome=outcome, limit=1_000)
+
+
+def _steer(action: str, help_text: str) -> None:
+    def command(job_id: JobId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
+        with client_of(url, user) as client:
+            job = client.steer_job(job_id, action)
+        show(as_json, job, lambda: [_job(job)])
+
+    command.__doc__ = help_text
+    jobs.command(action)(command)
+
+
+_steer("pause", "Let a job rest; what is under way is finished.")
+_steer("resume", "Let a job go on.")
+_steer("stop", "End a job; items that have no outcome keep none.")

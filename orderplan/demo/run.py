@@ -327,7 +327,7 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
     """Where the run differs from what it must come to, one sentence each."""
     told = []
     for name in COMPARED:
-        told += _differ(name, found[name], expected.get(name, {}))
+        told += _differ(name, found.get(name, {}), expected.get(name, {}))
     return told
 
 

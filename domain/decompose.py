@@ -11,7 +11,7 @@ line (`RFS@CFS@4`): the same order always gives the same keys, whatever the orde
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -315,15 +315,28 @@ def _action(
 def _mapped(context: Mapping[str, Any], sources: list[tuple[Line, Rule]]) -> dict[str, Any]:
     """Target attributes by the rules; the lower priority number wins, then the lower rule name, then the source."""
     values: dict[str, Any] = {}
-    ranked = sorted(sources, key=lambda each: (each[1].priority, each[1].name, each[0].key))
-    for line, rule in ranked:
+    for _, _, mapping, value in ranked_mappings(context, sources, values):
+        values[mapping.to] = value
+    return values
+
+
+def ranked_mappings(
+    context: Mapping[str, Any], sources: Iterable[tuple[Line, Rule]], known: Container[str] = ()
+) -> Iterator[tuple[Line, Rule, CompiledMapping, Any]]:
+    """(source, rule, mapping, value) of everything that gives a value, in the order in which the first one counts.
+
+    Args:
+        context: of the order.
+        sources: lines, each with a rule that holds for it.
+        known: target attributes that have a value already; asked each time, so it may grow meanwhile.
+    """
+    for line, rule in sorted(sources, key=lambda each: (each[1].priority, each[1].name, each[0].key)):
         for mapping in rule.mappings:
-            if mapping.to in values:
+            if mapping.to in known:
                 continue
             value = _map_value(mapping, line, context)
             if value is not ABSENT:
-                values[mapping.to] = value
-    return values
+                yield line, rule, mapping, value
 
 
 def _map_value(mapping: CompiledMapping, line: Line, context: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, fallout, operations, orders, people, queues, risk, status_page, stream
+from gateway import design, explain, fallout, operations, orders, people, queues, risk, status_page, stream
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -56,6 +56,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         body=True,
     ),
     Route("GET", "/v1/orders/{order_id}/items/{item:.+}", orders.get_item, Role.AGENT),
+    Route("GET", "/v1/orders/{order_id}/explain", explain.explain, Role.AGENT),
+    Route("GET", "/v1/orders/{order_id}/lines/{line}/provenance", explain.get_provenance, Role.AGENT),
     Route("PATCH", "/v1/orders/{order_id}/lines/{line}", orders.change_line, Role.AGENT, body=True),
     Route("GET", "/v1/fallout", fallout.list_fallout, Role.OPERATOR),
     Route("GET", "/v1/fallout/groups", fallout.list_groups, Role.OPERATOR),

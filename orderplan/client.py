@@ -156,6 +156,17 @@ class Client:
             headers={"Idempotency-Key": uuid.uuid4().hex},
         )
 
+    def explain(self, order_id: str, item: str | None = None) -> Document:
+        """Why an order (or an item, by its key or definition) is where it is, or why it is not in the plan."""
+        found: Document = self.request("GET", f"/v1/orders/{_part(order_id)}/explain", query={"item": item})
+        return found
+
+    def provenance(self, order_id: str, line: str, attribute: str) -> Document:
+        """Where the value of a line's attribute came from, the newest origin first."""
+        path = f"/v1/orders/{_part(order_id)}/lines/{_part(line)}/provenance"
+        found: Document = self.request("GET", path, query={"attribute": attribute})
+        return found
+
     # Fallout and its repair in bulk.
 
     def list_fallout(self, *, limit: int = 100, after: str | None = None, **filters: str) -> Document:

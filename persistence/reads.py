@@ -99,3 +99,11 @@ async def require_order(pool: asyncpg.Pool[Any], tenant: str, order_id: str) -> 
     found = await pool.fetchval("select true from product_order where order_id = $1 and tenant = $2", order_id, tenant)
     if not found:
         raise NotFound(f"there is no order {order_id!r}")
+
+
+async def states_of(pool: asyncpg.Pool[Any], tenant: str, order_ids: Iterable[str]) -> dict[str, str]:
+    """The state of each of the tenant's orders that exist."""
+    rows = await pool.fetch(
+        "select order_id, state from product_order where tenant = $1 and order_id = any($2)", tenant, list(order_ids)
+    )
+    return {row["order_id"]: row["state"] for row in rows}

@@ -302,3 +302,17 @@ async def drop_lapsed(pool: asyncpg.Pool[Any], claim: Lapsed) -> bool:
         claim.ended_at,
     )
     return bool(done == "DELETE 1")
+
+
+async def claims_of(
+    pool: asyncpg.Pool[Any], tenant: str, order_id: str, now: datetime
+) -> dict[str, tuple[str, datetime]]:
+    """Who holds which open task of an order, until when, by item key."""
+    rows = await pool.fetch(
+        "select t.item, c.worker, c.claim_ends_at from manual_task as t join task_claim as c on c.task_id = t.task_id "
+        "where t.tenant = $1 and t.order_id = $2 and t.closed_at is null and c.claim_ends_at > $3",
+        tenant,
+        order_id,
+        now,
+    )
+    return {row["item"]: (row["worker"], row["claim_ends_at"]) for row in rows}

@@ -11,6 +11,7 @@ from orderplan.cli import (
     catalogue,
     demo,
     events,
+    explain,
     fallout,
     inventory,
     order,
@@ -38,6 +39,8 @@ app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
+order.app.command("explain")(explain.explain)
+order.app.command("provenance")(explain.provenance)
 app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")

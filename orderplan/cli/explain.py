@@ -28,7 +28,8 @@ def explain(
     def render() -> Iterable[RenderableType]:
         yield f"[bold]{cell(told['summary'])}[/]"
         for reason in told["reasons"]:
-            yield _reason(reason)
+            if reason["text"] != told["summary"] or reason["facts"].get("conditions"):
+                yield _reason(reason)
         for each in told["items"]:
             branch = Tree(f"{cell(each['name'])}  {cell(each['item'])}  [bold]{cell(each['state'])}[/]")
             for reason in each["reasons"]:

@@ -9,6 +9,8 @@ from typing import Any
 
 from domain.errors import OrderplanError
 from domain.messages import PlanMessage
+from domain.placement import AssetBooking
+from domain.plan import Plan
 
 
 class NotOwner(OrderplanError):
@@ -83,6 +85,18 @@ class BookAssets(Envelope):
     delivered: Sequence[str] = ()
     changed: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
     is_last: bool = False
+
+
+def booking_envelope(
+    plan: Plan, booking: AssetBooking | None = None, changed: Mapping[str, dict[str, Any] | None] | None = None
+) -> BookAssets:
+    """What a dedicated plan has to tell its account's host: a booking, or what changed of lines to come."""
+    assert plan.account_shard is not None
+    assert plan.order.account is not None
+    place = (plan.account_shard, plan.order.tenant, plan.order.account, plan.order_id)
+    if booking is None:
+        return BookAssets(*place, 0, changed=changed or {})
+    return BookAssets(*place, booking.number, booking.changes, booking.delivered, is_last=booking.is_last)
 
 
 @dataclass(slots=True)

@@ -21,12 +21,22 @@ from typing import Any, Final
 
 import structlog
 
-from actors.envelopes import BookAssets, Due, Envelope, GiveAway, ImportAssets, NotOwner, Submission, ToPlan
+from actors.envelopes import (
+    BookAssets,
+    Due,
+    Envelope,
+    GiveAway,
+    ImportAssets,
+    NotOwner,
+    Submission,
+    ToPlan,
+    booking_envelope,
+)
 from actors.loading import Loader
 from actors.memory import Memory, account_key
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
-from actors.tick import Tick, booking_envelope
+from actors.tick import Tick
 from actors.timers import Timers
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable

@@ -14,7 +14,16 @@ from typing import Any
 
 import orjson
 
-from actors.envelopes import BookAssets, Envelope, GiveAway, ImportAssets, Submission, Submitted, ToPlan
+from actors.envelopes import (
+    BookAssets,
+    Envelope,
+    GiveAway,
+    ImportAssets,
+    Submission,
+    Submitted,
+    ToPlan,
+    booking_envelope,
+)
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.rows import asset_row, fact_row, fallout_row, order_row, task_id_of, task_row
 from domain import facts as f
@@ -33,7 +42,7 @@ from domain.intake import Booking, accept, book, book_changes, changed_lines, re
 from domain.inventory import Account, Asset, AssetDelta
 from domain.messages import PlanMessage
 from domain.orders import Order
-from domain.placement import DEDICATED, AssetBooking, placement_of
+from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
 from domain.sealing import Protector
 from domain.turn import Call, Turn
@@ -419,18 +428,6 @@ class Tick:
             fact.cause, payload,
         )  # fmt: skip
         self.commit.facts.append(row)
-
-
-def booking_envelope(
-    plan: Plan, booking: AssetBooking | None = None, changed: Mapping[str, dict[str, Any] | None] | None = None
-) -> BookAssets:
-    """What a dedicated plan has to tell its account's host: a booking, or what changed of lines to come."""
-    assert plan.account_shard is not None
-    assert plan.order.account is not None
-    place = (plan.account_shard, plan.order.tenant, plan.order.account, plan.order_id)
-    if booking is None:
-        return BookAssets(*place, 0, changed=changed or {})
-    return BookAssets(*place, booking.number, booking.changes, booking.delivered, is_last=booking.is_last)
 
 
 def _submitted(plan: Plan, submission: Submission) -> Submitted:

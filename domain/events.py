@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from domain.facts import Fact
 from domain.order_states import item_counts, line_state, order_lines_of
 from domain.plan import Plan
 from domain.states import OrderState
@@ -63,20 +62,20 @@ class Standing:
             line.line_id: line_state(plan, self._counts.get(line.line_id, {})) for line in plan.order.lines
         }
 
-    def after(self, plan: Plan, fact: Fact) -> tuple[ChannelEvent, ...]:
+    def after(self, plan: Plan, item: str | None) -> tuple[ChannelEvent, ...]:
         """The events that the fact causes, the order's own first.
 
         Args:
-            plan: as it is after the fact.
-            fact: the one after those that were looked at.
+            plan: as it is after the fact, which is the next one after those that were looked at.
+            item: the key of the item that the fact is about.
         """
         before = self._whole
         if before != _whole(plan):
             lines = self.lines
             self._note(plan)
             moved = [(line_id, state) for line_id, state in self.lines.items() if state is not lines[line_id]]
-        elif fact.item is not None and plan.template is not None:
-            moved = self._move(plan, fact.item)
+        elif item is not None and plan.template is not None:
+            moved = self._move(plan, item)
         else:
             return ()
         events: list[ChannelEvent] = []

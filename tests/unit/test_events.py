@@ -40,7 +40,7 @@ def follow(engine: Engine, plan: Plan) -> list[tuple[Fact, Plan, tuple[ChannelEv
         if fact.kind == PLAN_COMPOSED and fact.payload is not None:
             folded.template = engine.templates[fact.payload["template"]]
         evolve(folded, fact)
-        told.append((fact, folded, standing.after(folded, fact)))
+        told.append((fact, folded, standing.after(folded, fact.item)))
         assert standing.lines == line_states(folded)
     return told
 

@@ -10,6 +10,7 @@ ADAPTERS = "adapters"
 PEOPLE = "people"
 GATEWAY = "gateway"
 PREDICTOR = "predictor"
+NOTIFIER = "notifier"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class ClusterConfig:
     `dsn` is the order database, `key_dsn` the key store. `public_url` is where fulfilment systems reach the gateway for
     callbacks. `faults_dir` is for fault tests only: a host stops itself at a named point when a file there says so.
     `delay_model` is the address of a delay model of one's own (`module:Class`), which has `delay_timeout_s` a batch.
+    A listener of the hub that fails for `hub_failing_s` is suspended; at most `hub_backlog_max` events wait for one.
     """
 
     dsn: str
@@ -33,6 +35,8 @@ class ClusterConfig:
     log_level: str = "info"
     delay_model: str = ""
     delay_timeout_s: float = 5.0
+    hub_failing_s: float = 86_400.0
+    hub_backlog_max: int = 100_000
 
     @property
     def callback_base(self) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 from aiohttp import web
 
-from actors.config import ADAPTERS, DIRECTOR, PEOPLE, PREDICTOR, ClusterConfig
+from actors.config import ADAPTERS, DIRECTOR, NOTIFIER, PEOPLE, PREDICTOR, ClusterConfig
 from actors.folding import PlanFolder
 from actors.logs import configure_logs
 from actors.remote import handle_of, is_remote_failure
@@ -19,6 +19,7 @@ from actors.routing import HostClient
 from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
+from gateway.stream import FANOUT
 from persistence import catalogue, incarnations
 from persistence.database import is_unavailable, open_pool
 from persistence.readstore import ReadStore
@@ -130,15 +131,18 @@ class Gateway:
         names = [f"host-{each.incarnation_id}" for each in await incarnations.living(self._context.pool)]
         return {name: handle for name in names if (handle := handle_of(name)) is not None}
 
+    def _stream_clients(self) -> int:
+        return len(self._runner.app[FANOUT]) if self._runner is not None else 0
+
     async def _stats(self) -> dict[str, Any]:
         """Counters of every actor that answers in time."""
         assert self._context is not None
         handles = await self._hosts()
-        for name in (DIRECTOR, ADAPTERS, PEOPLE, PREDICTOR):
+        for name in (DIRECTOR, ADAPTERS, PEOPLE, PREDICTOR, NOTIFIER):
             handle = handle_of(name)
             if handle is not None:
                 handles[name] = handle
-        found: dict[str, Any] = {"gateway": {"pid": os.getpid()}}
+        found: dict[str, Any] = {"gateway": {"pid": os.getpid(), "streamClients": self._stream_clients()}}
         for name, handle in handles.items():
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(STATS_TIMEOUT_S):

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, explain, fallout, operations, orders, people, queues, risk, status_page, stream
+from gateway import design, explain, fallout, hub, operations, orders, people, queues, risk, status_page, stream
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,11 +42,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{TMF622}/productOrder", orders.create_product_order, Role.CHANNEL, 201, body=True),
     Route("GET", f"{TMF622}/productOrder", orders.list_product_orders, Role.CHANNEL),
     Route("GET", f"{TMF622}/productOrder/{{order_id}}", orders.get_product_order, Role.CHANNEL),
+    Route("POST", f"{TMF622}/hub", hub.register_listener, Role.CHANNEL, 201, body=True),
+    Route("GET", f"{TMF622}/hub", hub.list_registrations, Role.CHANNEL),
+    Route("GET", f"{TMF622}/hub/{{listener_id}}", hub.get_registration, Role.CHANNEL),
+    Route("DELETE", f"{TMF622}/hub/{{listener_id}}", hub.unregister_listener, Role.CHANNEL, 204),
     Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
     Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
     Route("GET", "/v1/orders/{order_id}", orders.get_order, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/plan", orders.get_plan, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/facts", orders.get_facts, Role.AUDITOR),
+    Route("GET", "/v1/hub-listeners", hub.list_listeners, Role.OPERATOR),
+    Route("POST", "/v1/hub-listeners/{listener_id}:resume", hub.resume_listener, Role.OPERATOR),
     Route("GET", "/v1/stream", stream.get_stream, Role.AUDITOR),
     Route(
         "POST",

@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from domain.items import ItemRun
+from domain.order_states import line_states
 from domain.plan import Plan
 from domain.sealing import MASK, is_encrypted, is_sealed
-from domain.states import ItemState, OrderState
+from domain.states import OrderState
 from gateway.warnings import warnings_of
 from persistence.readstore import StoredFact
 
-_ENDED_BEFORE_WORK = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
-_DONE = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
 _MEDIUM_FROM, _HIGH_FROM = 0.2, 0.5
-_UNTOUCHED = frozenset({ItemState.PENDING, ItemState.SCHEDULED})
 
 
 def order_view(plan: Plan) -> dict[str, Any]:
@@ -22,7 +20,7 @@ def order_view(plan: Plan) -> dict[str, Any]:
     view: dict[str, Any] = {
         "state": plan.order_state.value,
         "orderDate": plan.created_at.isoformat(),
-        "lines": {line.line_id: line_view(plan, line.line_id) for line in plan.order.lines},
+        "lines": {line_id: _line_view(plan, line_id, state) for line_id, state in line_states(plan).items()},
     }
     if plan.ended_at is not None and plan.order_state is OrderState.COMPLETED:
         view["completionDate"] = plan.ended_at.isoformat()
@@ -36,30 +34,12 @@ def order_view(plan: Plan) -> dict[str, Any]:
     return view
 
 
-def line_view(plan: Plan, line_id: str) -> dict[str, Any]:
-    """State and product id of one order line; its state follows from the items that work for it."""
-    view: dict[str, Any] = {"state": _line_state(plan, line_id)}
+def _line_view(plan: Plan, line_id: str, state: OrderState) -> dict[str, Any]:
+    view: dict[str, Any] = {"state": state.value}
     index = plan.line_at.get(line_id)
     if index is not None and plan.lines[index].is_asset:
         view["productId"] = plan.lines[index].asset_id
     return view
-
-
-def _line_state(plan: Plan, line_id: str) -> str:
-    if plan.order_state in _ENDED_BEFORE_WORK or plan.template is None:
-        return plan.order_state.value
-    states = {
-        item.state
-        for item in plan.items
-        if any(line_id in line.order_lines for line in plan.lines_of(item))
-    }
-    if plan.ended_at is not None or (states and states <= _DONE):
-        return OrderState.COMPLETED.value
-    if ItemState.FATALLY_FAILED in states and states <= _DONE | _UNTOUCHED | {ItemState.FATALLY_FAILED}:
-        return OrderState.HELD.value
-    if not states or states <= _UNTOUCHED:
-        return OrderState.ACKNOWLEDGED.value
-    return OrderState.IN_PROGRESS.value
 
 
 def risk_view(score: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from typing import Any, Final
 
 import structlog
 
-from actors.config import ADAPTERS, DIRECTOR, GATEWAY, PEOPLE, PREDICTOR, ClusterConfig
+from actors.config import ADAPTERS, DIRECTOR, GATEWAY, NOTIFIER, PEOPLE, PREDICTOR, ClusterConfig
 from delay.loading import check_address
 from domain.errors import OrderplanError
 from persistence.database import DEDICATED_DEFAULT, migrate
@@ -179,6 +179,7 @@ class Cluster:
         from actors.manual_queue import ManualQueueActor
         from actors.remote import handle_of, start_actor
         from gateway.actor import Gateway
+        from gateway.notifier_actor import NotifierActor
 
         for name, cls in ((ADAPTERS, AdapterActor), (PEOPLE, ManualQueueActor), (DIRECTOR, Director)):
             if handle_of(name) is None:
@@ -190,9 +191,11 @@ class Cluster:
             if time.monotonic() > deadline:
                 raise ClusterError("the plan hosts did not come up in time")
             time.sleep(0.1)
-        # Nothing waits for it, its start neither.
+        # Nothing waits for these two, their start neither.
         if handle_of(PREDICTOR) is None:
             start_actor(DelayPredictorActor, PREDICTOR, config, restarts=-1)
+        if handle_of(NOTIFIER) is None:
+            start_actor(NotifierActor, NOTIFIER, config, restarts=-1)
         gateway = handle_of(GATEWAY)
         if gateway is None:
             gateway = start_actor(Gateway, GATEWAY, config, restarts=-1)

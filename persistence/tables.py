@@ -363,6 +363,82 @@ delay_history = sa.Table(
     sa.Column("expected_at", _Instant, nullable=False),
 )
 
+# A reader of the feed of facts: a second one that starts raises the epoch, and the first one's cursors stand still.
+consumer = sa.Table(
+    "consumer",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("consumer", sa.Text, primary_key=True),
+    sa.Column("epoch", sa.BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "20"},
+)
+
+consumer_cursor = sa.Table(
+    "consumer_cursor",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("consumer", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "20"},
+)
+
+hub_listener = sa.Table(
+    "hub_listener",
+    metadata,
+    sa.Column("listener_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("callback", sa.Text, nullable=False),
+    sa.Column("query", sa.Text, nullable=False),
+    sa.Column("created_at", _Instant, nullable=False),
+    # By shard: the last fact before the registration.
+    sa.Column("starts_after", JSONB, nullable=False),
+    sa.Column("state", sa.Text, nullable=False, server_default="active"),
+    sa.Column("backlog", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("delivered", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("delivered_at", _Instant),
+    # Since the last delivery that went well.
+    sa.Column("failures", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("pauses", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("paused_until", _Instant),
+    sa.Column("failing_since", _Instant),
+    sa.Column("suspended_at", _Instant),
+    sa.Column("error", sa.Text),
+    sa.Column("error_at", _Instant),
+    # Events that found the backlog full.
+    sa.Column("missed", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("missed_since", _Instant),
+    sa.CheckConstraint("state in ('active', 'suspended')", name="hub_listener_state_check"),
+    sa.UniqueConstraint("tenant", "callback", "query"),
+    postgresql_with={"fillfactor": "50"},
+)
+
+hub_delivery = sa.Table(
+    "hub_delivery",
+    metadata,
+    sa.Column(
+        "listener_id",
+        sa.Text,
+        sa.ForeignKey(
+            "hub_listener.listener_id", name="hub_delivery_listener_id_fkey", ondelete="CASCADE"
+        ),
+        primary_key=True,
+    ),
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("event_id", sa.Text, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
+    sa.Column("created_at", _Instant, nullable=False),
+    sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
+    # Of the first event of its order that waits; null: it waits for the one before it.
+    sa.Column("next_at", _Instant),
+    sa.Index(
+        "hub_delivery_due_idx", "listener_id", "next_at", postgresql_where=sa.text("next_at is not null")
+    ),
+)
+
 key_metadata = sa.MetaData()
 """The key store: another database, so that the order database and its backups never hold a key."""
 

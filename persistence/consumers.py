@@ -1,0 +1,95 @@
+"""How far each consumer of the feed has read, and which of its incarnations may say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import asyncpg
+
+
+class ConsumerFenced(Exception):
+    """Another incarnation of the consumer has started: this one has to stop."""
+
+
+Connection = Any
+"""A connection of the pool, inside a transaction where something is written."""
+
+
+async def ensure_consumer(connection: Connection, tenant: str, consumer: str) -> None:
+    """Make the consumer's rows, if there are none: it begins where the shards are now.
+
+    A shard that is added later is read from its beginning.
+    """
+    is_new = await connection.fetchval(
+        "insert into consumer (tenant, consumer, epoch) values ($1, $2, 0) on conflict do nothing returning true",
+        tenant,
+        consumer,
+    )
+    await connection.execute(
+        'insert into consumer_cursor (tenant, consumer, shard, "offset") select $1, $2, s.shard, '
+        'case when $3 then coalesce((select max(f."offset") from fact as f where f.shard = s.shard), 0) else 0 end '
+        "from shard as s on conflict do nothing",
+        tenant,
+        consumer,
+        bool(is_new),
+    )
+
+
+async def take_over(pool: asyncpg.Pool[Any], tenant: str, consumer: str) -> tuple[int, dict[int, int]]:
+    """Become the only incarnation of the consumer: its epoch, and the offset of each shard."""
+    async with pool.acquire() as connection, connection.transaction():
+        await ensure_consumer(connection, tenant, consumer)
+        epoch: int = await connection.fetchval(
+            "update consumer set epoch = epoch + 1 where tenant = $1 and consumer = $2 returning epoch",
+            tenant,
+            consumer,
+        )
+        # After the update, which waited for the commit of the one before.
+        return epoch, await read_cursors(connection, tenant, consumer)
+
+
+async def read_cursors(connection: Connection, tenant: str, consumer: str) -> dict[int, int]:
+    """How far the consumer has read, by shard."""
+    rows = await connection.fetch(
+        'select shard, "offset" from consumer_cursor where tenant = $1 and consumer = $2', tenant, consumer
+    )
+    return {row["shard"]: row["offset"] for row in rows}
+
+
+async def hold(connection: Connection, tenant: str, consumer: str, epoch: int) -> None:
+    """Make sure, until the end of the transaction, that this incarnation is still the one.
+
+    Raises:
+        ConsumerFenced: it is not.
+    """
+    found = await connection.fetchval(
+        "select epoch from consumer where tenant = $1 and consumer = $2 for no key update", tenant, consumer
+    )
+    if found != epoch:
+        raise ConsumerFenced(consumer)
+
+
+async def move_cursors(connection: Connection, tenant: str, consumer: str, offsets: Mapping[int, int]) -> None:
+    """Note how far the consumer has read."""
+    await connection.execute(
+        'update consumer_cursor as c set "offset" = n."offset" from unnest($3::int[], $4::bigint[]) '
+        'as n(shard, "offset") where c.tenant = $1 and c.consumer = $2 and c.shard = n.shard',
+        tenant,
+        consumer,
+        list(offsets),
+        list(offsets.values()),
+    )
+
+
+async def pass_over(
+    pool: asyncpg.Pool[Any], tenant: str, consumer: str, epoch: int, offsets: Mapping[int, int]
+) -> None:
+    """Move on without having looked at what is there.
+
+    Raises:
+        ConsumerFenced: another incarnation has started.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        await hold(connection, tenant, consumer, epoch)
+        await move_cursors(connection, tenant, consumer, offsets)

@@ -37,6 +37,7 @@ def demo(
     examples = find_examples()
     log_to_stderr()
     from orderplan.cluster import Cluster, Options
+    from orderplan.demo.listener import Listener
     from orderplan.demo.people import People
     from orderplan.demo.report import Progress, report
     from orderplan.demo.run import Demo, collect, differences
@@ -63,7 +64,8 @@ def demo(
         client = stack.enter_context(Client(url, user="demo"))
         people = stack.enter_context(People(url, WORKERS))
         with Progress(screen, url, standins, people) as progress:
-            run = Demo(client, standins, people, examples, progress.say)
+            listener = stack.enter_context(Listener(progress.say))
+            run = Demo(client, standins, people, listener, examples, progress.say)
             run.run(orders)
             found = collect(run)
         found = {"generated": orders, **found, "startS": round(start_s, 1)}

@@ -103,6 +103,7 @@ def report(found: Mapping[str, Any], told: Sequence[str] | None) -> Iterable[Ren
             ("orders", _joined(found["orders"])),
             ("calls per system", _joined(found["calls"], value_first=False)),
             ("tasks per queue", _joined(found["tasks"], value_first=False)),
+            ("heard by the channel", f"{found['events']} events, {found['heard']['completed']} orders completed"),
             ("time of an order", f"{found['p50S']:.2f} s median, {found['p95S']:.2f} s at 95 %"),
             ("wall time", f"{found['wallS']:.0f} s, of which start {found['startS']:.0f} s"),
         ]

@@ -22,6 +22,7 @@ from orderplan.cli.common import UserError, seconds
 from orderplan.cli.files import read_document, read_object
 from orderplan.client import ENDED_STATES, Client, WaitedTooLong
 from orderplan.demo import home_internet, own_mobile
+from orderplan.demo.listener import Listener
 from orderplan.demo.own_mobile import SPECIFICATIONS, Customer
 from orderplan.demo.people import People
 from orderplan.demo.release import merge
@@ -78,9 +79,16 @@ class Demo:
     """The steps of a run, in their order; `say` is told what begins."""
 
     def __init__(
-        self, client: Client, standins: StandIns, people: People, examples: Path, say: Callable[[str], None]
+        self,
+        client: Client,
+        standins: StandIns,
+        people: People,
+        listener: Listener,
+        examples: Path,
+        say: Callable[[str], None],
     ) -> None:
         self.client = client
+        self.listener = listener
         self.standins = standins
         self.people = people
         self.sent = Sent()
@@ -97,6 +105,7 @@ class Demo:
         shares = Shares.of(orders)
         self._prepare()
         introduce(self.client)
+        self.listener.register(self.client)
         self._samples()
         new = [Customer(number) for number in range(1, shares.add + 1)]
         self._say(f"{shares.add} new customers, {shares.home} orders of home internet")
@@ -295,6 +304,7 @@ def collect(demo: Demo) -> dict[str, Any]:
                 times.append(took)
             for item in plan["items"]:
                 items.setdefault(item["type"], Counter())[item["state"]] += 1
+    completed = [sent.ids[name] for name in sent.ids if name not in others]
     assets = Counter(each["productSpecification"]["name"] for each in client.all_products())
     calls = demo.standins.stats()["systems"]
     return {
@@ -304,6 +314,8 @@ def collect(demo: Demo) -> dict[str, Any]:
         "assets": dict(sorted(assets.items())),
         "tasks": demo.people.done(),
         "workers": demo.people.workers(),
+        "heard": {"completed": demo.listener.heard_last(completed, "completed")},
+        "events": demo.listener.events(),
         "calls": {code: calls[code]["calls"] for code in SYSTEMS},
         "repairs": demo.repairs,
         "p50S": percentile(times, 50),
@@ -319,7 +331,7 @@ def percentile(values: list[float], percent: int) -> float:
     return round(ordered[max(0, -(-len(ordered) * percent // 100) - 1)], 3)
 
 
-COMPARED: Final = ("orders", "notCompleted", "items", "assets", "tasks", "workers", "repairs")
+COMPARED: Final = ("orders", "notCompleted", "items", "assets", "tasks", "workers", "heard", "repairs")
 """What must come out the same in every run; `calls` also count what a system was asked twice."""
 
 

@@ -6,6 +6,7 @@ Each catalogue is published as a release of its own: what was ordered before sta
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -27,6 +28,8 @@ SKILLS: Final[dict[str, list[dict[str, Any]]]] = {
     DESK: [],
 }
 DRO: Final = ("qb", "mfg")
+SCORED_S: Final = 20.0
+POLL_S: Final = 0.2
 JOB_S: Final = 120.0
 DRO_COPIES: Final = 5
 """How often each sample order of a foreign catalogue is submitted, each time for another account."""
@@ -93,8 +96,19 @@ def dedicated_internet(demo: Submits, folder: Path) -> None:
     order = read_object(str(folder / "order-add.json"))
     demo.submit([order | {"externalId": DEDICATED}])
     demo.until_item(DEDICATED, "HoldProcessing", "Running")
+    demo.say(_why(demo, DEDICATED))
     demo.client.change_line(demo.order_id(DEDICATED), "1", {"acceptedOn": "2026-03-12"}, "signed on site")
     demo.wait([DEDICATED])
+
+
+def _why(demo: Submits, name: str) -> str:
+    """What the order waits for, and how likely it is late, once that is known."""
+    order_id = demo.order_id(name)
+    told: str = demo.client.explain(order_id)["summary"]
+    until = time.monotonic() + SCORED_S
+    while (risk := demo.client.order(order_id).get("risk")) is None and time.monotonic() < until:
+        time.sleep(POLL_S)
+    return f"{told} Late with a probability of {risk['risk']:.0%}." if risk is not None else told
 
 
 def outage(demo: Submits, standins: StandIns, orders: list[dict[str, Any]]) -> str:

@@ -57,6 +57,7 @@ def _take(event: StreamEvent, heard: dict[str, dict[str, Any]], delays: list[flo
     name = event.data["id"]
     if name not in heard:
         heard[name] = dict(event.data)
-        if is_live and event.data["kind"] == "order.accepted" and event.data["account"].startswith("two-releases-200"):
+        is_mine = str(event.data["account"]).startswith("two-releases-2")
+        if is_live and is_mine and event.data["kind"] == "order.accepted":
             delays.append((datetime.now(UTC) - datetime.fromisoformat(event.data["at"])).total_seconds())
     return event.place

@@ -407,7 +407,9 @@ async def test_a_round_that_fails_is_done_again_from_the_cursor(world, monkeypat
     await world.notifier()
     await world.listen()
     order_id = await world.submit()
-    await world.host.finish()
+    await world.read()
+    for call in world.host.dispatch.calls():
+        await world.host.report(call)
     record = hub.record
 
     async def unheard(*args: Any) -> Any:

@@ -47,7 +47,7 @@ _UP = (
         missed bigint not null default 0,
         missed_since timestamptz,
         constraint hub_listener_state_check check (state in ('active', 'suspended')),
-        constraint hub_listener_tenant_key unique (tenant, callback, query)
+        constraint hub_listener_tenant_callback_query_key unique (tenant, callback, query)
     ) with (fillfactor = 50)""",
     """create table hub_delivery (
         listener_id text not null constraint hub_delivery_listener_id_fkey

@@ -177,6 +177,9 @@ def _values_of_answer(turn: Turn, item: ItemRun, answer: Mapping[str, Any]) -> d
     """Line attributes that an answer sets, classified, by line key."""
     definition = definition_of(item)
     changed: dict[str, dict[str, Any]] = {}
+    if definition.response is None and "attributes" not in answer and "lines" not in answer:
+        # Most systems only say that it is done.
+        return changed
     for line in turn.plan.lines_of(item):
         if definition.response is not None:
             context = line_context(order_context(turn.plan.order), line) | {"answer": dict(answer)}

@@ -68,13 +68,15 @@ class Line:
     def from_dict(cls, stored: Mapping[str, Any]) -> Line:
         """The inverse of `to_dict`."""
         line = cls(key="", product="", action="", asset_id="", root_asset_id="", root="", main="")
-        for name, key, default in _LINE_FIELDS:
-            value = stored.get(key, default)
-            if isinstance(default, tuple):
-                value = tuple(tuple(each) if isinstance(each, list) else each for each in value)
-            elif isinstance(default, dict):
-                value = dict(value)
-            setattr(line, name, value)
+        # Only what is stored: on the way of every order, and most fields have their default.
+        for key, value in stored.items():
+            name, kind = _FIELD_OF_KEY.get(key, ("", None))
+            if kind is tuple:
+                setattr(line, name, tuple(tuple(each) if isinstance(each, list) else each for each in value))
+            elif kind is dict:
+                setattr(line, name, dict(value))
+            elif kind is not None:
+                setattr(line, name, value)
         return line
 
 
@@ -107,6 +109,8 @@ _LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("place", "place", {}),
     ("requested_start_at", "requestedStartAt", None),
 )
+
+_FIELD_OF_KEY: dict[str, tuple[str, type]] = {key: (name, type(default)) for name, key, default in _LINE_FIELDS}
 
 
 def order_context(order: Order) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Asks(Protocol):
 
 @dataclass(slots=True)
 class _Window:
-    """Items under way: what is still open, why it is, and what is settled but not written."""
+    """Items under way: which are still open, and the last error of those that had one."""
 
     open: dict[int, JobItem]
     errors: dict[int, OrderplanError] = field(default_factory=dict)
@@ -267,6 +267,7 @@ class Jobs:
             operator=job.operator,
             reason=job.reason,
             message_id=message_id,
+            is_fallout_only=True,
             **argument,
         )
         envelope = ToPlan(item.order_id, message, actor=f"person:{job.operator}", cause=message_id)

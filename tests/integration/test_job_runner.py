@@ -21,6 +21,7 @@ from persistence.vault import Vault
 from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, scenario
 from tests.support.hosts import Clock, Host
 from tests.support.journals import AT, count
+from tests.support.until import until
 
 RELEASE: dict[str, Any] = release_document(
     products=[{"code": "port", "attributes": [{"name": "number"}]}],
@@ -191,15 +192,14 @@ class Desk:
         self.pool = pool
         self.clock = Clock()
         self.way = Way(self.clock)
-        self.pauses: list[float] = []
         self.vault = vault
 
     def runner(self) -> Jobs:
         return Jobs(self.pool, self.vault, self.way, "main", clock=self.clock, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
-        self.pauses.append(seconds)
         self.clock.now += timedelta(seconds=seconds)
+        await asyncio.sleep(0)
 
     async def work(self) -> dict[str, Any]:
         """A new life of the runner takes the job, after the lease of the last one, and works on it."""
@@ -262,6 +262,21 @@ async def test_a_slow_job_keeps_its_lease_while_it_waits(desk):
 
     assert [at for _, at in desk.way.sent] == [LEASE_S, LEASE_S + 20, LEASE_S + 40]
     assert other == [None] * len(other)
+
+
+async def test_a_slow_job_does_not_keep_the_next_waiting(desk):
+    await put_job(desk.pool, "slow", items=500, rate=1.0)
+    await put_job(desk.pool, "swift", items=5)
+    running = asyncio.create_task(desk.runner().run())
+
+    async def is_done() -> bool:
+        return bool((await jobs.read_job(desk.pool, "main", "swift"))["state"] == "done")
+
+    await until(is_done)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+    assert (await jobs.read_job(desk.pool, "main", "slow"))["state"] == "running"
 
 
 async def test_a_window_has_few_items_of_one_plan(desk):
@@ -511,6 +526,18 @@ async def test_a_stopped_job_whose_runner_died_says_what_the_facts_say(plans):
     assert retried == 4
     assert (job["state"], job["done"], job["failed"], job["open"]) == ("stopped", 4, 6, 2)
     assert sum((await plans.facts("item.retried")).values()) == 4
+
+
+async def test_what_runs_again_by_somebody_elses_hand_is_not_completed_by_the_job(plans):
+    await plans.create(await plans.order(3), "complete")
+    retry = OperateItem(plans.keys[1], "retry", "bob", "looked at it", "m")
+    await plans.host.tell(plans.order_id, retry, actor="person:bob", cause="m")
+    await plans.work()
+    [refused] = await plans.items("refused")
+
+    assert (refused["item"], refused["code"]) == (plans.keys[1], "notPossibleNow")
+    assert "is not Fatally Failed any more, but Running" in refused["reason"]
+    assert [call.item for call in plans.host.dispatch.calls()] == [plans.keys[1]]
 
 
 async def test_what_is_repaired_meanwhile_is_refused_with_its_state(plans):

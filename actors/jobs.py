@@ -1,39 +1,64 @@
-"""Bulk jobs at work: the items of a frozen selection are told to their plans, one by one and at a rate.
+"""Bulk jobs at work: a job's items are told to their plans at its rate, and what became of each is written.
 
-Lives in the people actor. Each item's message has an id of its own (job and number), so that a message that is sent
-again after a death is recognised: by the plan, or, where the plan has forgotten it, by the cause of the fact that it
-made, which a job that was taken over is looked at for. What a plan refuses is recorded as refused, with its reason.
+A job goes window by window: mark how far it is sent, send, hear every answer, write the outcomes, then the next. So at
+most one window is unsettled when a runner dies. Whoever takes the job over repeats that window with the same message
+ids (job and number). Three things keep the repeat from doing anything twice and from calling done work refused:
+
+- The facts are read first: what has made a fact whose cause is the message is done, however its item stands now.
+- A copy of the earlier life that is still on its way meets the repeat at the plan, which remembers the last 50 messages
+  of people. The windows of all jobs together hold fewer items of one plan than that.
+- A refusal counts only if no fact says that the message was done after all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
-from typing import Any, Final, Protocol
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol, cast
 
+import orjson
 import structlog
 
 from actors.envelopes import Envelope, ToPlan
+from domain import facts as f
 from domain.errors import OrderplanError
 from domain.ids import shard_of
 from domain.messages import OperateItem
-from domain.sealing import is_encrypted
+from domain.states import ItemState
 from persistence import jobs
 from persistence.database import Pool, is_unavailable
 from persistence.fallout import FalloutFilter
-from persistence.jobs import Settled, Taken
+from persistence.jobs import JobItem, JobLost, NewJob, Outcome, Taken
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-LEASE_S: Final = 60.0
-"""How long a dead runner holds its job up; the lease is renewed with every batch."""
-IDLE_S: Final = 0.5
-BATCH: Final = 100
+WINDOW_MAX: Final = 200
+PLAN_WINDOW_MAX: Final = 10
+"""Items of one plan in a window: times `JOBS_AT_ONCE_MAX` it has to stay below what a plan remembers."""
+TRIES_MAX: Final = 3
+RETRY_S: Final = 1.0
 ANSWER_TIMEOUT_S: Final = 20.0
-ATTEMPTS_MAX: Final = 3
+LEASE_S: Final = 10.0
+IDLE_S: Final = 0.5
+KEEP_S: Final = 2.0
+"""Between two renewals of a lease; so long it takes at most until a pause or stop is seen."""
+JOBS_AT_ONCE_MAX: Final = 4
+REASON_LENGTH_MAX: Final = 500
+
+DID: Final = {
+    f.ITEM_EDITED: "edited",
+    f.ITEM_SKIPPED: "skipped",
+    f.ITEM_COMPLETED: "completed",
+    f.ITEM_RETRIED: "retried",
+}
+"""What a fact that a repair makes says was done; of several the first, since what follows happens by itself."""
+_WANTED: Final = {"retry": "retried", "skip": "skipped", "complete": "completed", "edit": "edited"}
 
 
 class Asks(Protocol):
@@ -42,8 +67,16 @@ class Asks(Protocol):
     async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any: ...
 
 
+@dataclass(slots=True)
+class _Window:
+    """Items under way: which are still open, and the last error of those that had one."""
+
+    open: dict[int, JobItem]
+    errors: dict[int, OrderplanError] = field(default_factory=dict)
+
+
 class Jobs:
-    """Takes jobs in, and works on them; plain asyncio."""
+    """Takes bulk jobs in and works on them; plain asyncio, lives in the people actor. A second one is harmless."""
 
     def __init__(
         self,
@@ -61,6 +94,7 @@ class Jobs:
         self._tenant = tenant
         self._clock = clock
         self._sleep = sleep
+        self._working: set[asyncio.Task[None]] = set()
         self.settled = 0
 
     async def start_job(
@@ -73,113 +107,233 @@ class Jobs:
         items: Sequence[tuple[str, str]],
         argument: Mapping[str, Any],
         rate: float,
+        key: str,
     ) -> dict[str, Any]:
-        """Freeze a selection and begin; the job as it stands.
+        """Freeze a selection and begin; the job as it stands. The same job under the same key is the first one.
 
         `argument` is an answer or a payload. It may hold what must not stay: it is kept encrypted, and only for as long
         as the job runs.
         """
-        job_id = uuid.uuid4().hex[:16]
+        given = [self._tenant, action, operator, reason, selection, items, argument, rate, key]
+        job_id = hashlib.blake2b(orjson.dumps(given), digest_size=8).hexdigest()
         await self._vault.load_tenant(self._tenant)
         sealed = self._vault.encrypt(self._tenant, dict(argument)) if argument else None
-        await jobs.create_job(
-            self._pool,
-            self._tenant,
-            job_id,
-            action=action,
-            operator=operator,
-            reason=reason,
-            selection=selection,
-            wanted=wanted,
-            items=items,
-            argument=sealed,
-            rate=rate,
-            now=self._clock(),
-        )
+        job = NewJob(job_id, self._tenant, action, operator, reason, selection, rate, sealed)
+        await jobs.create_job(self._pool, job, wanted=wanted, items=items, now=self._clock())
         return await jobs.read_job(self._pool, self._tenant, job_id)
 
     async def run(self) -> None:
-        """Work on jobs, one after the other, for ever."""
+        """Work on jobs for ever, on a few at once: a slow one does not keep the others waiting."""
         while True:
             try:
-                is_busy = await self.work()
+                while len(self._working) < JOBS_AT_ONCE_MAX and (job := await self._take()) is not None:
+                    task = asyncio.get_running_loop().create_task(self._work_or_leave(job))
+                    self._working.add(task)
+                    task.add_done_callback(self._working.discard)
             except Exception as error:
-                # The lease runs out, and the job is taken up again.
+                # A job stands in its row until somebody has done it.
                 if not is_unavailable(error):
-                    log.exception("a job could not be worked on")
-                is_busy = False
-            if not is_busy:
-                await self._sleep(IDLE_S)
+                    log.exception("jobs could not be taken up")
+            await self._sleep(IDLE_S)
+
+    async def _work_or_leave(self, job: Taken) -> None:
+        try:
+            await self._work(job)
+        except JobLost:
+            log.warning("a job was taken over", job_id=job.job_id)
+        except Exception as error:
+            # The lease ends, and whoever takes the job then goes on where this one was.
+            if is_unavailable(error):
+                log.warning("a job waits for the database", job_id=job.job_id)
+            else:
+                log.exception("a job was interrupted", job_id=job.job_id)
 
     async def work(self) -> bool:
-        """Take one job and work on it until it is done, steered away or lost; False when there is none."""
-        taken = await jobs.take_job(self._pool, self._clock(), LEASE_S)
-        if taken is None:
-            return False
-        argument = taken.argument
-        if is_encrypted(argument):
-            argument = await self._vault.open_all(taken.tenant, "", argument)
-        while True:
-            batch = await jobs.open_items(self._pool, taken.job_id, max(1, min(BATCH, int(taken.rate))))
-            if not batch:
-                await jobs.finish(self._pool, taken, self._clock())
-                return True
-            settled = await self._batch(taken, argument or {}, batch)
-            self.settled += len(settled)
-            if not await jobs.settle(self._pool, taken, settled, self._clock(), LEASE_S):
-                return True
-            await self._sleep(len(batch) / taken.rate)
+        """Take one job and work on it until it is done, paused or stopped; False when there is none.
 
-    async def _batch(
-        self, taken: Taken, argument: Mapping[str, Any], batch: Sequence[tuple[int, str, str]]
-    ) -> list[Settled]:
-        known: set[str] = set()
-        if taken.epoch > 1:
-            # Another life may have sent these: what has made a fact is done, whatever the plan remembers.
-            causes = {_message_id(taken, number): order_id for number, order_id, _ in batch}
-            known = await jobs.caused(self._pool, causes)
-        return await asyncio.gather(
-            *(
-                self._one(taken, argument, *each)
-                if _message_id(taken, each[0]) not in known
-                else _done(each[0], "done before the runner's death")
-                for each in batch
-            )
-        )
+        Raises:
+            JobLost: somebody else works on it now.
+        """
+        job = await self._take()
+        if job is not None:
+            await self._work(job)
+        return job is not None
 
-    async def _one(
-        self, taken: Taken, argument: Mapping[str, Any], number: int, order_id: str, item: str
-    ) -> Settled:
-        message_id = _message_id(taken, number)
+    async def _take(self) -> Taken | None:
+        return await jobs.take_job(self._pool, self._tenant, self._clock(), LEASE_S)
+
+    async def _work(self, job: Taken) -> None:
+        argument = await self._argument(job)
+        if argument is not None:
+            await self._go_on(job, argument)
+            if not await jobs.finish(self._pool, job, self._clock()):
+                await jobs.leave_job(self._pool, job)
+
+    async def _argument(self, job: Taken) -> dict[str, Any] | None:
+        """What messages hold besides what all of them do; None: it cannot be read, and the job is paused."""
+        if job.argument is None:
+            return {}
+        try:
+            opened = await self._vault.open_all(job.tenant, "", job.argument)
+        except OrderplanError as error:
+            log.error("a job's argument cannot be opened, so it is paused", job_id=job.job_id, code=error.code)
+            await jobs.steer(self._pool, job.tenant, job.job_id, "pause", self._clock())
+            await jobs.leave_job(self._pool, job)
+            return None
+        return {"answer": opened} if job.action == "complete" else {"payload": opened, "is_patch": True}
+
+    async def _go_on(self, job: Taken, argument: Mapping[str, Any]) -> None:
+        state = job.state
+        left = await jobs.sent_items(self._pool, job)
+        if left:
+            state = await self._settle(job, left, argument, state, is_repeat=True)
+        sent_to = job.sent_to
+        while state == "running":
+            items = _window(await jobs.next_items(self._pool, job, sent_to, _size(job.rate)))
+            if not items:
+                return
+            begun = self._clock()
+            sent_to = items[-1].number
+            if not await jobs.mark_sent(self._pool, job, sent_to, begun, LEASE_S):
+                return
+            state = await self._settle(job, items, argument, state, is_repeat=False)
+            state = await self._wait(job, begun + timedelta(seconds=len(items) / job.rate), state)
+
+    async def _settle(
+        self, job: Taken, items: Sequence[JobItem], argument: Mapping[str, Any], state: str, *, is_repeat: bool
+    ) -> str:
+        """Bring a window to its outcomes; returns the job's state. Of a paused job some may stay open."""
+        window = _Window({each.number: each for each in items})
+        for attempt in range(TRIES_MAX):
+            if attempt:
+                state = await self._wait(job, self._clock() + timedelta(seconds=RETRY_S), state)
+            if attempt or is_repeat:
+                await self._record(job, await self._done_before(job, window.open.values()), window)
+            if not window.open or state != "running":
+                break
+            await self._record(job, await self._send(job, argument, window), window)
+            state = await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
+            if not window.open:
+                break
+        if window.open and state != "paused":
+            late = await self._done_before(job, window.open.values())
+            await self._record(job, late, window)
+            failed = [_failure(number, window.errors.get(number), state) for number in window.open]
+            await self._record(job, failed, window)
+        return state
+
+    async def _record(self, job: Taken, outcomes: Sequence[Outcome], window: _Window) -> None:
+        if not outcomes:
+            return
+        await jobs.settle(self._pool, job, outcomes, self._clock(), LEASE_S)
+        self.settled += len(outcomes)
+        for each in outcomes:
+            del window.open[each.number]
+
+    async def _send(self, job: Taken, argument: Mapping[str, Any], window: _Window) -> list[Outcome]:
+        """Send what is open once; outcomes of what was answered. What was not stays open with its error."""
+        items = list(window.open.values())
+        calls = [asyncio.ensure_future(self._ask(job, each, argument)) for each in items]
+        try:
+            pending: set[asyncio.Future[Any]] = set(calls)
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=KEEP_S)
+                if pending:
+                    await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
+        finally:
+            for call in calls:
+                call.cancel()
+        outcomes, refused = [], {}
+        for each, call in zip(items, calls, strict=True):
+            answer = call.result()
+            if not isinstance(answer, OrderplanError):
+                outcomes.append(_done(job, each.number, answer))
+            elif answer.status >= 500:
+                window.errors[each.number] = answer
+            else:
+                refused[each.number] = answer
+        after_all = await self._done_before(job, [window.open[number] for number in refused])
+        outcomes += after_all
+        for number in refused.keys() - {each.number for each in after_all}:
+            error = refused[number]
+            outcomes.append(Outcome(number, "refused", error.code, str(error)[:REASON_LENGTH_MAX]))
+        return outcomes
+
+    async def _ask(self, job: Taken, item: JobItem, argument: Mapping[str, Any]) -> dict[str, Any] | OrderplanError:
+        message_id = message_id_of(job.job_id, item.number)
         message = OperateItem(
-            item,
-            taken.action,  # type: ignore[arg-type]  # the gateway admits only these, the table holds no other
-            taken.operator,
-            taken.reason,
-            message_id,
-            answer=argument if taken.action == "complete" else {},
-            payload=argument if taken.action == "edit" else {},
-            is_patch=taken.action == "edit",
+            item=item.item,
+            action=cast("Any", job.action),
+            operator=job.operator,
+            reason=job.reason,
+            message_id=message_id,
+            is_fallout_only=True,
+            **argument,
         )
-        envelope = ToPlan(order_id, message, actor=f"person:{taken.operator}", cause=message_id)
-        reason = ""
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                answer = await self._hosts.ask(
-                    "receive_orders", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S
-                )
-            except OrderplanError as error:
-                if error.status < 500:
-                    return Settled(number, "refused", error.code, str(error)[:500])
-                reason = str(error)[:500]
-                continue
-            return Settled(number, "done", None, f"the item is {answer.get('itemState', 'unknown')}")
-        return Settled(number, "failed", "noAnswer", reason)
+        envelope = ToPlan(item.order_id, message, actor=f"person:{job.operator}", cause=message_id)
+        try:
+            answer: dict[str, Any] = await self._hosts.ask(
+                "receive_orders", shard_of(item.order_id), envelope, timeout_s=ANSWER_TIMEOUT_S
+            )
+        except OrderplanError as error:
+            return error
+        return answer
+
+    async def _done_before(self, job: Taken, items: Collection[JobItem]) -> list[Outcome]:
+        """Outcomes of those whose message has made facts already."""
+        numbers = {message_id_of(job.job_id, each.number): each.number for each in items}
+        if not numbers:
+            return []
+        found = await jobs.facts_by_cause(self._pool, [each.order_id for each in items], numbers)
+        return [
+            Outcome(
+                numbers[cause],
+                "done",
+                next((DID[kind] for kind in kinds if kind in DID), _WANTED[job.action]),
+                "its facts say so; the answer was not heard",
+            )
+            for cause, kinds in found.items()
+        ]
+
+    async def _wait(self, job: Taken, until: datetime, state: str) -> str:
+        """Wait until then, or until the job does not run any more; returns the job's state."""
+        while state == "running" and (rest_s := (until - self._clock()).total_seconds()) > 0:
+            await self._sleep(min(rest_s, KEEP_S))
+            state = await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
+        return state
 
 
-def _message_id(taken: Taken, number: int) -> str:
-    return f"job {taken.job_id}/{number}"
+def message_id_of(job_id: str, number: int) -> str:
+    """What names the message about one item of a job: the same in every life of every runner."""
+    return f"job {job_id}/{number}"
 
 
-async def _done(number: int, reason: str) -> Settled:
-    return Settled(number, "done", None, reason)
+def _size(rate: float) -> int:
+    """How many items are sent together: those of one second, within bounds."""
+    return min(WINDOW_MAX, max(1, math.floor(rate)))
+
+
+def _window(items: Sequence[JobItem]) -> Sequence[JobItem]:
+    """The first of these, up to where one plan would have too many."""
+    counts: Counter[str] = Counter()
+    for index, each in enumerate(items):
+        counts[each.order_id] += 1
+        if counts[each.order_id] > PLAN_WINDOW_MAX:
+            return items[:index]
+    return items
+
+
+def _done(job: Taken, number: int, answer: Mapping[str, Any]) -> Outcome:
+    state = answer.get("itemState")
+    if state is None:
+        return Outcome(number, "done", _WANTED[job.action], "the plan had heard of it before")
+    # The retry of an item whose condition does not hold skips it.
+    did = "skipped" if state == ItemState.SKIPPED.value else _WANTED[job.action]
+    return Outcome(number, "done", did, f"{state} right after")
+
+
+def _failure(number: int, error: OrderplanError | None, state: str) -> Outcome:
+    if error is None or state == "stopped":
+        return Outcome(number, "failed", "unknown", "the job was stopped before anybody knew whether it was done")
+    reason = f"after {TRIES_MAX} tries: {error}"
+    return Outcome(number, "failed", error.code, reason[:REASON_LENGTH_MAX])

@@ -101,6 +101,8 @@ class OperateItem:
     answer: Mapping[str, Any] = field(default_factory=dict)
     payload: Mapping[str, Any] = field(default_factory=dict)
     is_patch: bool = False
+    is_fallout_only: bool = False
+    """Refuse an item that is not Fatally Failed (any more): it was chosen because it was."""
 
 
 @dataclass(frozen=True, slots=True)

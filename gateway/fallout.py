@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import uuid
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
@@ -10,7 +12,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from domain.errors import BadDocument, OrderplanError
+from actors.remote import is_remote_failure
+from domain.errors import BadDocument, Busy, OrderplanError, PlanUnreadable
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import read_instant
 from gateway.orders import native_json, read_object, reason_of
@@ -31,6 +34,8 @@ _TEXTS: Final = {
 }
 _INSTANTS: Final = {"failedAfter": "failed_after", "failedBefore": "failed_before"}
 _ARGUMENT: Final = {"retry": None, "skip": None, "complete": "answer", "edit": "payload"}
+_MEMBERS: Final = frozenset({"filter", "items", "reason", "rate"})
+JOB_TIMEOUT_S: Final = 30.0
 _PAGING: Final = frozenset({"limit", "after"})
 
 
@@ -108,7 +113,8 @@ async def start_job(request: web.Request) -> web.Response:
     """POST /v1/fallout:retry|:skip|:complete|:edit: repair a frozen selection in the background; 202 with the job.
 
     `{"filter": {...}}` or `{"items": [[order, item], ...]}`, with `reason`, and `rate` (items a second); `answer` for
-    complete, `payload` (members that change, RFC 7396) for edit.
+    complete, `payload` (members that change, RFC 7396) for edit. With a header `Idempotency-Key` a repeat of the same
+    request gives the first one's job.
     """
     context = context_of(request)
     action = request.match_info["action"]
@@ -119,14 +125,19 @@ async def start_job(request: web.Request) -> web.Response:
     if not isinstance(rate, int | float) or isinstance(rate, bool) or not 1 <= rate <= RATE_MAX:
         raise BadDocument(f"must be a number between 1 and {RATE_MAX:.0f}", path="rate")
     wanted, items, selection = _selection(body)
-    made = await _ask(
-        context, "start_job", action, user_of(request), reason, selection, wanted, items, argument, float(rate)
+    key = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
+    made = await _start(
+        context, action, user_of(request), reason, selection, wanted, items, argument, float(rate), key
     )
     return native_json(job_view(made), 202)
 
 
 def _argument(action: str, body: Mapping[str, Any]) -> dict[str, Any]:
     name = _ARGUMENT[action]
+    for member in body:
+        if member not in _MEMBERS and member != name:
+            known = ", ".join(sorted(_MEMBERS | ({name} if name else set())))
+            raise BadDocument(f"has no meaning for {action}", path=member[:100], mend=f"give {known}")
     argument = body.get(name, {}) if name is not None else {}
     if not isinstance(argument, dict) or (action == "edit" and not argument):
         raise BadDocument("must be an object" + (" that says what changes" if action == "edit" else ""), path=name)
@@ -146,7 +157,8 @@ def _selection(body: Mapping[str, Any]) -> tuple[FalloutFilter | None, list[tupl
     for index, each in enumerate(items):
         if not (isinstance(each, list) and len(each) == 2 and all(isinstance(part, str) for part in each)):
             raise BadDocument("must be [order, item]", path=f"items[{index}]")
-    return None, list(dict.fromkeys((order, item) for order, item in items)), {"items": len(items)}
+    chosen = list(dict.fromkeys((order, item) for order, item in items))
+    return None, chosen, {"items": len(chosen)}
 
 
 async def list_jobs(request: web.Request) -> web.Response:
@@ -195,10 +207,15 @@ async def list_job_items(request: web.Request) -> web.Response:
 async def _states_now(context: Context, tenant: str, order_ids: set[str]) -> dict[tuple[str, str], str]:
     found: dict[tuple[str, str], str] = {}
     for order_id, stored in (await context.store.facts_of(order_ids)).items():
-        if stored:
+        if not stored:
+            continue
+        try:
             plan = await context.folder.fold(stored)
-            if plan.order.tenant == tenant:
-                found.update({(order_id, item.key): item.state.value for item in plan.items})
+        except PlanUnreadable:
+            # Its items have no state that anybody could tell; the others of the page do.
+            continue
+        if plan.order.tenant == tenant:
+            found.update({(order_id, item.key): item.state.value for item in plan.items})
     return found
 
 
@@ -225,13 +242,25 @@ def job_view(job: Mapping[str, Any]) -> dict[str, Any]:
         "refused": job["refused"],
         "failed": job["failed"],
         "open": job["total"] - settled,
+        "progress": round(settled / job["total"], 4),
         "createdAt": job["created_at"].isoformat(),
         "endedAt": job["ended_at"].isoformat() if job["ended_at"] else None,
     }
 
 
-async def _ask(context: Context, method: str, *args: Any) -> Any:
-    answer = await context.people().ask_jobs.remote(method, *args)
+async def _start(context: Context, *args: Any) -> Any:
+    handle = context.people()
+    if handle is None:
+        raise Busy("what runs bulk jobs is starting", retryAfterS=1)
+    try:
+        async with asyncio.timeout(JOB_TIMEOUT_S):
+            answer = await handle.ask_jobs.remote("start_job", *args)
+    except Exception as error:
+        if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+            raise
+        raise Busy(
+            "whether the job was made is unknown", mend="send it again with the same Idempotency-Key", retryAfterS=1
+        ) from error
     if isinstance(answer, OrderplanError):
         raise answer
     return answer

@@ -11,10 +11,11 @@ Document = dict[str, Any]
 
 
 class WaitedTooLong(Exception):
-    """An order had not ended when the time was over; `state` is where it stood."""
+    """An order (or job, as `what` says) had not ended when the time was over; `state` is where it stood."""
 
-    def __init__(self, order_id: str, state: str, waited_s: float) -> None:
-        super().__init__(f"order {order_id} is still {state} after {waited_s:g} s")
+    def __init__(self, order_id: str, state: str, waited_s: float, *, what: str = "order") -> None:
+        super().__init__(f"{what} {order_id} is still {state} after {waited_s:g} s")
+        self.what = what
         self.order_id = order_id
         self.state = state
 
@@ -34,6 +35,7 @@ class Calls(ABC):
         *,
         query: Mapping[str, str | None] | None = None,
         headers: Mapping[str, str] | None = None,
+        is_repeatable: bool | None = None,
     ) -> Any:
         """The answer to one request."""
 

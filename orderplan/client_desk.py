@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from orderplan.client_calls import Calls, Document, WaitedTooLong, part
@@ -30,8 +31,13 @@ class DeskCalls(Calls):
         items: Sequence[tuple[str, str]] | None = None,
         argument: Mapping[str, Any] | None = None,
         rate: float | None = None,
+        key: str | None = None,
     ) -> Document:
-        """Repair a frozen selection of failed items in the background; `argument` is an answer or what changes."""
+        """Repair a frozen selection of failed items in the background; `argument` is an answer or what changes.
+
+        Sending it again with the same `key` gives the first job back; without one the client makes a key of its own,
+        so that its repeats are harmless, and every call is another job.
+        """
         body: Document = {"reason": reason}
         if filter is not None:
             body["filter"] = filter
@@ -41,7 +47,10 @@ class DeskCalls(Calls):
             body[{"complete": "answer", "edit": "payload"}.get(action, "answer")] = argument
         if rate is not None:
             body["rate"] = rate
-        made: Document = self.request("POST", f"/v1/fallout:{part(action)}", body)
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        made: Document = self.request(
+            "POST", f"/v1/fallout:{part(action)}", body, headers=headers, is_repeatable=True
+        )
         return made
 
     def list_jobs(self) -> list[Document]:
@@ -67,8 +76,15 @@ class DeskCalls(Calls):
         found: Document = self.request("POST", f"/v1/jobs/{part(job_id)}:{part(action)}", {})
         return found
 
-    def wait_for_job(self, job_id: str, *, timeout_s: float = 3600.0, poll_s: float = 0.3) -> Document:
-        """The job once it is done, stopped or paused.
+    def wait_for_job(
+        self,
+        job_id: str,
+        *,
+        timeout_s: float = 3600.0,
+        poll_s: float = 0.3,
+        heard: Callable[[Document], object] | None = None,
+    ) -> Document:
+        """The job once it is done, stopped or paused; `heard` is told each time how far it is.
 
         Raises:
             WaitedTooLong: it was still running after the time.
@@ -76,6 +92,8 @@ class DeskCalls(Calls):
         until = self._clock() + timeout_s
         while (job := self.job(job_id))["state"] == "running":
             if self._clock() >= until:
-                raise WaitedTooLong(job_id, job["state"], timeout_s)
+                raise WaitedTooLong(job_id, job["state"], timeout_s, what="job")
+            if heard is not None:
+                heard(job)
             self._sleep(poll_s)
         return job

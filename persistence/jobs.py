@@ -1,218 +1,349 @@
-"""Bulk jobs: a frozen selection of items, and what became of each.
+"""Bulk jobs: one repair over a frozen selection of items, with an outcome for each.
 
-A job is worked on by one runner at a time: whoever takes it raises its epoch and holds a lease; what an outlived runner
-writes changes nothing.
+A job is worked on under a lease and an epoch. Whoever takes it raises the epoch, and every write of a runner is
+conditional on the epoch that it was given: one that has lost its lease changes nothing any more. `sent_to` moves before
+anything is sent, so whoever takes the job over knows which items may have been done without anybody having written it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
 
-from domain.errors import NotFound, NotPossibleNow
+from domain.errors import NotFound, NotPossibleNow, OrderplanError
 from persistence.fallout import FalloutFilter, select_items
 
 ITEMS_MAX: Final = 100_000
 
 
-class Taken(NamedTuple):
-    """A job in the hands of a runner."""
+class JobLost(OrderplanError):
+    """Somebody else works on the job now, or its lease is over; nothing was changed."""
+
+    status = 409
+    code = "jobLost"
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """What a job is to do; `argument` is the answer or payload as it may be stored: encrypted."""
 
     job_id: str
     tenant: str
     action: str
     operator: str
     reason: str
-    argument: Any
+    selection: Mapping[str, Any]
     rate: float
+    argument: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A job under a runner's lease."""
+
+    job_id: str
+    tenant: str
+    action: str
+    operator: str
+    reason: str
+    rate: float
+    state: str
+    argument: dict[str, Any] | None
+    sent_to: int
     epoch: int
 
 
-class Settled(NamedTuple):
-    """What became of one item."""
+class JobItem(NamedTuple):
+    """One item of a job."""
+
+    number: int
+    order_id: str
+    item: str
+
+
+class Outcome(NamedTuple):
+    """How one item went: `code` is what was done, or why not."""
 
     number: int
     outcome: str
-    code: str | None
-    reason: str | None
+    code: str
+    reason: str
+
+
+_TAKE: Final = """
+update job set epoch = epoch + 1, lease_ends_at = $3
+ where job_id = (
+    select j.job_id from job as j
+     where j.tenant = $1 and (j.lease_ends_at is null or j.lease_ends_at <= $2)
+       and (j.state = 'running'
+            or (j.state = 'stopped' and exists (
+                select 1 from job_item as i where i.job_id = j.job_id and i.outcome is null and i.number <= j.sent_to)))
+     order by j.created_at, j.job_id limit 1 for update skip locked)
+returning job_id, tenant, action, operator, reason, rate, state, argument, sent_to, epoch"""
+
+_RECORD: Final = """
+update job_item as i set outcome = o.outcome, code = o.code, reason = o.reason, settled_at = $2
+  from unnest($3::int[], $4::text[], $5::text[], $6::text[]) as o(number, outcome, code, reason)
+ where i.job_id = $1 and i.number = o.number and i.outcome is null"""
+
+_JOBS: Final = """
+select j.job_id, j.action, j.operator, j.reason, j.selection, j.rate, j.state, j.total, j.created_at, j.ended_at,
+       c.done, c.refused, c.failed
+  from job as j cross join lateral (
+    select count(*) filter (where outcome = 'done') as done, count(*) filter (where outcome = 'refused') as refused,
+           count(*) filter (where outcome = 'failed') as failed
+      from job_item as i where i.job_id = j.job_id) as c
+ where j.tenant = $1 and ($2::text is null or j.job_id = $2)
+ order by j.created_at desc, j.job_id desc limit $3"""
+
+_MOVES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "pause": (("running",), "paused"),
+    "resume": (("paused",), "running"),
+    "stop": (("running", "paused"), "stopped"),
+}
+"""What an operator may do with a job: in which states, and what becomes of it."""
+
+
+# Making and steering.
 
 
 async def create_job(
     pool: asyncpg.Pool[Any],
-    tenant: str,
-    job_id: str,
+    job: NewJob,
     *,
-    action: str,
-    operator: str,
-    reason: str,
-    selection: Mapping[str, Any],
     wanted: FalloutFilter | None,
     items: Sequence[tuple[str, str]],
-    argument: Any,
-    rate: float,
     now: datetime,
-) -> int:
-    """Freeze the selection and let the job begin; returns how many items it has.
+) -> bool:
+    """Freeze the selection and let the job begin, all or nothing; False: there is one of that id already.
 
+    Args:
+        pool: of the order database.
+        job: what to do.
+        wanted: takes every failed item that fits just now.
+        items: (order, item), each once; counts where `wanted` is None.
+        now: the time.
     Raises:
         NotPossibleNow: nothing fits, or too much.
+        NotFound: an item's order is none of the tenant.
     """
     async with pool.acquire() as connection, connection.transaction():
+        if await connection.fetchval("select true from job where job_id = $1", job.job_id):
+            return False
         found = list(items)
         if wanted is not None:
-            found = await select_items(connection, tenant, wanted, ITEMS_MAX + 1)
+            found = await select_items(connection, job.tenant, wanted, ITEMS_MAX + 1)
         if not found:
             raise NotPossibleNow("no failed item fits the selection", mend="look at GET /v1/fallout")
         if len(found) > ITEMS_MAX:
             raise NotPossibleNow(f"more than {ITEMS_MAX} items fit the selection", mend="choose fewer, job by job")
-        await connection.execute(
+        if wanted is None:
+            await _require_orders(connection, job.tenant, found)
+        is_new = await connection.fetchval(
             "insert into job (job_id, tenant, action, operator, reason, selection, argument, rate, state, total, "
-            "created_at) values ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, 'running', $9, $10)",
-            job_id,
-            tenant,
-            action,
-            operator,
-            reason,
-            orjson.dumps(selection).decode(),
-            orjson.dumps(argument).decode() if argument is not None else None,
-            rate,
+            "created_at) values ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, 'running', $9, $10) "
+            "on conflict do nothing returning true",
+            job.job_id,
+            job.tenant,
+            job.action,
+            job.operator,
+            job.reason,
+            orjson.dumps(job.selection).decode(),
+            orjson.dumps(job.argument).decode() if job.argument is not None else None,
+            job.rate,
             len(found),
             now,
         )
-        await connection.copy_records_to_table(
-            "job_item",
-            records=[(job_id, number, tenant, *each) for number, each in enumerate(found, 1)],
-            columns=("job_id", "number", "tenant", "order_id", "item"),
-        )
-    return len(found)
+        if is_new:
+            await connection.copy_records_to_table(
+                "job_item",
+                records=[(job.job_id, number, job.tenant, *each) for number, each in enumerate(found, 1)],
+                columns=("job_id", "number", "tenant", "order_id", "item"),
+            )
+    return bool(is_new)
 
 
-async def take_job(pool: asyncpg.Pool[Any], now: datetime, lease_s: float) -> Taken | None:
-    """The oldest job that nobody works on, now in the caller's hands; None when there is none."""
-    row = await pool.fetchrow(
-        "update job set epoch = epoch + 1, lease_ends_at = $2 where job_id = (select job_id from job "
-        "where state = 'running' and (lease_ends_at is null or lease_ends_at < $1) order by created_at limit 1 "
-        "for update skip locked) returning job_id, tenant, action, operator, reason, argument, rate, epoch",
-        now,
-        now + timedelta(seconds=lease_s),
+async def _require_orders(connection: Any, tenant: str, items: Sequence[tuple[str, str]]) -> None:
+    rows = await connection.fetch(
+        "select order_id from product_order where tenant = $1 and order_id = any($2)",
+        tenant,
+        list({order_id for order_id, _ in items}),
     )
-    if row is None:
-        return None
-    argument = orjson.loads(row["argument"]) if row["argument"] is not None else None
-    return Taken(
-        row["job_id"],
-        row["tenant"],
-        row["action"],
-        row["operator"],
-        row["reason"],
-        argument,
-        row["rate"],
-        row["epoch"],
-    )
-
-
-async def open_items(pool: asyncpg.Pool[Any], job_id: str, limit: int) -> list[tuple[int, str, str]]:
-    """(number, order, item) of the next items without an outcome."""
-    rows = await pool.fetch(
-        "select number, order_id, item from job_item where job_id = $1 and outcome is null order by number limit $2",
-        job_id,
-        limit,
-    )
-    return [(row["number"], row["order_id"], row["item"]) for row in rows]
-
-
-async def caused(pool: asyncpg.Pool[Any], causes: Mapping[str, str]) -> set[str]:
-    """Which of the message ids (message id -> order) have made facts: their work is done, whoever heard of it."""
-    rows = await pool.fetch(
-        "select distinct cause from fact where order_id = any($1) and cause = any($2)",
-        list(set(causes.values())),
-        list(causes),
-    )
-    return {row["cause"] for row in rows}
-
-
-async def settle(
-    pool: asyncpg.Pool[Any], taken: Taken, settled: Sequence[Settled], now: datetime, lease_s: float
-) -> bool:
-    """Write outcomes and keep the job; False when it is not the runner's any more, or not to go on."""
-    async with pool.acquire() as connection, connection.transaction():
-        state = await connection.fetchval(
-            "update job set lease_ends_at = $3 where job_id = $1 and epoch = $2 returning state",
-            taken.job_id,
-            taken.epoch,
-            now + timedelta(seconds=lease_s),
-        )
-        if state is None:
-            return False
-        await connection.execute(
-            "update job_item as i set outcome = n.outcome, code = n.code, reason = n.reason, settled_at = $2 "
-            "from unnest($3::int[], $4::text[], $5::text[], $6::text[]) as n(number, outcome, code, reason) "
-            "where i.job_id = $1 and i.number = n.number and i.outcome is null",
-            taken.job_id,
-            now,
-            [each.number for each in settled],
-            [each.outcome for each in settled],
-            [each.code for each in settled],
-            [each.reason for each in settled],
-        )
-    return bool(state == "running")
-
-
-async def finish(pool: asyncpg.Pool[Any], taken: Taken, now: datetime) -> None:
-    """The job has no open items: it is done, and what it was given is forgotten."""
-    await pool.execute(
-        "update job set state = 'done', ended_at = $3, argument = null, lease_ends_at = null "
-        "where job_id = $1 and epoch = $2 and state = 'running'",
-        taken.job_id,
-        taken.epoch,
-        now,
-    )
-
-
-_MOVES: Final = {
-    "pause": ("running", "paused"),
-    "resume": ("paused", "running"),
-}
+    known = {row["order_id"] for row in rows}
+    for index, (order_id, _) in enumerate(items):
+        if order_id not in known:
+            named = f"items[{index}]"
+            raise NotFound(f"there is no order {order_id[:100]!r}", path=named, mend="look at GET /v1/fallout")
 
 
 async def steer(pool: asyncpg.Pool[Any], tenant: str, job_id: str, action: str, now: datetime) -> None:
-    """Pause, resume or stop a job. What is under way is finished first.
+    """Pause, resume or stop a job. What is under way at that moment is still finished and written.
 
     Raises:
         NotFound: there is no such job.
-        NotPossibleNow: its state does not allow it.
+        NotPossibleNow: it is in a state that does not allow that.
     """
-    if action == "stop":
-        done = await pool.execute(
-            "update job set state = 'stopped', ended_at = $3, argument = null, lease_ends_at = null "
-            "where job_id = $1 and tenant = $2 and state in ('running', 'paused')",
-            job_id,
-            tenant,
+    before, after = _MOVES[action]
+    done = await pool.fetchval(
+        "update job set state = $3::text, ended_at = case when $3::text = 'stopped' then $5::timestamptz end, "
+        "argument = case when $3::text = 'stopped' then null else argument end "
+        "where tenant = $1 and job_id = $2 and state = any($4) returning true",
+        tenant,
+        job_id,
+        after,
+        list(before),
+        now,
+    )
+    if not done:
+        state = (await read_job(pool, tenant, job_id))["state"]
+        raise NotPossibleNow(
+            f"job {job_id} is {state}; {action} is possible when it is {' or '.join(before)}", state=state
+        )
+
+
+# A runner's.
+
+
+async def take_job(pool: asyncpg.Pool[Any], tenant: str, now: datetime, lease_s: float) -> Taken | None:
+    """The oldest job that nobody works on, for this runner until the lease ends; None without one.
+
+    A stopped job is taken only if items were sent whose outcome nobody has written.
+    """
+    row = await pool.fetchrow(_TAKE, tenant, now, now + timedelta(seconds=lease_s))
+    if row is None:
+        return None
+    argument = row["argument"]
+    return Taken(**{**row, "argument": orjson.loads(argument) if argument is not None else None})
+
+
+async def keep_job(pool: asyncpg.Pool[Any], job: Taken, now: datetime, lease_s: float) -> str:
+    """The job's state; it stays with this runner for another lease.
+
+    Raises:
+        JobLost: it is somebody else's by now.
+    """
+    async with pool.acquire() as connection:
+        return await _keep(connection, job, now, lease_s)
+
+
+async def mark_sent(
+    pool: asyncpg.Pool[Any], job: Taken, number: int, now: datetime, lease_s: float
+) -> bool:
+    """Say that everything up to this item is about to be sent; False: the job does not run any more.
+
+    Raises:
+        JobLost: it is somebody else's by now.
+    """
+    done = await pool.fetchval(
+        "update job set sent_to = $3, lease_ends_at = $4 where job_id = $1 and epoch = $2 and state = 'running' "
+        "returning true",
+        job.job_id,
+        job.epoch,
+        number,
+        now + timedelta(seconds=lease_s),
+    )
+    if not done:
+        await keep_job(pool, job, now, lease_s)
+    return bool(done)
+
+
+async def settle(
+    pool: asyncpg.Pool[Any], job: Taken, outcomes: Iterable[Outcome], now: datetime, lease_s: float
+) -> None:
+    """Write outcomes, whatever the job's state; one that stands stays as it is.
+
+    Raises:
+        JobLost: the job is somebody else's by now; nothing was written.
+    """
+    settled = list(outcomes)
+    async with pool.acquire() as connection, connection.transaction():
+        # Locks the job's row: nobody takes it before this is committed.
+        await _keep(connection, job, now, lease_s)
+        await connection.execute(
+            _RECORD, job.job_id, now, *([each[index] for each in settled] for index in range(len(Outcome._fields)))
+        )
+
+
+async def finish(pool: asyncpg.Pool[Any], job: Taken, now: datetime) -> bool:
+    """End a running job all of whose items are settled; False: it is not so, or not this runner's."""
+    return bool(
+        await pool.fetchval(
+            "update job set state = 'done', ended_at = $3, argument = null, lease_ends_at = null "
+            "where job_id = $1 and epoch = $2 and state = 'running' "
+            "and not exists (select 1 from job_item as i where i.job_id = $1 and i.outcome is null) returning true",
+            job.job_id,
+            job.epoch,
             now,
         )
-    else:
-        done = await pool.execute(
-            "update job set state = $4, lease_ends_at = null where job_id = $1 and tenant = $2 and state = $3",
-            job_id,
-            tenant,
-            *_MOVES[action],
-        )
-    if done != "UPDATE 1":
-        job = await read_job(pool, tenant, job_id)
-        raise NotPossibleNow(f"job {job_id} is {job['state']}", state=job["state"])
+    )
 
 
-_JOB: Final = (
-    "select j.job_id, j.action, j.operator, j.reason, j.selection, j.rate, j.state, j.total, j.created_at, j.ended_at, "
-    "count(i.outcome) filter (where i.outcome = 'done') as done, "
-    "count(i.outcome) filter (where i.outcome = 'refused') as refused, "
-    "count(i.outcome) filter (where i.outcome = 'failed') as failed "
-    "from job as j left join job_item as i on i.job_id = j.job_id where j.tenant = $1 "
-)
+async def leave_job(pool: asyncpg.Pool[Any], job: Taken) -> None:
+    """Give the lease back, so that whoever comes next need not wait for its end."""
+    await pool.execute(
+        "update job set lease_ends_at = null where job_id = $1 and epoch = $2", job.job_id, job.epoch
+    )
+
+
+async def sent_items(pool: asyncpg.Pool[Any], job: Taken) -> list[JobItem]:
+    """Items that an earlier runner may have sent and whose outcome is not written, in order."""
+    rows = await pool.fetch(
+        "select number, order_id, item from job_item where job_id = $1 and outcome is null and number <= $2 "
+        "order by number",
+        job.job_id,
+        job.sent_to,
+    )
+    return [JobItem(*row) for row in rows]
+
+
+async def next_items(pool: asyncpg.Pool[Any], job: Taken, after: int, limit: int) -> list[JobItem]:
+    """The items that follow, in order."""
+    rows = await pool.fetch(
+        "select number, order_id, item from job_item where job_id = $1 and number > $2 order by number limit $3",
+        job.job_id,
+        after,
+        limit,
+    )
+    return [JobItem(*row) for row in rows]
+
+
+async def facts_by_cause(
+    pool: asyncpg.Pool[Any], order_ids: Iterable[str], causes: Iterable[str]
+) -> dict[str, list[str]]:
+    """Kinds of the facts that these messages have made in these orders, by message, oldest first."""
+    found: dict[str, list[str]] = {}
+    for row in await pool.fetch(
+        'select cause, kind from fact where order_id = any($1) and cause = any($2) order by order_id, "offset"',
+        list(dict.fromkeys(order_ids)),
+        list(causes),
+    ):
+        found.setdefault(row["cause"], []).append(row["kind"])
+    return found
+
+
+async def _keep(connection: Any, job: Taken, now: datetime, lease_s: float) -> str:
+    state: str | None = await connection.fetchval(
+        "update job set lease_ends_at = $3 where job_id = $1 and epoch = $2 returning state",
+        job.job_id,
+        job.epoch,
+        now + timedelta(seconds=lease_s),
+    )
+    if state is None:
+        raise JobLost(f"job {job.job_id} is worked on by somebody else")
+    return state
+
+
+# For readers.
+
+
+async def list_jobs(pool: asyncpg.Pool[Any], tenant: str, limit: int) -> list[dict[str, Any]]:
+    """Jobs with their counts, newest first."""
+    return [_shown(row) for row in await pool.fetch(_JOBS, tenant, None, limit)]
 
 
 async def read_job(pool: asyncpg.Pool[Any], tenant: str, job_id: str) -> dict[str, Any]:
@@ -221,16 +352,10 @@ async def read_job(pool: asyncpg.Pool[Any], tenant: str, job_id: str) -> dict[st
     Raises:
         NotFound: the tenant has no such job.
     """
-    row = await pool.fetchrow(_JOB + "and j.job_id = $2 group by j.job_id", tenant, job_id)
+    row = await pool.fetchrow(_JOBS, tenant, job_id, 1)
     if row is None:
-        raise NotFound(f"there is no job {job_id!r}")
+        raise NotFound(f"there is no job {job_id!r}", mend="look at GET /v1/jobs")
     return _shown(row)
-
-
-async def list_jobs(pool: asyncpg.Pool[Any], tenant: str, limit: int) -> list[dict[str, Any]]:
-    """Jobs, newest first."""
-    rows = await pool.fetch(_JOB + "group by j.job_id order by j.created_at desc, j.job_id limit $2", tenant, limit)
-    return [_shown(row) for row in rows]
 
 
 def _shown(row: asyncpg.Record) -> dict[str, Any]:

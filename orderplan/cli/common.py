@@ -108,7 +108,8 @@ def describe(error: Exception) -> dict[str, Any]:
             rest = {"path": error.path, "mend": error.mend, **error.facts}
         case WaitedTooLong():
             shown = {"code": "waitedTooLong", "reason": str(error), "id": error.order_id, "state": error.state}
-            rest = {"mend": f"see what it waits for: orderplan order plan {error.order_id}"}
+            look = {"order": "order plan", "job": "job show"}[error.what]
+            rest = {"mend": f"see what it waits for: orderplan {look} {error.order_id}"}
         case _:
             raise AssertionError(f"{type(error).__name__} is not expected here")
     return shown | {name: value for name, value in rest.items() if value is not None}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, pairs, show, table
-from orderplan.cli.files import parse_object
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, UserError, cell, client_of, moment, pairs, show, table
+from orderplan.cli.files import parse_object, read_document
 from orderplan.client import URL_DEFAULT, Client, Document
 
 app = typer.Typer(help="Look at what failed for good, and mend it in bulk.", no_args_is_help=True)
@@ -23,7 +23,11 @@ Name = Annotated[str | None, typer.Option("--name", help="Only items of this nam
 Account = Annotated[str | None, typer.Option("--account", help="Only orders of this account.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
 Rate = Annotated[float, typer.Option("--rate", min=1, max=5_000, help="Items a second.")]
-Wait = Annotated[bool, typer.Option("--wait", help="Return when the job is done.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Show how far the job is, and return when it is done.")]
+ItemsFile = Annotated[
+    str | None,
+    typer.Option("--items", help="Exactly the items of a file: [[order, item], ...], or what `list --json` wrote."),
+]
 JobId = Annotated[str, typer.Argument(help="The job's id.", metavar="JOB")]
 
 
@@ -101,6 +105,7 @@ def _bulk(action: str, help_text: str) -> None:
         plan: Plan = None,
         name: Name = None,
         account: Account = None,
+        items: ItemsFile = None,
         argument: Annotated[
             str | None,
             typer.Option("--answer", "--payload", help="For complete: the answer. For edit: members that change."),
@@ -112,17 +117,60 @@ def _bulk(action: str, help_text: str) -> None:
         as_json: Json = False,
     ) -> None:
         filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
+        chosen = _read_items(items, filters) if items is not None else None
         given = parse_object(argument, "--answer or --payload") if argument is not None else None
         with client_of(url, user) as client:
-            job = client.start_job(action, reason, filter=filters, argument=given, rate=rate)
+            job = client.start_job(
+                action, reason, filter=filters if chosen is None else None, items=chosen, argument=given, rate=rate
+            )
             if wait:
-                job = client.wait_for_job(job["id"])
+                job = client.wait_for_job(job["id"], heard=_told())
         show(as_json, job, lambda: [_job(job)])
         if job["failed"]:
             raise typer.Exit(1)
 
     command.__doc__ = help_text
     app.command(action)(command)
+
+
+def _read_items(name: str, filters: dict[str, str]) -> list[tuple[str, str]]:
+    """(order, item) of a file.
+
+    Raises:
+        UserError: it holds something else, or there are filters besides.
+    """
+    if filters:
+        raise UserError("--items names the items, so nothing else chooses them", mend="leave the other options out")
+    document = read_document(name, "a list of items")
+    listed = document.get("items") if isinstance(document, dict) else document
+    mend = 'write [["ORDER", "ITEM"], ...], or keep what `orderplan fallout list --json` writes'
+    if not isinstance(listed, list):
+        raise UserError(f"{name} holds no list of items", mend=mend)
+    found = []
+    for index, each in enumerate(listed):
+        pair = [each.get("orderId"), each.get("item")] if isinstance(each, dict) else each
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(part, str) for part in pair):
+            raise UserError(f"{name} names no order and item there", path=f"items[{index}]", mend=mend)
+        found.append((pair[0], pair[1]))
+    return found
+
+
+def _told() -> Callable[[Document], None]:
+    """Says on standard error how far a job is, whenever that has changed."""
+    last = -1
+
+    def tell(job: Document) -> None:
+        nonlocal last
+        settled = job["total"] - job["open"]
+        if settled != last:
+            last = settled
+            typer.echo(f"{settled} of {job['total']}: {_counts(job)}", err=True)
+
+    return tell
+
+
+def _counts(job: Document) -> str:
+    return f"{job['done']} done, {job['refused']} refused, {job['failed']} failed"
 
 
 _bulk("retry", "Try all failed items that fit again, as a job.")
@@ -135,7 +183,7 @@ def _job(job: Document) -> RenderableType:
     return pairs(
         [
             ("job", f"{job['id']}: {job['action']} {job['total']} items, {job['state']}"),
-            ("outcome", f"{job['done']} done, {job['refused']} refused, {job['failed']} failed, {job['open']} open"),
+            ("outcome", f"{_counts(job)}, {job['open']} open"),
             ("by", f"{cell(job['operator'])}: {cell(job['reason'])}"),
         ]
     )

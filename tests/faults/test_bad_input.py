@@ -237,6 +237,10 @@ OTHERS: dict[str, tuple[str, str, Any, set[int]]] = {
     "list far away": ("GET", f"{TMF622}?offset=99999999999999999999", None, {400}),
     "inventory far away": ("GET", "/tmf-api/productInventory/v4/product?offset=99999999999999999999", None, {400}),
     "inventory with NUL": ("GET", "/tmf-api/productInventory/v4/product?billingAccount.id=%00", None, {200, 400}),
+    "bulk job of nothing": ("POST", "/v1/fallout:retry", {"reason": "r", "filter": {}}, {409}),
+    "bulk job without a reason": ("POST", "/v1/fallout:skip", {"filter": {}}, {400}),
+    "bulk job of an order of nobody": ("POST", "/v1/fallout:skip", {"reason": "r", "items": [["o0-1", "x"]]}, {404}),
+    "unknown job": ("POST", "/v1/jobs/nonsense:stop", {}, {404}),
     "nowhere": ("GET", "/v1/nowhere", None, {404}),
     "wrong method": ("DELETE", TMF622, None, {405}),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from actors.envelopes import Envelope
 from actors.jobs import LEASE_S, Jobs
-from domain.errors import Busy, NotPossibleNow, OrderplanError
+from domain.errors import NotPossibleNow, OrderplanError
 from persistence import catalogue, jobs
 from persistence.database import open_pool
 from persistence.fallout import FalloutFilter
@@ -28,21 +28,18 @@ RELEASE: dict[str, Any] = release_document(
 
 
 class Ways:
-    """The way to one host; may lose answers, or die."""
+    """The way to one host; may die."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
         self.asked: list[str | None] = []
         self.dies_after: int | None = None
-        self.is_deaf = False
 
     async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any:
         self.asked.append(getattr(envelope, "cause", None))
         [answer] = await self.host.ask(envelope)
         if self.dies_after is not None and len(self.asked) >= self.dies_after:
             raise asyncio.CancelledError
-        if self.is_deaf:
-            raise Busy("no plan host answered in time")
         if isinstance(answer, OrderplanError):
             raise answer
         return answer
@@ -100,7 +97,7 @@ async def failed_order(ways: Ways) -> str:
 
 
 async def started(runner: Jobs, action: str = "retry", rate: float = 50, **argument: Any) -> str:
-    job = await runner.start_job(action, "olga", "because", {"filter": {}}, FalloutFilter(), [], argument, rate)
+    job = await runner.start_job(action, "olga", "because", {"filter": {}}, FalloutFilter(), [], argument, rate, "k")
     return str(job["job_id"])
 
 
@@ -149,37 +146,10 @@ async def test_a_runner_that_dies_is_followed_by_one_that_does_nothing_twice(way
     assert len(await causes(pool)) == len(set(await causes(pool))) == ITEMS
 
 
-async def test_what_an_outlived_runner_writes_changes_nothing(ways, pool, runner, clock):
-    await failed_order(ways)
-    job_id = await started(runner())
-    first = await jobs.take_job(pool, clock(), LEASE_S)
-    assert first is not None
-    clock.now += timedelta(seconds=LEASE_S + 1)
-    second = await jobs.take_job(pool, clock(), LEASE_S)
-    assert second is not None
-
-    outcome = [jobs.Settled(1, "failed", None, "late")]
-    assert not await jobs.settle(pool, first, outcome, clock(), LEASE_S)
-    assert await jobs.settle(pool, second, [jobs.Settled(1, "done", None, "")], clock(), LEASE_S)
-    [item] = await jobs.job_items(pool, "main", job_id, outcome="done", after=0, limit=10)
-    assert item["number"] == 1
-
-
-async def test_an_item_that_nobody_answers_for_fails_after_a_bounded_number_of_attempts(ways, pool, runner):
-    order_id = await failed_order(ways)
-    ways.is_deaf = True
-    made = await runner().start_job("retry", "olga", "r", {}, None, [(order_id, "p/item-0@1")], {}, 10)
-    await runner().work()
-
-    assert len(ways.asked) == 3
-    [item] = await jobs.job_items(pool, "main", made["job_id"], outcome="failed", after=0, limit=10)
-    assert item["code"] == "noAnswer"
-
-
 async def test_what_a_plan_refuses_is_said_with_its_reason(ways, pool, runner):
     order_id = await failed_order(ways)
     items = [(order_id, "p/item-0@1"), (order_id, "p/nothing@1")]
-    job = await runner().start_job("skip", "olga", "r", {}, None, items, {}, 10)
+    job = await runner().start_job("skip", "olga", "r", {}, None, items, {}, 10, "k")
     await runner().work()
 
     [refused] = await jobs.job_items(pool, "main", job["job_id"], outcome="refused", after=0, limit=10)

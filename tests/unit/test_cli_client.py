@@ -188,6 +188,23 @@ def test_an_order_whose_connection_broke_is_sent_again_with_the_same_key(server,
     assert first[2]["Idempotency-Key"] == second[2]["Idempotency-Key"]
 
 
+def test_a_bulk_job_whose_answer_was_lost_is_asked_for_again_under_the_same_key(server, client):
+    server.script = ["hang up", (202, {"id": "j1"})]
+
+    assert client.start_job("retry", "because", filter={})["id"] == "j1"
+    first, second = server.asked
+    assert first[2]["Idempotency-Key"] == second[2]["Idempotency-Key"]
+
+
+def test_waiting_for_a_job_tells_how_far_it_is_and_ends_with_it(server, client):
+    states = [{"id": "j1", "state": "running", "open": 2}, {"id": "j1", "state": "done", "open": 0}]
+    server.script = [(200, each) for each in states]
+    heard: list[int] = []
+
+    assert client.wait_for_job("j1", heard=lambda job: heard.append(job["open"]))["state"] == "done"
+    assert heard == [2]
+
+
 def test_a_broken_connection_leaves_a_claim_unknown(server, client):
     server.script = ["hang up"]
     with pytest.raises(ApiError) as broken:

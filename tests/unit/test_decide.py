@@ -937,6 +937,21 @@ def test_an_operator_may_repair_what_the_state_allows(name: str, action: str, al
         assert fingerprint(plan) == before
 
 
+@pytest.mark.parametrize("action", ["retry", "edit", "complete", "skip"])
+@pytest.mark.parametrize("name", STATES)
+def test_a_repair_of_fallout_leaves_everything_else_alone(name: str, action: str) -> None:
+    engine, plan = in_every_state()
+    before = fingerprint(plan)
+
+    if name == "Fatally Failed":
+        engine.operate(plan, key(name), action, is_fallout_only=True)
+        assert state(plan, name) != name
+    else:
+        with pytest.raises(NotPossibleNow, match=f"is not Fatally Failed any more, but {name}"):
+            engine.operate(plan, key(name), action, is_fallout_only=True)
+        assert fingerprint(plan) == before
+
+
 def test_an_operators_reason_is_kept() -> None:
     for action, kind, where in (
         ("retry", f.ITEM_RETRIED, "reason"),

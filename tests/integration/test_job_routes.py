@@ -1,0 +1,170 @@
+"""Bulk jobs over HTTP, in front of a real host's loop: what is asked wrongly makes no job, pages tell the states."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp.test_utils import TestClient, TestServer
+
+from actors.config import ClusterConfig
+from actors.folding import PlanFolder
+from actors.jobs import Jobs
+from domain.errors import OrderplanError
+from gateway.app import make_app
+from gateway.context import Context
+from persistence import catalogue
+from persistence.database import Pool, open_pool
+from persistence.readstore import ReadStore
+from persistence.vault import Vault
+from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, scenario
+from tests.support.hosts import Host
+from tests.support.journals import AT, count
+
+RELEASE: dict[str, Any] = release_document(
+    products=["port"],
+    plans=[plan_of("port", callout("install"))],
+    scenarios=[scenario("port", "port", "add")],
+)
+
+
+class Desk:
+    """A gateway without Ray, and the jobs that it talks to."""
+
+    def __init__(self, pool: Pool, host: Host, vault: Vault) -> None:
+        self.pool = pool
+        self.host = host
+        self.jobs: Jobs | None = Jobs(pool, vault, self, "main", clock=host.clock, sleep=self._sleep)
+        store = ReadStore(pool)
+        context: Any = Context(
+            config=ClusterConfig(dsn="", key_dsn=""), pool=pool, store=store, hosts=SimpleNamespace(),  # type: ignore[arg-type]  # no plan is asked here
+            folder=PlanFolder(store), people=self._people, broadcast=_nobody, stats=_nothing,
+        )  # fmt: skip
+        self.client = TestClient(TestServer(make_app(context)))
+
+    async def _sleep(self, seconds: float) -> None:
+        self.host.advance(seconds)
+
+    def _people(self) -> Any:
+        return SimpleNamespace(ask_jobs=SimpleNamespace(remote=self._ask_jobs)) if self.jobs is not None else None
+
+    async def _ask_jobs(self, method: str, *args: Any) -> Any:
+        try:
+            return await getattr(self.jobs, method)(*args)
+        except OrderplanError as error:
+            return error
+
+    async def ask(self, lane: str, shard: int, envelope: Any, *, timeout_s: float) -> Any:
+        [answer] = await self.host.ask(envelope)
+        if isinstance(answer, OrderplanError):
+            raise answer
+        return answer
+
+    async def failed(self, items: int) -> list[list[str]]:
+        """[order, item] of an order whose items have all failed for good."""
+        await self.host.submit(order_of(*(line(str(each), "port") for each in range(items))))
+        for call in self.host.dispatch.calls():
+            await self.host.report(call, "failed", error="no such port", error_code="NO_PORT")
+        return [list(row) for row in await self.pool.fetch("select order_id, item from fallout_item order by item")]
+
+    async def call(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any]:
+        async with self.client.request(method, path, json=body, headers={"X-User": "olga", **headers}) as answer:
+            return answer.status, await answer.json(content_type=None)
+
+
+async def _nobody(_what: str) -> None:
+    pass
+
+
+async def _nothing() -> dict[str, Any]:
+    return {}
+
+
+@pytest.fixture
+async def desk(databases: Any, pool: Pool) -> AsyncIterator[Desk]:
+    await catalogue.publish_release(pool, "main", release_of(**RELEASE).release_id, RELEASE, AT)
+    keys = await open_pool(databases.key_dsn, size_max=1)
+    host = await Host.start(databases, pool)
+    made = Desk(pool, host, Vault(keys, pool))
+    await made.client.start_server()
+    yield made
+    await made.client.close()
+    host.kill()
+    keys.terminate()
+    await asyncio.gather(host.running, return_exceptions=True)
+
+
+WRONG: dict[str, tuple[str, Any, int, str | None]] = {
+    "no reason": ("retry", {"filter": {}}, 400, "reason"),
+    "no selection": ("retry", {"reason": "r"}, 400, "filter"),
+    "two selections": ("retry", {"reason": "r", "filter": {}, "items": []}, 400, "filter"),
+    "an unknown filter": ("retry", {"reason": "r", "filter": {"sistem": "x"}}, 400, "filter.sistem"),
+    "a filter of no time": ("retry", {"reason": "r", "filter": {"failedAfter": "today"}}, 400, "filter.failedAfter"),
+    "an item that is no pair": ("retry", {"reason": "r", "items": [["o0-1"]]}, 400, "items[0]"),
+    "an order of nobody": ("retry", {"reason": "r", "items": [["o0-1", "x"]]}, 404, "items[0]"),
+    "no items": ("retry", {"reason": "r", "items": []}, 409, None),
+    "what nothing fits": ("retry", {"reason": "r", "filter": {"system": "away"}}, 409, None),
+    "a rate of nothing": ("retry", {"reason": "r", "filter": {}, "rate": 0}, 400, "rate"),
+    "a rate without bound": ("retry", {"reason": "r", "filter": {}, "rate": 1e9}, 400, "rate"),
+    "a rate that is true": ("retry", {"reason": "r", "filter": {}, "rate": True}, 400, "rate"),
+    "an answer to a retry": ("retry", {"reason": "r", "filter": {}, "answer": {}}, 400, "answer"),
+    "an answer that is a list": ("complete", {"reason": "r", "filter": {}, "answer": []}, 400, "answer"),
+    "an edit of nothing": ("edit", {"reason": "r", "filter": {}}, 400, "payload"),
+}
+
+
+async def test_what_is_asked_wrongly_names_the_field_and_makes_no_job(desk: Desk) -> None:
+    await desk.failed(1)
+    answers = {name: await desk.call("POST", f"/v1/fallout:{case[0]}", case[1]) for name, case in WRONG.items()}
+
+    shown = {name: (status, answer.get("path")) for name, (status, answer) in answers.items()}
+    assert shown == {name: (status, path) for name, (_, _, status, path) in WRONG.items()}
+    assert all(answer.get("mend") for name, (status, answer) in answers.items() if status in (404, 409))
+    assert await count(desk.pool, "job") == 0
+
+
+async def test_a_job_is_made_once_and_tells_how_far_it_is_and_the_states_of_now(desk: Desk) -> None:
+    items = await desk.failed(3)
+    wanted = {"reason": "the ports are there", "items": [*items, items[0]], "rate": 50}
+    first = await desk.call("POST", "/v1/fallout:retry", wanted, **{"Idempotency-Key": "k"})
+    again = await desk.call("POST", "/v1/fallout:retry", wanted, **{"Idempotency-Key": "k"})
+    assert (first[0], first[1]["total"], first[1]["progress"]) == (202, 3, 0.0)
+    assert again == first
+    assert desk.jobs is not None
+    assert await desk.jobs.work()
+    job_id = first[1]["id"]
+    for call in desk.host.dispatch.calls()[:1]:
+        await desk.host.report(call)
+
+    _, job = await desk.call("GET", f"/v1/jobs/{job_id}")
+    assert (job["state"], job["done"], job["open"], job["progress"]) == ("done", 3, 0, 1.0)
+    assert (job["operator"], job["reason"]) == ("olga", "the ports are there")
+    assert (await desk.call("GET", "/v1/jobs"))[1] == [job]
+    _, page = await desk.call("GET", f"/v1/jobs/{job_id}/items?outcome=done&limit=2")
+    _, rest = await desk.call("GET", f"/v1/jobs/{job_id}/items?outcome=done&after=2")
+    assert [each["number"] for each in page + rest] == [1, 2, 3]
+    assert {each["code"] for each in page + rest} == {"retried"}
+    assert sorted(each["stateNow"] for each in page + rest) == ["Completed", "Running", "Running"]
+
+
+async def test_a_job_is_steered_where_that_has_a_meaning(desk: Desk) -> None:
+    await desk.failed(1)
+    _, job = await desk.call("POST", "/v1/fallout:skip", {"reason": "r", "filter": {"system": "sys"}})
+    at = f"/v1/jobs/{job['id']}"
+    steered = [await desk.call("POST", f"{at}:{each}") for each in ("pause", "resume", "stop", "resume")]
+
+    assert [status for status, _ in steered] == [200, 200, 200, 409]
+    assert [answer["state"] for _, answer in steered] == ["paused", "running", "stopped", "stopped"]
+    assert (await desk.call("POST", "/v1/jobs/nothing:stop"))[0] == 404
+    assert (await desk.call("GET", f"{at}/items?outcome=good"))[1]["path"] == "outcome"
+    assert (await desk.call("GET", f"{at}/items?after=x"))[1]["path"] == "after"
+
+
+async def test_a_job_cannot_be_made_while_nobody_is_there_to_run_it(desk: Desk) -> None:
+    desk.jobs = None
+    status, answer = await desk.call("POST", "/v1/fallout:retry", {"reason": "r", "filter": {}})
+
+    assert (status, answer["type"]) == (503, "urn:orderplan:busy")

@@ -273,7 +273,8 @@ def _enter(turn: Turn, item: ItemRun) -> None:
     turn.add(f.ITEM_BEGUN, item)
     children = turn.plan.template.children.get(item.node, ())
     turn.unblocked(turn.plan.items[node] for node in children)
-    if not children:
+    if turn.plan.open_children.get(item.node, 0) == 0:
+        # It has no items, or all of them were skipped before.
         turn._parents_done.append(item)
 
 

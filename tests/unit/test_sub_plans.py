@@ -127,6 +127,20 @@ def test_an_operator_who_skips_a_sub_plan_skips_its_items() -> None:
     assert {states(plan)[f"visit/{item}"] for item in ("travel", "work", "report")} == {"Skipped"}
 
 
+def test_a_sub_plan_whose_items_were_all_skipped_before_is_done_at_once() -> None:
+    engine = engine_of()
+    plan = accepted(engine)
+    for item in ("travel", "work", "report"):
+        engine.operate(plan, f"visit/{item}@1", "skip")
+    assert states(plan)["p/visit"] == "Pending"
+
+    engine.answer(plan, engine.call(plan, "p/before"))
+
+    assert states(plan)["p/visit"] == "Completed"
+    assert engine.call(plan, "p/after").attempt == 1
+    assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
+
+
 def test_a_plan_in_the_middle_of_a_sub_plan_replays_to_what_it_is() -> None:
     engine = engine_of()
     plan = accepted(engine)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import asyncpg
 
+from orderplan.stream import follow
 from tests.support import own_mobile
 from tests.support.running import TMF622, Running, until
 
@@ -66,10 +68,15 @@ def test_add_modify_delete_and_no_change_send_exactly_the_golden_payloads(mobile
     touched = {line["product"]["name"] for each in payloads(mobile, mixed, ids) for line in each["lines"]}
     assert touched == {"Mobile line", "Time Bundle"}, "SIM CARD and Connectivity are noChange: nothing is sent"
 
+HUB = "/tmf-api/productOrderingManagement/v4/hub"
+
 
 def test_a_value_that_must_not_stay_is_found_nowhere_once_its_order_has_ended(mobile: Running) -> None:
+    # Nobody listens there: the events stay in the outbox, where the dump finds them.
+    mobile.ok("POST", HUB, {"callback": "http://127.0.0.1:9/events"})
     order_id = mobile.submit(for_account(own_mobile.add_order(), "secretive"))
     assert mobile.ended(order_id)["state"] == "completed"
+    until(lambda: mobile.ok("GET", "/v1/hub-listeners")[0]["backlog"], lambda backlog: backlog > 3)
     until(lambda: asyncio.run(sealed_count(mobile, order_id)), lambda count: count == 0)
     puks = [puk_of(mobile, order_id)]
 
@@ -79,6 +86,7 @@ def test_a_value_that_must_not_stay_is_found_nowhere_once_its_order_has_ended(mo
             "order database": asyncio.run(dump(mobile.dsn)),
             "key store": asyncio.run(dump(mobile.key_dsn)),
             "metrics": str(mobile.call("GET", "/metrics")[1]),
+            "stream": streamed(mobile, order_id),
             "facts": str(mobile.ok("GET", f"/v1/orders/{order_id}/facts")),
             "order": str(mobile.ok("GET", f"{TMF622}/{order_id}")),
             "plan": str(mobile.ok("GET", f"/v1/orders/{order_id}/plan")),
@@ -87,6 +95,18 @@ def test_a_value_that_must_not_stay_is_found_nowhere_once_its_order_has_ended(mo
         assert [name for name, text in places.items() if puk in text] == []
     facts = mobile.ok("GET", f"/v1/orders/{order_id}/facts")
     assert any("PUK" in str(fact["payload"]) for fact in facts), "the order did carry a PUK, out of sight"
+
+
+def streamed(running: Running, order_id: str) -> str:
+    """What the event stream says of an order, from its first fact to its end."""
+    texts = []
+    with closing(follow(running.url, last_event_id="0.0", filters={"order": order_id}, attempts_max=3)) as stream:
+        for event in stream:
+            texts.append(json.dumps(event.data))
+            if event.data["kind"] == "order.ended":
+                break
+    assert len(texts) > 2
+    return "\n".join(texts)
 
 
 def puk_of(running: Running, order_id: str) -> str:

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from orderplan.client_calls import Document, WaitedTooLong, part
 from orderplan.client_desk import DeskCalls
+from orderplan.client_hub import HubCalls
 from orderplan.client_people import PeopleCalls
 from orderplan.transport import URL_DEFAULT, ApiError, Transport
 
@@ -41,7 +42,7 @@ class Page:
     total: int
 
 
-class Client(DeskCalls, PeopleCalls):
+class Client(DeskCalls, HubCalls, PeopleCalls):
     """A connection to one orderplan server."""
 
     def __init__(

@@ -56,6 +56,7 @@ class Options:
     tenant: str = "main"
     faults_dir: str = ""
     delay_model: str = ""
+    hub_suspend_after_h: float = 24.0
     log_to_driver: bool = False
 
 
@@ -118,6 +119,7 @@ class Cluster:
             tenant=options.tenant,
             faults_dir=options.faults_dir,
             delay_model=options.delay_model,
+            hub_failing_s=options.hub_suspend_after_h * 3600.0,
         )
         self.config = config
         self._start_ray()

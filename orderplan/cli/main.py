@@ -13,6 +13,7 @@ from orderplan.cli import (
     events,
     explain,
     fallout,
+    hub,
     inventory,
     order,
     queue,
@@ -45,6 +46,7 @@ app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")
 app.add_typer(risk.app, name="risk")
+app.add_typer(hub.app, name="hub")
 app.add_typer(fallout.app, name="fallout")
 app.add_typer(fallout.jobs, name="job")
 

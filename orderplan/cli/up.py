@@ -46,6 +46,9 @@ def up(
     delay_model: Annotated[
         str, typer.Option("--delay-model", help="A delay model of one's own, as module:Class. Without: the built-in.")
     ] = "",
+    hub_suspend_after: Annotated[
+        float, typer.Option("--hub-suspend-after", min=0.01, help="Hours of failures that suspend a listener.")
+    ] = 24.0,
     as_json: Json = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM."""
@@ -67,6 +70,7 @@ def up(
             key_database_url=key_database_url,
             address=address,
             delay_model=delay_model,
+            hub_suspend_after_h=hub_suspend_after,
         )
     )
     try:

@@ -16,7 +16,9 @@ from json import loads
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from orderplan.cli.main import app
 from orderplan.client import ApiError, Client
 from tests.acceptance.test_releases import order, release
 from tests.support.running import Running, until
@@ -205,3 +207,21 @@ def test_a_registration_has_the_form_of_tmf622(running: Running) -> None:
 
     assert running.call("DELETE", f"{HUB}/{listener['id']}")[0] == 204
     assert running.call("GET", f"{HUB}/{listener['id']}")[0] == 404
+
+
+def test_the_command_line_registers_lists_resumes_and_deletes(running: Running) -> None:
+    def hub(*words: str) -> Any:
+        done = CliRunner().invoke(app, ["hub", *words, "--url", running.url, "--json"])
+        return done.exit_code, loads(done.stdout.splitlines()[-1])
+
+    _, listener = hub("register", "http://127.0.0.1:9/cli", "--query", "state=completed")
+    _, listed = hub("list")
+    _, resumed = hub("resume", listener["id"])
+    shown = CliRunner().invoke(app, ["hub", "list", "--url", running.url])
+    _, deleted = hub("delete", listener["id"])
+    code, refused = hub("delete", listener["id"])
+
+    assert [each["id"] for each in listed["listeners"]] == [resumed["id"]] == [listener["id"]]
+    assert "state=completed" in shown.stdout
+    assert deleted == {"deleted": listener["id"]}
+    assert (code, refused["error"]["code"]) == (2, "notFound")

@@ -11,6 +11,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -251,14 +252,18 @@ class ManualQueueActor:
     async def _ready(self) -> ManualQueues:
         async with self._opening:
             if self._queues is None:
-                pool = await open_pool(self._config.dsn)
-                hosts = HostClient(pool)
-                await hosts.open()
-                self._queues = ManualQueues(pool, hosts, self._config.tenant)
-                keys = await open_pool(self._config.key_dsn, size_max=2)
-                self._jobs = Jobs(
-                    pool, Vault(keys, pool), hosts, self._config.tenant, clock=lambda: datetime.now(UTC)
-                )
+                tenant = self._config.tenant
+                async with AsyncExitStack() as opened:
+                    pool = await open_pool(self._config.dsn)
+                    opened.callback(pool.terminate)
+                    keys = await open_pool(self._config.key_dsn, size_max=2)
+                    opened.callback(keys.terminate)
+                    hosts = HostClient(pool)
+                    await hosts.open()
+                    # Both or none: what waits for the jobs would otherwise find queues without them, for ever.
+                    self._jobs = Jobs(pool, Vault(keys, pool), hosts, tenant, clock=lambda: datetime.now(UTC))
+                    self._queues = ManualQueues(pool, hosts, tenant)
+                    opened.pop_all()
             return self._queues
 
     async def _work(self) -> None:

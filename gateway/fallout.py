@@ -227,7 +227,9 @@ async def steer_job(request: web.Request) -> web.Response:
 
 
 def job_view(job: Mapping[str, Any]) -> dict[str, Any]:
-    """A job as the API shows it. `done` says that the plan has carried the action out, not that the work is done."""
+    """A job as the API shows it. `done` says that the plan has carried the action out, not that the work is done;
+    `failedAgain` are those of them that are Fatally Failed now.
+    """
     settled = job["done"] + job["refused"] + job["failed"]
     return {
         "id": job["job_id"],
@@ -242,6 +244,7 @@ def job_view(job: Mapping[str, Any]) -> dict[str, Any]:
         "refused": job["refused"],
         "failed": job["failed"],
         "open": job["total"] - settled,
+        "failedAgain": job["failed_again"],
         "progress": round(settled / job["total"], 4),
         "createdAt": job["created_at"].isoformat(),
         "endedAt": job["ended_at"].isoformat() if job["ended_at"] else None,

@@ -21,7 +21,7 @@ from gateway.documents import decode_body
 from gateway.tmf622 import parse_order
 from gateway.tmf622_render import PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import parse_list_query, select_fields
-from gateway.views import fact_view, item_view, order_summary, order_view, plan_view, risk_summary
+from gateway.views import fact_view, item_view, next_payload_view, order_summary, order_view, plan_view, risk_summary
 from persistence import reads, scores
 
 SUBMIT_TIMEOUT_S: Final = 30.0
@@ -166,12 +166,12 @@ async def get_facts(request: web.Request) -> web.Response:
 
 
 async def get_item(request: web.Request) -> web.Response:
-    """GET /v1/orders/{id}/items/{item}."""
+    """GET /v1/orders/{id}/items/{item}: the item, and of a callout what its next attempt would say."""
     plan = await context_of(request).plan(tenant_of(request), request.match_info["order_id"])
     item = plan.by_key.get(request.match_info["item"])
     if item is None:
         raise NotFound(f"order {plan.order_id} has no item {request.match_info['item']!r}")
-    return native_json(item_view(plan, item))
+    return native_json(item_view(plan, item) | next_payload_view(plan, item))
 
 
 async def operate_item(request: web.Request) -> web.Response:

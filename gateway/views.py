@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from domain.errors import ExpressionFailed
 from domain.items import ItemRun
 from domain.order_states import line_states
+from domain.payloads import next_payload
 from domain.plan import Plan
 from domain.sealing import MASK, is_encrypted, is_sealed
 from domain.states import OrderState
@@ -136,6 +138,16 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         if shown:
             view[name] = shown
     return view
+
+
+def next_payload_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
+    """What a callout that has not ended would send next, hidden values as asterisks; or why it could send nothing."""
+    if not item.is_callout or item.ended_at is not None:
+        return {}
+    try:
+        return {"nextPayload": masked(next_payload(plan, item))}
+    except ExpressionFailed as error:
+        return {"nextPayload": None, "nextPayloadError": str(error)}
 
 
 def _line(plan: Plan, key: str) -> dict[str, Any]:

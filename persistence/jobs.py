@@ -93,11 +93,13 @@ update job_item as i set outcome = o.outcome, code = o.code, reason = o.reason, 
 
 _JOBS: Final = """
 select j.job_id, j.action, j.operator, j.reason, j.selection, j.rate, j.state, j.total, j.created_at, j.ended_at,
-       c.done, c.refused, c.failed
+       c.done, c.refused, c.failed, c.failed_again
   from job as j cross join lateral (
     select count(*) filter (where outcome = 'done') as done, count(*) filter (where outcome = 'refused') as refused,
-           count(*) filter (where outcome = 'failed') as failed
-      from job_item as i where i.job_id = j.job_id) as c
+           count(*) filter (where outcome = 'failed') as failed, count(f.item) as failed_again
+      from job_item as i
+      left join fallout_item as f on i.outcome = 'done' and f.order_id = i.order_id and f.item = i.item
+     where i.job_id = j.job_id) as c
  where j.tenant = $1 and ($2::text is null or j.job_id = $2)
  order by j.created_at desc, j.job_id desc limit $3"""
 

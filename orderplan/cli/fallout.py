@@ -28,6 +28,7 @@ ItemsFile = Annotated[
     str | None,
     typer.Option("--items", help="Exactly the items of a file: [[order, item], ...], or what `list --json` wrote."),
 ]
+Everything = Annotated[bool, typer.Option("--all", help="Everything that has failed for good.")]
 JobId = Annotated[str, typer.Argument(help="The job's id.", metavar="JOB")]
 
 
@@ -106,6 +107,7 @@ def _bulk(action: str, help_text: str) -> None:
         name: Name = None,
         account: Account = None,
         items: ItemsFile = None,
+        everything: Everything = False,
         argument: Annotated[
             str | None,
             typer.Option("--answer", "--payload", help="For complete: the answer. For edit: members that change."),
@@ -117,7 +119,9 @@ def _bulk(action: str, help_text: str) -> None:
         as_json: Json = False,
     ) -> None:
         filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
-        chosen = _read_items(items, filters) if items is not None else None
+        chosen = _read_items(items, filters, everything) if items is not None else None
+        if not (filters or everything or items is not None):
+            raise UserError("nothing says which items", mend="choose by --system and the like, or say --all")
         given = parse_object(argument, "--answer or --payload") if argument is not None else None
         with client_of(url, user) as client:
             job = client.start_job(
@@ -133,13 +137,13 @@ def _bulk(action: str, help_text: str) -> None:
     app.command(action)(command)
 
 
-def _read_items(name: str, filters: dict[str, str]) -> list[tuple[str, str]]:
+def _read_items(name: str, filters: dict[str, str], everything: bool = False) -> list[tuple[str, str]]:
     """(order, item) of a file.
 
     Raises:
         UserError: it holds something else, or there are filters besides.
     """
-    if filters:
+    if filters or everything:
         raise UserError("--items names the items, so nothing else chooses them", mend="leave the other options out")
     document = read_document(name, "a list of items")
     listed = document.get("items") if isinstance(document, dict) else document
@@ -184,6 +188,7 @@ def _job(job: Document) -> RenderableType:
         [
             ("job", f"{job['id']}: {job['action']} {job['total']} items, {job['state']}"),
             ("outcome", f"{_counts(job)}, {job['open']} open"),
+            ("failed again", f"{job['failedAgain']} of those done" if job.get("failedAgain") else None),
             ("by", f"{cell(job['operator'])}: {cell(job['reason'])}"),
         ]
     )

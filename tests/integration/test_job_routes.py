@@ -25,8 +25,8 @@ from tests.support.hosts import Host
 from tests.support.journals import AT, count
 
 RELEASE: dict[str, Any] = release_document(
-    products=["port"],
-    plans=[plan_of("port", callout("install"))],
+    products=[{"code": "port", "attributes": [{"name": "pin", "assetizable": False}, {"name": "speed"}]}],
+    plans=[plan_of("port", callout("install", request={"pin": "attributes.pin", "speed": "attributes.speed"}))],
     scenarios=[scenario("port", "port", "add")],
 )
 
@@ -40,7 +40,7 @@ class Desk:
         self.jobs: Jobs | None = Jobs(pool, vault, self, "main", clock=host.clock, sleep=self._sleep)
         store = ReadStore(pool)
         context: Any = Context(
-            config=ClusterConfig(dsn="", key_dsn=""), pool=pool, store=store, hosts=SimpleNamespace(),  # type: ignore[arg-type]  # no plan is asked here
+            config=ClusterConfig(dsn="", key_dsn=""), pool=pool, store=store, hosts=self,  # type: ignore[arg-type]  # one host, so no routing
             folder=PlanFolder(store), people=self._people, broadcast=_nobody, stats=_nothing,
         )  # fmt: skip
         self.client = TestClient(TestServer(make_app(context)))
@@ -63,9 +63,9 @@ class Desk:
             raise answer
         return answer
 
-    async def failed(self, items: int) -> list[list[str]]:
+    async def failed(self, items: int, **attributes: str) -> list[list[str]]:
         """[order, item] of an order whose items have all failed for good."""
-        await self.host.submit(order_of(*(line(str(each), "port") for each in range(items))))
+        await self.host.submit(order_of(*(line(str(each), "port", **attributes) for each in range(items))))
         for call in self.host.dispatch.calls():
             await self.host.report(call, "failed", error="no such port", error_code="NO_PORT")
         return [list(row) for row in await self.pool.fetch("select order_id, item from fallout_item order by item")]
@@ -148,6 +148,39 @@ async def test_a_job_is_made_once_and_tells_how_far_it_is_and_the_states_of_now(
     assert [each["number"] for each in page + rest] == [1, 2, 3]
     assert {each["code"] for each in page + rest} == {"retried"}
     assert sorted(each["stateNow"] for each in page + rest) == ["Completed", "Running", "Running"]
+
+
+async def test_a_job_tells_how_many_of_those_done_have_failed_again(desk: Desk) -> None:
+    await desk.failed(3)
+    _, job = await desk.call("POST", "/v1/fallout:retry", {"reason": "r", "filter": {"system": "sys"}})
+    assert desk.jobs is not None
+    assert await desk.jobs.work()
+    before = (await desk.call("GET", f"/v1/jobs/{job['id']}"))[1]
+    for call in desk.host.dispatch.calls()[:2]:
+        await desk.host.report(call, "failed", error="no such port", error_code="NO_PORT")
+    after = (await desk.call("GET", f"/v1/jobs/{job['id']}"))[1]
+
+    assert [(each["done"], each["failedAgain"]) for each in (before, after)] == [(3, 0), (3, 2)]
+
+
+async def test_what_a_callout_would_say_next_is_shown_and_edited_without_its_hidden_values(desk: Desk) -> None:
+    [(order_id, item)] = await desk.failed(1, pin="4711", speed="100M")
+    at = f"/v1/orders/{order_id}/items/{item}"
+    shown = (await desk.call("GET", at))[1]
+    assert shown["nextPayload"] == {"pin": "********", "speed": "100M"}
+    refused = await desk.call("POST", f"{at}:edit", {"reason": "r", "payload": {"pin": "1234"}})
+    assert (refused[0], refused[1]["path"]) == (400, "payload.pin")
+
+    edited = {"reason": "too fast", "payload": shown["nextPayload"] | {"speed": "50M"}}
+    status, answer = await desk.call("POST", f"{at}:edit", edited)
+    assert (status, answer["itemState"]) == (200, "Running")
+    assert (await desk.call("GET", at))[1]["nextPayload"] == edited["payload"]
+    [call] = desk.host.dispatch.calls()
+    assert (call.attempt, call.payload) == (2, {"pin": {"$sealed": "0/pin"}, "speed": "50M"})
+    await desk.host.finish()
+    assert "nextPayload" not in (await desk.call("GET", at))[1]
+    stored = await desk.pool.fetchval("select string_agg(payload::text, '') from fact")
+    assert "4711" not in stored
 
 
 async def test_a_job_is_steered_where_that_has_a_meaning(desk: Desk) -> None:

@@ -57,6 +57,15 @@ def test_a_file_and_filters_do_not_go_together(tmp_path: Path) -> None:
         _read_items(written(tmp_path, []), {"system": "billing"})
 
 
+def test_a_repair_of_everything_has_to_be_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nothing else chooses them"):
+        _read_items(written(tmp_path, []), {}, everything=True)
+    ended = CliRunner().invoke(app, ["fallout", "skip", "--reason", "r"])
+
+    assert ended.exit_code == 2
+    assert "say --all" in ended.stderr
+
+
 class Server:
     """What the client of a command gets to see: a job that has the given number of failures in the end."""
 

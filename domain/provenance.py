@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from domain import facts as f
+from domain.catalogue import Action
 from domain.decompose import ranked_mappings
 from domain.errors import NotFound
-from domain.expression_paths import shown
+from domain.expression_paths import shown, values_read
 from domain.facts import Fact
-from domain.lines import Line, order_context
+from domain.lines import Line, line_context, order_context
 from domain.plan import Plan
-from domain.release import BACK_PROPAGATE
+from domain.release import BACK_PROPAGATE, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,7 @@ class Origin:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-def provenance_of(
-    plan: Plan, composed: Plan, facts: Iterable[Fact], line_key: str, attribute: str
-) -> list[Origin]:
+def provenance_of(plan: Plan, composed: Plan, facts: Iterable[Fact], line_key: str, attribute: str) -> list[Origin]:
     """Where the value came from, the newest origin first, followed up the chain of mappings to where it began.
 
     Args:
@@ -43,17 +42,24 @@ def provenance_of(
     if line_key not in plan.line_at:
         raise NotFound(f"order {plan.order_id} has no line {line_key!r}")
     line = composed.lines[composed.line_at[line_key]]
-    later = [_later(plan, fact, line_key, attribute) for fact in facts]
-    origins = [each for each in reversed(later) if each is not None]
+    attempts: dict[str, int] = {}
+    """Item -> its newest attempt so far: the one that an answer belongs to."""
+    origins: list[Origin] = []
+    for fact in facts:
+        if fact.kind == f.ITEM_STARTED and fact.payload is not None:
+            attempts[fact.item or ""] = fact.payload["attempt"]
+        later = _later(plan, fact, line_key, attribute, attempts.get(fact.item or ""))
+        if later is not None:
+            origins.insert(0, later)
     return [*origins, *_at_composition(composed, line, attribute)]
 
 
-def _later(plan: Plan, fact: Fact, line_key: str, attribute: str) -> Origin | None:
+def _later(plan: Plan, fact: Fact, line_key: str, attribute: str, attempt: int | None) -> Origin | None:
     payload = fact.payload or {}
     if fact.kind not in (f.ITEM_COMPLETED, f.LINE_CHANGED) or attribute not in payload.get("set", {}).get(line_key, {}):
         return None
     value = shown(payload["set"][line_key][attribute])
-    told = {"at": fact.at.isoformat(), "actor": fact.actor, "item": fact.item}
+    told: dict[str, Any] = {"at": fact.at.isoformat(), "actor": fact.actor, "item": fact.item}
     if fact.kind == f.LINE_CHANGED:
         return Origin("change", f"{fact.actor} said so: {payload.get('reason', '')}.", value, told)
     item = plan.by_key[fact.item or ""]
@@ -63,9 +69,15 @@ def _later(plan: Plan, fact: Fact, line_key: str, attribute: str) -> Origin | No
     if item.is_manual:
         return Origin("form", f"{fact.actor} filled it in with {name}.", value, told)
     if item.definition is not None and item.definition.source.task == BACK_PROPAGATE:
-        return Origin("backPropagation", f"{name} brought it from a technical line.", value, told)
+        told["lines"] = [
+            line.key
+            for line in plan.lines_of(item)
+            if line.sources and line_key in line.order_lines and attribute in line.attributes
+        ]
+        return Origin("backPropagation", f"{name} brought it from line {', '.join(told['lines'])}.", value, told)
+    told["attempt"] = attempt
     told["system"] = item.definition.system if item.definition is not None else None
-    return Origin("answer", f"{name} was answered with it by {told['system']}.", value, told)
+    return Origin("answer", f"{told['system']} answered {name} with it (attempt {attempt}).", value, told)
 
 
 def _at_composition(plan: Plan, line: Line, attribute: str) -> list[Origin]:
@@ -78,12 +90,17 @@ def _at_composition(plan: Plan, line: Line, attribute: str) -> list[Origin]:
         (source, rule)
         for source in sources
         for rule in plan.release.products[source.product].rules
-        if rule.target == line.product and rule.name in line.rules
+        # Of several sources of one product the rule may hold for some only.
+        if rule.target == line.product and rule.name in line.rules and _holds(rule, source, context)
     ]
     for source, rule, mapping, value in ranked_mappings(context, feeding):
         if mapping.to != attribute:
             continue
-        told = {"rule": rule.name, "mapping": mapping.kind, "line": source.key, "attribute": mapping.source}
+        told: dict[str, Any] = {"rule": rule.name, "mapping": mapping.kind, "line": source.key}
+        told["attribute"] = mapping.source
+        if mapping.expression is not None:
+            text = mapping.expression.source
+            told |= {"expression": text, "values": values_read(text, line_context(context, source))}
         origin = Origin("mapping", _mapped_by(rule.name, mapping.kind, mapping.source, source), shown(value), told)
         if mapping.kind in ("copy", "list") and mapping.source is not None:
             return [origin, *_at_composition(plan, source, mapping.source)]
@@ -91,6 +108,12 @@ def _at_composition(plan: Plan, line: Line, attribute: str) -> list[Origin]:
     if attribute in line.previous:
         return [Origin("installed", f"It was installed so on {line.asset_id}.", shown(line.previous[attribute]))]
     return _default(plan, line, attribute)
+
+
+def _holds(rule: Rule, source: Line, context: Mapping[str, Any]) -> bool:
+    if source.action == Action.DELETE:
+        return False
+    return rule.when is None or rule.when.is_true(line_context(context, source))
 
 
 def _mapped_by(rule: str, kind: str, attribute: str | None, source: Line) -> str:
@@ -104,7 +127,9 @@ def _mapped_by(rule: str, kind: str, attribute: str | None, source: Line) -> str
 
 def _of_order_line(plan: Plan, line: Line, attribute: str) -> list[Origin]:
     ordered = next((each for each in plan.order.lines if each.line_id == line.key), None)
-    if ordered is not None and attribute in ordered.attributes:
+    # What is installed stays with noChange, whatever the line repeats of it.
+    is_kept = line.action == Action.NO_CHANGE and attribute in line.previous
+    if ordered is not None and attribute in ordered.attributes and not is_kept:
         text = f"The order says so in item {line.key}."
         return [Origin("order", text, shown(ordered.attributes[attribute]), {"channel": plan.order.channel})]
     if attribute in line.previous:
@@ -114,6 +139,6 @@ def _of_order_line(plan: Plan, line: Line, attribute: str) -> list[Origin]:
 
 def _default(plan: Plan, line: Line, attribute: str) -> list[Origin]:
     declared = plan.release.products[line.product].attributes.get(attribute)
-    if declared is not None and declared.default is not None:
+    if attribute in line.attributes and declared is not None and declared.default is not None:
         return [Origin("default", f"It is the default of product {line.product}.", shown(declared.default))]
     return []

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from itertools import islice
+from typing import Any, Final
 
 from aiohttp import web
 
+from domain.chains import LOOKED_AT_MAX, stands_behind
 from domain.errors import BadDocument, NotPossibleNow
-from domain.explain import STANDING_MAX, Reason, Staff, World, explain_absent, explain_item, explain_order
-from domain.facts import PLAN_COMPOSED, Fact, upcast
+from domain.explain import STANDING_MAX, explain_item, explain_order, name_of
+from domain.explain_absent import explain_absent
+from domain.explanation import Reason, Staff, World
+from domain.facts import ITEM_SKIPPED, PLAN_COMPOSED, Fact, upcast
 from domain.ids import shard_of
 from domain.items import ItemRun
 from domain.plan import Plan
@@ -18,45 +23,87 @@ from domain.states import ItemState
 from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json
 from persistence import catalogue, incarnations, people, reads, tasks
+from persistence.readstore import StoredFact
+
+HELD_UP_SHOWN_MAX: Final = 10
+"""Items behind one that stands still that an answer names."""
 
 
 async def explain(request: web.Request) -> web.Response:
     """GET /v1/orders/{id}/explain?item=: why the order (or the item) is where it is, or why it is not in the plan."""
     context, tenant = context_of(request), tenant_of(request)
-    plan = await context.plan(tenant, request.match_info["order_id"])
+    stored = await context.facts(tenant, request.match_info["order_id"])
+    plan = await context.folder.fold(stored)
+    world = await _world(context, tenant, plan)
     wanted = request.query.get("item")
-    base = {"orderId": plan.order_id, "state": plan.order_state.value}
-    if wanted is None:
-        world = await _world(context, tenant, plan, [item for item in plan.items if _may_be_open(item)])
-        told = explain_order(plan, world)
-        items = [_item(item, reasons) for item, reasons in told.items]
-        reasons = [_reason(each) for each in told.reasons]
-        return native_json(base | {"summary": told.summary, "reasons": reasons, "items": items, "more": told.more})
-    found = [item for item in plan.items if item.key == wanted or item.key.partition("@")[0] == wanted]
+    if wanted is not None:
+        return await _explain_one(context, stored, plan, world, wanted)
+    told = explain_order(plan, world, context.now())
+    items = [_item(each.item, each.reasons, each.behind) for each in told.items]
+    return _answer(plan, told.summary, told.reasons, items, told.more)
+
+
+async def _explain_one(
+    context: Context, stored: list[StoredFact], plan: Plan, world: World, wanted: str
+) -> web.Response:
+    """One item by its key, all of a definition by `plan/item`, or why the plan has none."""
+    exact = plan.by_key.get(wanted)
+    found = [exact] if exact is not None else [item for item in plan.items if item.key.partition("@")[0] == wanted]
     if not found:
-        reasons_absent = explain_absent(plan, wanted.partition("@")[0])
-        shown = [_reason(each) for each in reasons_absent]
-        return native_json(base | {"summary": reasons_absent[0].text, "reasons": shown, "items": [], "more": 0})
-    world = await _world(context, tenant, plan, found)
-    items = [_item(item, explain_item(plan, item, world)) for item in found[:STANDING_MAX]]
-    first = next((each["reasons"][0]["text"] for each in items if each["reasons"]), "")
-    summary = first or f"{found[0].key} is {found[0].state.value}."
-    return native_json(
-        base | {"summary": summary, "reasons": [], "items": items, "more": max(0, len(found) - STANDING_MAX)}
-    )
+        composed = await _composed(context, stored)
+        reasons = explain_absent(composed or plan, wanted.partition("@")[0])
+        return _answer(plan, reasons[0].text, reasons, [], 0)
+    if len(found) == 1:
+        world = replace(world, at_skip=await _at_skip(context, stored, plan, found[0]))
+    now = context.now()
+    explained = [(item, explain_item(plan, item, world, now)) for item in found[:STANDING_MAX]]
+    items = [_item(item, reasons, stands_behind(plan, item)) for item, reasons in explained]
+    told = (reasons[0].text for _, reasons in explained if reasons and reasons[0].code != "voidDependency")
+    summary = next(told, f"{name_of(plan, found[0])} is {found[0].state.value}.")
+    return _answer(plan, summary, [], items, len(found) - len(explained))
 
 
-def _may_be_open(item: ItemRun) -> bool:
+def _answer(
+    plan: Plan, summary: str, reasons: Sequence[Reason], items: Sequence[dict[str, Any]], more: int
+) -> web.Response:
+    told = [_reason(each) for each in reasons]
+    answer = {"orderId": plan.order_id, "state": plan.order_state.value, "summary": summary, "reasons": told}
+    return native_json(answer | {"items": items, "more": more})
+
+
+async def _composed(context: Context, stored: list[StoredFact]) -> Plan | None:
+    """The plan as it was when it was composed; None before."""
+    at = next((index for index, each in enumerate(stored) if each.kind == PLAN_COMPOSED), None)
+    return None if at is None else await context.folder.fold(stored[: at + 1])
+
+
+async def _at_skip(
+    context: Context, stored: list[StoredFact], plan: Plan, item: ItemRun
+) -> dict[str, dict[str, dict[str, Any]]]:
+    """What the lines of a skipped item had at that moment: its condition read that, and they may have changed since."""
+    at = next((index for index, each in enumerate(stored) if each.kind == ITEM_SKIPPED and each.item == item.key), None)
+    if at is None or item.skip_reason != "condition":
+        return {}
+    then = await context.folder.fold(stored[:at])
+    return {item.key: {line.key: line.attributes for line in then.lines_of(item)}}
+
+
+def _is_open_task(item: ItemRun) -> bool:
     return item.is_manual and item.state in (ItemState.READY, ItemState.RUNNING)
 
 
-def _item(item: ItemRun, reasons: Sequence[Reason]) -> dict[str, Any]:
-    name = item.definition.name if item.definition is not None else "await"
+def _item(item: ItemRun, reasons: Sequence[Reason], behind: Sequence[ItemRun]) -> dict[str, Any]:
     return {
         "item": item.key,
-        "name": name,
+        "name": item.definition.name if item.definition is not None else "await",
         "state": item.state.value,
         "reasons": [_reason(each) for each in reasons],
+        "holdsUp": {
+            "count": len(behind),
+            # The search ends there: it may be more.
+            "isAtLeast": len(behind) == LOOKED_AT_MAX,
+            "items": [each.key for each in behind[:HELD_UP_SHOWN_MAX]],
+        },
     }
 
 
@@ -64,14 +111,13 @@ def _reason(reason: Reason) -> dict[str, Any]:
     return {"code": reason.code, "text": reason.text, "facts": reason.facts}
 
 
-async def _world(context: Context, tenant: str, plan: Plan, open_tasks: Sequence[ItemRun]) -> World:
+async def _world(context: Context, tenant: str, plan: Plan) -> World:
     """What the plan itself does not know: people, systems, other orders, the owner of its shard."""
     now = context.now()
     staff: dict[str, Staff] = {}
     known: dict[Any, Staff] = {}
-    for item in open_tasks[:STANDING_MAX]:
-        if not _may_be_open(item) or item.definition is None:
-            continue
+    for item in islice((item for item in plan.items if _is_open_task(item)), STANDING_MAX):
+        assert item.definition is not None, "a manual task has one"
         source = item.definition.source
         needed = tuple((each.skill, each.level) for each in source.skills)
         if (source.queue, needed) not in known:
@@ -99,10 +145,9 @@ async def get_provenance(request: web.Request) -> web.Response:
         raise BadDocument("must name an attribute of the line", path="attribute")
     stored = await context.facts(tenant, order_id)
     plan = await context.folder.fold(stored)
-    at = next((index for index, each in enumerate(stored) if each.kind == PLAN_COMPOSED), None)
-    if at is None:
-        raise NotPossibleNow(f"order {order_id} has no plan yet, so its lines have only what the order says")
-    composed = await context.folder.fold(stored[: at + 1])
+    composed = await _composed(context, stored)
+    if composed is None:
+        raise NotPossibleNow(f"order {order_id} has no plan, so its lines have only what the order says")
     facts = [
         Fact(each.kind, each.at, each.item, upcast(each.kind, each.v, each.payload), each.actor, each.cause)
         for each in stored

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from domain.catalogue import Scope
+from domain.explain_absent import idle_lines
 from domain.plan import Plan
 
 
 def warnings_of(plan: Plan) -> list[str]:
     """Sentences about a composed plan: lines without work, and keys that no line gives."""
     assert plan.template is not None
-    idle = [plan.lines[index] for index in plan.template.idle_lines]
     found = [
         f"line {line.key} ({line.name}, {line.action}) matches no scenario and is delivered without work"
-        for line in idle
-        if line.is_asset
+        for line in idle_lines(plan)
     ]
     for line in plan.lines:
         product = plan.release.products[line.product].source

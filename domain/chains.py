@@ -36,16 +36,21 @@ def stands_before(plan: Plan, item: ItemRun) -> list[ItemRun]:
     return [each for each in found if each.state not in SATISFYING_ITEM_STATES]
 
 
-def chain_to(plan: Plan, item: ItemRun) -> list[ItemRun]:
-    """The way from what stands in an item's way at the bottom (the worst, then the deepest) to the item itself."""
+def chain_to(plan: Plan, item: ItemRun) -> tuple[list[ItemRun], int]:
+    """(the way from what stands in an item's way at the bottom to the item itself, how many others stand there too).
+
+    Of several at the bottom the worst is taken, then the deepest.
+    """
     came_from: dict[int, ItemRun | None] = {item.node: None}
     waiting = deque([item])
-    cause, least = item, _PASSING + 1
+    cause, least, standing = item, _PASSING + 1, 0
     while waiting:
         at = waiting.popleft()
         before = stands_before(plan, at)
-        if not before and at is not item and (severity := severity_of(at)) <= least:
-            cause, least = at, severity
+        if not before and at is not item:
+            standing += 1
+            if (severity := severity_of(at)) <= least:
+                cause, least = at, severity
         for each in before:
             if each.node not in came_from and len(came_from) < LOOKED_AT_MAX:
                 came_from[each.node] = at
@@ -55,7 +60,7 @@ def chain_to(plan: Plan, item: ItemRun) -> list[ItemRun]:
     while step is not None:
         chain.append(step)
         step = came_from[step.node]
-    return chain
+    return chain, max(0, standing - 1)
 
 
 def severity_of(item: ItemRun) -> int:

@@ -62,7 +62,7 @@ def _summary(plan: Plan, reasons: Sequence[Reason], items: Sequence[Standing], o
     if others:
         parts.append("1 other item stands still too" if others == 1 else f"{others} other items stand still too")
     if waiting:
-        parts.append(f"{waiting} {'waits' if waiting == 1 else 'wait'} for what stands before them")
+        parts.append(f"{waiting} {'waits' if waiting == 1 else 'wait'} behind")
     return f"{first.text} {', and '.join(parts)}." if parts else first.text
 
 
@@ -158,11 +158,13 @@ def _pending(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: 
 def _waits_for(plan: Plan, other: ItemRun, world: World, now: datetime) -> Reason:
     text = f"It waits for {name_of(plan, other)}, which is {other.state.value}"
     facts: dict[str, Any] = {"item": other.key, "state": other.state.value}
-    chain = chain_to(plan, other)
+    chain, others = chain_to(plan, other)
     root = chain[0]
     if root is not other:
         text += f"; what stands in the way is {name_of(plan, root)}, which is {root.state.value}"
-        facts |= {"root": root.key, "rootState": root.state.value}
+        if others:
+            text += f" (and {others} other{'s' * (others != 1)})"
+        facts |= {"root": root.key, "rootState": root.state.value, "otherRoots": others}
         facts["chain"] = [{"item": each.key, "state": each.state.value} for each in chain[:CHAIN_SHOWN_MAX]]
     if root.state is not ItemState.PENDING or root.definition is None:
         because = explain_item(plan, root, world, now)
@@ -256,7 +258,7 @@ def _sub_plan(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now:
     open_ones = stands_before(plan, item)
     text = f"{definition.name} is done when its own items are; {len(open_ones)} are open."
     facts: dict[str, Any] = {"count": len(open_ones), "open": [each.key for each in open_ones[:CHAIN_SHOWN_MAX]]}
-    root = chain_to(plan, item)[0]
+    root = chain_to(plan, item)[0][0]
     because = explain_item(plan, root, world, now) if root is not item else []
     if because:
         text += f" {because[0].text}"
@@ -296,7 +298,8 @@ def _task(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: dat
         text = f"Nobody in queue {queue} can do {definition.name}: it needs {skills}."
         found.insert(0, Reason("nobodySkilled", text, facts | counts))
     elif staff.on_shift == 0 and (needed or staff.members):
-        text = f"Nobody on shift in queue {queue} can do {definition.name}: it needs {skills}; {staff.skilled} are off."
+        text = f"Nobody on shift in queue {queue} can do {definition.name}: it needs {skills}"
+        text += f"; off shift: {staff.skilled}."
         found.insert(0, Reason("nobodyOnShift", text, facts | counts))
     return found
 

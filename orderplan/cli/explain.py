@@ -25,34 +25,66 @@ def explain(
     with client_of(url, user) as client:
         told = client.explain(id_of(client, order_id), item)
 
-    def render() -> Iterable[RenderableType]:
-        yield f"[bold]{cell(told['summary'])}[/]"
-        for reason in told["reasons"]:
-            if reason["text"] != told["summary"] or reason["facts"].get("conditions"):
-                yield _reason(reason)
-        for each in told["items"]:
-            branch = Tree(f"{cell(each['name'])}  {cell(each['item'])}  [bold]{cell(each['state'])}[/]")
-            for reason in each["reasons"]:
-                _grow(branch, reason)
-            yield branch
-        if told["more"]:
-            yield f"and {told['more']} more items that stand still"
-
-    show(as_json, told, render)
+    show(as_json, told, lambda: rendered(told))
 
 
-def _reason(reason: dict[str, Any]) -> RenderableType:
-    branch = Tree("order")
-    _grow(branch, reason)
-    return branch
+def rendered(told: dict[str, Any]) -> Iterable[RenderableType]:
+    """The sentence first, then each cause with what waits behind it, then what there is to say of the order."""
+    yield f"[bold]{cell(told['summary'])}[/]"
+    for each in told["items"]:
+        yield ""
+        yield _item(each)
+    if told["more"]:
+        yield f"\nand {told['more']} more items that stand still"
+    shown = [each for each in told["reasons"] if each["text"] != told["summary"] or each["facts"].get("conditions")]
+    if shown:
+        yield ""
+        branch = Tree("order" if told["items"] else "why")
+        for reason in shown:
+            _grow(branch, reason)
+        yield branch
+
+
+def _item(each: dict[str, Any]) -> RenderableType:
+    """From cause to consequence: what stands in the item's way, the item with its reasons, what waits behind it."""
+    chains = (reason["facts"]["chain"] for reason in each["reasons"] if "chain" in reason["facts"])
+    chain: list[dict[str, Any]] = next(chains, [])
+    top = at = None
+    for step in chain:
+        label = f"{cell(step['item'])}  {cell(step['state'])}"
+        top, at = (Tree(label),) * 2 if at is None else (top, at.add(label))
+    label = f"[bold]{cell(each['name'])}[/]  {cell(each['item'])}  {cell(each['state'])}"
+    if at is None:
+        top = branch = Tree(label)
+    else:
+        branch = at.add(label)
+    for reason in each["reasons"]:
+        _grow(branch, reason)
+    behind = each["holdsUp"]
+    if behind["count"]:
+        more = behind["count"] - len(behind["items"])
+        rest = f" and {'at least ' if behind['isAtLeast'] else ''}{more} more" if more else ""
+        branch.add(f"[dim]holds up[/] {', '.join(cell(key) for key in behind['items'])}{rest}")
+    return top or branch
 
 
 def _grow(branch: Tree, reason: dict[str, Any]) -> None:
     leaf = branch.add(f"{cell(reason['text'])}  [dim]{reason['code']}[/]")
-    for name in ("valuesNow", "conditions"):
-        for where, values in reason["facts"].get(name, {}).items():
-            read = ", ".join(f"{key} = {cell(value)}" for key, value in values.items())
-            leaf.add(f"{cell(where)}: {read or 'reads nothing'}")
+    facts = reason["facts"]
+    then, now = facts.get("values"), facts.get("valuesNow", {})
+    for where, values in (then or now).items():
+        changed = then is not None and now.get(where) != values
+        leaf.add(f"{_read(where, values)}" + (f"; now {_values(now.get(where, {}))}" if changed else ""))
+    for condition, values in facts.get("conditions", {}).items():
+        leaf.add(_read(condition, values))
+
+
+def _read(where: str, values: dict[str, Any]) -> str:
+    return f"[dim]{cell(where)}:[/] {_values(values)}"
+
+
+def _values(values: dict[str, Any]) -> str:
+    return ", ".join(f"{cell(key)} = {cell(value)}" for key, value in values.items()) or "reads nothing"
 
 
 def provenance(

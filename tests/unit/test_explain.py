@@ -194,7 +194,7 @@ CASES: dict[str, tuple[Callable[[], tuple[Plan, str, World]], str, str, dict[str
     "nobody on shift": (
         task(lambda _: World(staff={"p/a@1": Staff(3, 2, 0)})),
         "nobodyOnShift",
-        "2 are off",
+        "off shift: 2",
         {"skilled": 2, "onShift": 0},
     ),
     "void": (void, "voidDependency", "would wait for q/z, which this order does not have", {"item": "q/z"}),
@@ -225,7 +225,7 @@ def test_the_summary_names_what_needs_somebody_before_what_goes_on_by_itself() -
 
     assert found.summary == (
         "b has failed for good: it broke. An operator can retry, edit, complete or skip it. 2 other items stand still "
-        "too, and 1 waits for what stands before them."
+        "too, and 1 waits behind."
     )
     assert {each.item.key for each in found.items} == {"p/a@1", "p/b@1", "p/c@1"}
 
@@ -300,8 +300,8 @@ def test_an_item_that_is_not_in_the_plan_names_the_scenario_that_did_not_match()
 
 
 def test_the_worst_item_at_the_bottom_is_what_stands_in_the_way_and_the_way_to_it_is_told() -> None:
-    edges = [depends("p/d", "p/c"), depends("p/c", "p/a"), depends("p/c", "p/b")]
-    engine = engine_of("a", "b", "c", "d", dependencies=edges)
+    edges = [depends("p/d", "p/c"), depends("p/c", "p/a"), depends("p/c", "p/b"), depends("p/c", "p/e")]
+    engine = engine_of("a", "b", "c", "d", "e", dependencies=edges)
     plan = accepted(engine)
     engine.fail(plan, engine.call(plan, "p/b"), fatal=True)
     [reason] = told(plan, "d")
@@ -309,8 +309,10 @@ def test_the_worst_item_at_the_bottom_is_what_stands_in_the_way_and_the_way_to_i
     assert (reason.facts["item"], reason.facts["root"]) == ("p/c@1", "p/b@1")
     assert [each["item"] for each in reason.facts["chain"]] == ["p/b@1", "p/c@1"]
     assert reason.facts["because"]["code"] == "fatallyFailed"
+    assert reason.facts["otherRoots"] == 2
     assert reason.text.endswith(
-        "which is Fatally Failed. b has failed for good: it broke. An operator can retry, edit, complete or skip it."
+        "which is Fatally Failed (and 2 others). b has failed for good: it broke. An operator can retry, edit, "
+        "complete or skip it."
     )
 
 
@@ -522,22 +524,27 @@ def test_an_answer_tells_its_attempt_and_what_is_brought_back_tells_its_line() -
     assert (brought.kind, brought.facts["lines"]) == ("backPropagation", ["part@1"])
 
 
-def test_a_rule_that_holds_for_one_source_is_not_the_origin_by_another() -> None:
+def test_a_source_that_feeds_a_line_no_more_is_not_the_origin_of_its_values() -> None:
+    speed = {"to": "speed", "expression": "attributes.mega * 2"}
     engine = engine_of(
         "a",
-        products=["root", {"code": "offer", "scope": "bundle"}, {"code": "part", "scope": "bundle"}],
-        decompositions=[
-            rule("root", "part", {"to": "speed", "expression": "attributes.mega * 2"}, when="attributes.mega > 10"),
-        ],
-        scenarios=[scenario("part", "p")],
+        products=["offer", "root", {"code": "part", "scope": "bundle"}],
+        decompositions=[rule("root", "part", speed, when="attributes.mega > 10")],
+        scenarios=[scenario("part", "p", "add", "modify")],
     )
-    order = order_of(line("0", "offer"), line("1", "root", mega=5, below="0"), line("2", "root", mega=20, below="0"))
-    plan = engine.accept(order)
+    first = [line("0", "offer"), line("1", "root", mega=15, below="0"), line("2", "root", mega=20, below="0")]
+    added = engine.accept(order_of(*first))
+    engine.finish(added)
+    [one, two] = [each.asset_id for each in added.lines if each.product == "root"]
+    changes = [("1", one, 5), ("2", two, 30)]
+    lines = [line(key, "root", "modify", product_id=asset, mega=mega) for key, asset, mega in changes]
+    plan = engine.accept(order_of(*lines))
     key = next(each.key for each in plan.lines if each.product == "part")
     [origin] = provenance_of(plan, composed_of(engine, plan), engine.facts[plan.order_id], key, "speed")
 
-    assert (origin.value, origin.facts["line"]) == (40, "2")
-    assert origin.facts["values"] == {"attributes.mega": 20}
+    assert plan.lines[plan.line_at[key]].sources == ("1", "2")
+    assert (origin.value, origin.facts["line"]) == (60, "2")
+    assert origin.facts["values"] == {"attributes.mega": 30}
 
 
 def test_what_a_line_that_changes_nothing_repeats_is_not_the_origin_of_what_is_installed() -> None:

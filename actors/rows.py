@@ -84,8 +84,8 @@ def asset_row(tenant: str, account: str | None, shard: int, asset: Asset, at: da
 
 
 def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
-    """The row of an item while it is Fatally Failed."""
-    if item.state is not ItemState.FATALLY_FAILED:
+    """The row of an item while it is Fatally Failed, or Failed and to be tried again."""
+    if item.state not in (ItemState.FAILED, ItemState.FATALLY_FAILED):
         return None
     assert item.failed_at is not None
     source = item.definition.source if item.definition is not None else None
@@ -104,6 +104,7 @@ def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
         failed_at=item.failed_at,
         account=plan.order.account,
         priority=plan.order.priority,
+        retry_at=item.timer_at if item.state is ItemState.FAILED else None,
     )
 
 

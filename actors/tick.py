@@ -298,7 +298,7 @@ class Tick:
             self.ended_with_secrets.append(order_id)
 
     def _keep_fallout(self, turn: Turn) -> None:
-        """Put items that are Fatally Failed now into the error queue, and take out those that were."""
+        """Put items that have failed into the error queue, and take out those that had."""
         plan = turn.plan
         for key in dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None):
             item = plan.by_key[key]

@@ -271,10 +271,8 @@ def _operate(turn: Turn, message: OperateItem) -> None:
         raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
     if item.is_sub_plan and item.state is ItemState.RUNNING:
         raise NotPossibleNow(f"item {item.key} is done when its own items are", mend="complete or skip those")
-    if message.is_fallout_only and item.state is not ItemState.FATALLY_FAILED:
-        raise NotPossibleNow(
-            f"item {item.key} is not Fatally Failed any more, but {item.state.value}", state=item.state.value
-        )
+    if message.is_fallout_only and item.state not in (ItemState.FAILED, ItemState.FATALLY_FAILED):
+        raise NotPossibleNow(f"item {item.key} has not failed, it is {item.state.value}", state=item.state.value)
     if item.state not in _REPAIRABLE[message.action]:
         allowed = ", ".join(sorted(state.value for state in _REPAIRABLE[message.action]))
         raise NotPossibleNow(

@@ -305,6 +305,8 @@ def _line_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 def _item_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
     _move(plan, item, ItemEvent.FAILED)
+    item.failed_at = fact.at
+    plan.had_fallout = True
     item.error, item.error_code = payload.get("error", ""), payload.get("errorCode", "")
     item.is_unheard = bool(payload.get("unheard"))
     _set_timer(plan, item, _instant(payload["retryAt"]))

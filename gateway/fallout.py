@@ -32,6 +32,8 @@ _TEXTS: Final = {
     "account": "account",
     "order": "order_id",
 }
+STATES: Final = ("failed", "retrying", "all")
+"""Failed for good, failed and tried again later, both."""
 _INSTANTS: Final = {"failedAfter": "failed_after", "failedBefore": "failed_before"}
 _ARGUMENT: Final = {"retry": None, "skip": None, "complete": "answer", "edit": "payload"}
 _MEMBERS: Final = frozenset({"filter", "items", "reason", "rate"})
@@ -57,13 +59,21 @@ def read_filter(given: Mapping[str, Any], at: str) -> FalloutFilter:
             if instant is None:
                 raise BadDocument("must be an instant with a time zone (RFC 3339)", path=path)
             found[_INSTANTS[name]] = instant
+        elif name == "state":
+            if value not in STATES:
+                raise BadDocument(f"must be one of {', '.join(STATES)}", path=path)
+            found["state"] = value
         else:
-            raise BadDocument("is no filter of fallout", path=path, mend=f"use {', '.join([*_TEXTS, *_INSTANTS])}")
+            names = ", ".join([*_TEXTS, *_INSTANTS, "state"])
+            raise BadDocument("is no filter of fallout", path=path, mend=f"use {names}")
     return FalloutFilter(**found)
 
 
 async def list_fallout(request: web.Request) -> web.Response:
-    """GET /v1/fallout: items that failed for good, longest ago first; `after` is the `next` of the page before."""
+    """GET /v1/fallout: items that failed for good (`state`: `retrying`, `all`), longest ago first.
+
+    `after` is the `next` of the page before.
+    """
     wanted = read_filter({name: value for name, value in request.query.items() if name not in _PAGING}, "")
     limit = limit_of(request.query.get("limit", "100"))
     after = _read_place(request.query["after"]) if "after" in request.query else None
@@ -82,6 +92,7 @@ async def list_fallout(request: web.Request) -> web.Response:
             "failedAt": row["failed_at"].isoformat(),
             "account": row["account"],
             "priority": row["priority"],
+            "retryAt": row["retry_at"].isoformat() if row["retry_at"] else None,
         }
         for row in rows
     ]
@@ -91,8 +102,11 @@ async def list_fallout(request: web.Request) -> web.Response:
 
 
 async def list_groups(request: web.Request) -> web.Response:
-    """GET /v1/fallout/groups: how many items failed at which system with which error, the most first."""
-    wanted = read_filter(request.query, "")
+    """GET /v1/fallout/groups: how many items failed at which system with which error, the most first.
+
+    `count` are those that failed for good, `retrying` those that are tried again.
+    """
+    wanted = read_filter({"state": "all"} | dict(request.query), "")
     rows = await fallout.groups(context_of(request).pool, tenant_of(request), wanted)
     return native_json(
         [
@@ -100,6 +114,7 @@ async def list_groups(request: web.Request) -> web.Response:
                 "system": row["system"],
                 "errorCode": row["error_code"],
                 "count": row["count"],
+                "retrying": row["retrying"],
                 "oldest": row["oldest"].isoformat(),
                 "newest": row["newest"].isoformat(),
                 "sample": row["sample"],

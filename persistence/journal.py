@@ -99,12 +99,13 @@ delete from fallout_item as f using unnest($1::text[], $2::text[]) as n(order_id
  where f.order_id = n.order_id and f.item = n.item"""
 _PUT_FALLOUT: Final = """
 insert into fallout_item (tenant, order_id, item, shard, name, plan, system, queue, error_code, error, attempt,
-                          failed_at, account, priority)
+                          failed_at, account, priority, retry_at)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], $6::text[], $7::text[], $8::text[],
-                     $9::text[], $10::text[], $11::int[], $12::timestamptz[], $13::text[], $14::text[])
+                     $9::text[], $10::text[], $11::int[], $12::timestamptz[], $13::text[], $14::text[],
+                     $15::timestamptz[])
 on conflict (order_id, item) do update
    set error_code = excluded.error_code, error = excluded.error, attempt = excluded.attempt,
-       failed_at = excluded.failed_at"""
+       failed_at = excluded.failed_at, retry_at = excluded.retry_at"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -397,7 +398,7 @@ async def _write_fallout(
         await connection.execute(_DROP_FALLOUT, *_columns(gone, 2))
     rows = [row for row in fallout.values() if row is not None]
     if rows:
-        await connection.execute(_PUT_FALLOUT, *_columns(rows, 14))
+        await connection.execute(_PUT_FALLOUT, *_columns(rows, 15))
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -78,7 +78,7 @@ class TaskRow(NamedTuple):
 
 
 class FalloutRow(NamedTuple):
-    """One item that is Fatally Failed, columns in the order of the table."""
+    """One item that has failed, columns in the order of the table; `retry_at` None: for good."""
 
     tenant: str
     order_id: str
@@ -94,6 +94,7 @@ class FalloutRow(NamedTuple):
     failed_at: datetime
     account: str | None
     priority: str
+    retry_at: datetime | None
 
 
 class SealedRow(NamedTuple):
@@ -135,7 +136,7 @@ class Commit:
     tasks_new: dict[str, TaskRow] = field(default_factory=dict)
     tasks_closed: dict[str, datetime] = field(default_factory=dict)
     fallout: dict[tuple[str, str], FalloutRow | None] = field(default_factory=dict)
-    """(order, item) -> its row while it is Fatally Failed; None: it is not any more."""
+    """(order, item) -> its row while it has failed; None: it has not any more."""
     templates: dict[str, TemplateRow] = field(default_factory=dict)
     sealed: list[SealedRow] = field(default_factory=list)
     released_shards: list[tuple[int, str]] = field(default_factory=list)

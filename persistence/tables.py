@@ -284,6 +284,8 @@ fallout_item = sa.Table(
     sa.Column("failed_at", _Instant, nullable=False),
     sa.Column("account", sa.Text),
     sa.Column("priority", sa.Text, nullable=False),
+    # When it is tried again; null: it has failed for good.
+    sa.Column("retry_at", _Instant),
     sa.Index("fallout_item_list_idx", "tenant", "failed_at", "order_id", "item"),
     sa.Index("fallout_item_group_idx", "tenant", "system", "error_code"),
 )

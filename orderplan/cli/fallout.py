@@ -26,9 +26,12 @@ Rate = Annotated[float, typer.Option("--rate", min=1, max=5_000, help="Items a s
 Wait = Annotated[bool, typer.Option("--wait", help="Show how far the job is, and return when it is done.")]
 ItemsFile = Annotated[
     str | None,
-    typer.Option("--items", help="Exactly the items of a file: [[order, item], ...], or what `list --json` wrote."),
+    typer.Option("--items", help="Exactly the items of a file: pairs of order and item, or what `list --json` wrote."),
 ]
 Everything = Annotated[bool, typer.Option("--all", help="Everything that has failed for good.")]
+State = Annotated[
+    str | None, typer.Option("--state", help="failed: for good; retrying: tried again later by itself; all.")
+]
 JobId = Annotated[str, typer.Argument(help="The job's id.", metavar="JOB")]
 
 
@@ -45,27 +48,41 @@ def list_items(
     plan: Plan = None,
     name: Name = None,
     account: Account = None,
+    state: State = None,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1_000, help="At most so many.")] = 100,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """List failed items, longest ago first."""
-    filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
+    """List items that failed for good, longest ago first; with --state also those that are tried again."""
+    filters = _filters(
+        system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account, state=state
+    )
     with client_of(url, user) as client:
         page = client.list_fallout(limit=limit, **filters)
+        retrying = sum(each["retrying"] for each in client.fallout_groups()) if state is None else 0
 
     def render() -> Iterable[RenderableType]:
-        if not page["items"]:
-            yield "nothing has failed for good"
-            return
         rows = [
-            (moment(each["failedAt"]), each["orderId"], each["item"], each["system"], each["errorCode"], each["error"])
+            (
+                moment(each["failedAt"]),
+                moment(each["retryAt"]) or "for good",
+                each["orderId"],
+                each["item"],
+                each["system"],
+                each["errorCode"],
+                each["error"],
+            )
             for each in page["items"]
         ]
-        yield table(("failed (UTC)", "order", "item", "system", "code", "error"), rows)
+        if rows:
+            yield table(("failed (UTC)", "again (UTC)", "order", "item", "system", "code", "error"), rows)
+        else:
+            yield "nothing of that has failed" if state else "nothing has failed for good"
         if page["next"]:
             yield "there are more"
+        if retrying:
+            yield f"{retrying} more have failed and are tried again by themselves: --state retrying"
 
     show(as_json, page, render)
 
@@ -89,10 +106,18 @@ def groups(
 
     def render() -> Iterable[RenderableType]:
         rows = [
-            (each["count"], each["system"] or "none", each["errorCode"], moment(each["oldest"]), each["sample"])
+            (
+                each["count"],
+                each["retrying"],
+                each["system"] or "none",
+                each["errorCode"],
+                moment(each["oldest"]),
+                each["sample"],
+            )
             for each in found
         ]
-        yield table(("items", "system", "code", "since (UTC)", "newest error"), rows) if rows else "no fallout"
+        columns = ("for good", "tried again", "system", "code", "since (UTC)", "newest error")
+        yield table(columns, rows) if rows else "no fallout"
 
     show(as_json, {"groups": found}, render)
 
@@ -106,6 +131,7 @@ def _bulk(action: str, help_text: str) -> None:
         plan: Plan = None,
         name: Name = None,
         account: Account = None,
+        state: State = None,
         items: ItemsFile = None,
         everything: Everything = False,
         argument: Annotated[
@@ -118,7 +144,9 @@ def _bulk(action: str, help_text: str) -> None:
         user: User = USER_DEFAULT,
         as_json: Json = False,
     ) -> None:
-        filters = _filters(system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account)
+        filters = _filters(
+            system=system, error_code=error_code, queue=queue, plan=plan, name=name, account=account, state=state
+        )
         chosen = _read_items(items, filters, everything) if items is not None else None
         if not (filters or everything or items is not None):
             raise UserError("nothing says which items", mend="choose by --system and the like, or say --all")
@@ -190,6 +218,7 @@ def _job(job: Document) -> RenderableType:
             ("outcome", f"{_counts(job)}, {job['open']} open"),
             ("failed again", f"{job['failedAgain']} of those done" if job.get("failedAgain") else None),
             ("by", f"{cell(job['operator'])}: {cell(job['reason'])}"),
+            ("why refused", f"orderplan job show {job['id']} --outcome refused" if job["refused"] else None),
         ]
     )
 

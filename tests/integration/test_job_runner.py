@@ -536,7 +536,7 @@ async def test_what_runs_again_by_somebody_elses_hand_is_not_completed_by_the_jo
     [refused] = await plans.items("refused")
 
     assert (refused["item"], refused["code"]) == (plans.keys[1], "notPossibleNow")
-    assert "is not Fatally Failed any more, but Running" in refused["reason"]
+    assert "has not failed, it is Running" in refused["reason"]
     assert [call.item for call in plans.host.dispatch.calls()] == [plans.keys[1]]
 
 

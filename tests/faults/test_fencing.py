@@ -15,6 +15,10 @@ pytestmark = pytest.mark.faults
 
 ORDERS = 24
 WRITTEN = ("fact", "product_order", "asset", "shard")
+LATE = "where to_jsonb(row) ->> 'kind' is distinct from 'item.noted'"
+"""A result that was on its way to the stopped host comes to the next owner a few seconds later, who notes it: that is the
+living one's fact, and changes nothing.
+"""
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ async def snapshot(target: Range) -> dict[str, str]:
     for table in WRITTEN:
         rows = await target.rows(
             f"select count(*) || ' ' || coalesce(md5(string_agg(row::text, '' order by row::text)), '') as sum "
-            f"from {table} as row"
+            f"from {table} as row {LATE}"
         )
         found[table] = rows[0]["sum"]
     return found

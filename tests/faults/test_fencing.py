@@ -16,8 +16,8 @@ pytestmark = pytest.mark.faults
 ORDERS = 24
 WRITTEN = ("fact", "product_order", "asset", "shard")
 LATE = "where to_jsonb(row) ->> 'kind' is distinct from 'item.noted'"
-"""A result that was on its way to the stopped host comes to the next owner a few seconds later, who notes it: that is the
-living one's fact, and changes nothing.
+"""A result that was on its way to the stopped host comes to the next owner a few seconds later, who notes it: that is
+the living one's fact, and changes nothing.
 """
 
 

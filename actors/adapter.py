@@ -11,7 +11,7 @@ import asyncio
 import json
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +23,7 @@ import structlog
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
 from actors.logs import configure_logs
+from actors.ports import OpeningPort, ReadSystems
 from actors.routing import HostClient
 from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
@@ -36,7 +37,8 @@ from domain.release import TASKS_SYSTEM
 from domain.sealing import is_encrypted, is_sealed
 from domain.turn import Call
 from persistence import catalogue
-from persistence.database import Pool, is_unavailable, open_pool
+from persistence.database import is_unavailable, open_pool
+from persistence.incarnations import Ownership
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
@@ -78,24 +80,32 @@ class _System:
 class AdapterRuntime:
     """All systems of the environment; plain asyncio, wrapped by the Ray actor below."""
 
-    def __init__(self, pool: Pool, vault: Vault, hosts: HostClient, callback_base: str) -> None:
-        self._pool = pool
+    def __init__(
+        self,
+        read_systems: ReadSystems,
+        vault: OpeningPort,
+        hosts: HostClient,
+        *,
+        callback_base: str,
+        secret: bytes,
+        boot_id: str,
+        build: Callable[[str, dict[str, Any]], Adapter] = build_adapter,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._read_systems = read_systems
         self._vault = vault
         self._hosts = hosts
         self._callback_base = callback_base
-        self._secret = b""
+        self._secret = secret
+        self._build = build
+        self._clock = clock
+        self.boot_id = boot_id
         self._systems: dict[tuple[str, str], _System] = {}
         self._tasks = _System.of(TasksAdapter(), TASKS_AT_ONCE_MAX, "")
         """Auto tasks of one's own, for all tenants."""
         self._under_way: dict[str, _UnderWay] = {}
         self._retiring: set[asyncio.Task[None]] = set()
-        self.boot_id = uuid.uuid4().hex
         self.results = 0
-
-    async def open(self) -> None:
-        """Read the environment."""
-        self._secret = await catalogue.callback_secret(self._pool)
-        await self.refresh()
 
     async def refresh(self) -> None:
         """Learn of systems that were added or changed; calls under way finish on the old settings.
@@ -103,7 +113,7 @@ class AdapterRuntime:
         A system that cannot be built here (its plug-in is missing on this node) keeps its old form, or stays unknown;
         the others are not held up by it.
         """
-        for row in await catalogue.list_systems(self._pool, None):
+        for row in await self._read_systems():
             key = (row["tenant"], row["code"])
             known = self._systems.get(key)
             if known is not None and known.version == row["updatedAt"]:
@@ -113,7 +123,7 @@ class AdapterRuntime:
                 # Fewer connections than slots would be a second, hidden bulkhead.
                 config.setdefault("connections", row["concurrency"])
             try:
-                adapter = build_adapter(row["adapter"], config)
+                adapter = self._build(row["adapter"], config)
             except BadDocument as error:
                 log.error("a system cannot be built here", system=row["code"], path=error.path)
                 continue
@@ -181,7 +191,7 @@ class AdapterRuntime:
             system.waiting -= 1
 
     async def _call(self, system: _System, key: str, call: Call) -> Report:
-        remaining = (call.deadline_at - datetime.now(UTC)).total_seconds()
+        remaining = (call.deadline_at - self._clock()).total_seconds()
         if remaining <= 0:
             # This life sent nothing; an earlier one may have, so the next try repeats the key.
             return _report(call, Outcome.retryable(f"system {call.system} had no free slot in time", "noSlot"))
@@ -330,10 +340,17 @@ class AdapterActor:
                     opened.callback(pool.terminate)
                     keys = await open_pool(self._config.key_dsn, size_max=2)
                     opened.callback(keys.terminate)
-                    hosts = HostClient(pool)
+                    hosts = HostClient(Ownership(pool))
                     await hosts.open()
-                    runtime = AdapterRuntime(pool, Vault(keys, pool), hosts, self._config.callback_base)
-                    await runtime.open()
+                    runtime = AdapterRuntime(
+                        lambda: catalogue.list_systems(pool, None),
+                        Vault(keys, pool),
+                        hosts,
+                        callback_base=self._config.callback_base,
+                        secret=await catalogue.callback_secret(pool),
+                        boot_id=uuid.uuid4().hex,
+                    )
+                    await runtime.refresh()
                     self._runtime = runtime
                     # Everything stands: keep the pools.
                     opened.pop_all()

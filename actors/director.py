@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import uuid
-from collections.abc import Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Any, Final
 
 import structlog
@@ -18,9 +18,10 @@ from actors.config import ClusterConfig
 from actors.dedicated import DedicatedHosts
 from actors.logs import configure_logs
 from actors.plan_host import PlanHost
+from actors.ports import FleetPort, OwnershipPort
 from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
-from persistence import incarnations
-from persistence.database import Pool, is_unavailable, open_pool
+from persistence.database import is_unavailable, open_pool
+from persistence.incarnations import SILENT_MAX_S, Assignment, Incarnation, Ownership, balance
 
 log = structlog.get_logger(__name__)
 
@@ -33,45 +34,53 @@ director.
 """
 
 
-class Director:
-    """Ray's shell and the whole of the director."""
+class Watch:
+    """The whole of the director, plain asyncio; wrapped by the Ray actor below.
 
-    def __init__(self, config: ClusterConfig) -> None:
-        configure_logs(config.log_level)
-        self._config = config
-        self._pool: Pool | None = None
+    `open_table` connects to the table of owners, `new_id` names an incarnation.
+    """
+
+    def __init__(
+        self,
+        open_table: Callable[[], Awaitable[OwnershipPort]],
+        fleet: FleetPort,
+        wanted: int,
+        *,
+        new_id: Callable[[], str] = lambda: uuid.uuid4().hex[:12],
+    ) -> None:
+        self._open_table = open_table
+        self._opened: OwnershipPort | None = None
+        self._fleet = fleet
+        self._new_id = new_id
         self._is_stopping = False
-        self._wanted = config.plan_hosts
+        self.wanted = wanted
         self._adopted: dict[str, frozenset[int]] = {}
         self._dedicated = DedicatedHosts(self._start_host, self._give_away, self._adopt, self._retire)
         self.takeovers = 0
         self._reached_since: float | None = None
         """Since when (on the loop's clock) the database answers without interruption."""
-        # Ray starts a dead actor again by its constructor alone, so the watch begins here.
-        self._watching = asyncio.get_running_loop().create_task(self._watch())
+
+    @property
+    def _table(self) -> OwnershipPort:
+        assert self._opened is not None, "the watch opens it"
+        return self._opened
 
     async def ready(self) -> bool:
         """Whether every shard has a living owner that has adopted it."""
-        if self._pool is None:
+        if self._opened is None:
             return False
-        table = await incarnations.assignments(self._pool)
+        table = await self._opened.assignments()
         return all(each.incarnation_id is not None and self._has_adopted(each) for each in table)
 
-    def _has_adopted(self, each: incarnations.Assignment) -> bool:
+    def _has_adopted(self, each: Assignment) -> bool:
         return each.shard in self._adopted.get(each.incarnation_id or "", frozenset())
 
-    async def stats(self) -> dict[str, Any]:
-        """Counters for metrics."""
-        return {"takeovers": self.takeovers, "wanted": self._wanted, "pid": os.getpid()}
-
     async def drain(self) -> None:
-        """Stop watching and let every host finish what it has."""
-        self._is_stopping = True
-        await self._watching
-        if self._pool is None:
+        """Let every host finish what it has. Stop watching first."""
+        if self._opened is None:
             return
-        for each in await incarnations.living(self._pool):
-            handle = handle_of(f"host-{each.incarnation_id}")
+        for each in await self._table.living():
+            handle = self._fleet.handle(each.incarnation_id)
             if handle is not None:
                 try:
                     async with asyncio.timeout(START_TIMEOUT_S):
@@ -81,11 +90,16 @@ class Director:
                         raise
                     log.warning("a host did not drain", host=each.incarnation_id, error=str(error))
 
-    async def _watch(self) -> None:
+    def stop(self) -> None:
+        """Return from `run` after the check under way."""
+        self._is_stopping = True
+
+    async def run(self) -> None:
+        """Watch until stopped."""
         while not self._is_stopping:
             try:
-                if self._pool is None:
-                    self._pool = await open_pool(self._config.dsn, size_max=3)
+                if self._opened is None:
+                    self._opened = await self._open_table()
                 await self._check()
                 if self._reached_since is None:
                     self._reached_since = asyncio.get_running_loop().time()
@@ -99,8 +113,7 @@ class Director:
 
     async def _check(self) -> None:
         """One look at everything: end the dead and the hung, move their shards, start what is missing, even out."""
-        assert self._pool is not None
-        living = await incarnations.living(self._pool)
+        living = await self._table.living()
         answers = await asyncio.gather(*(self._is_well(each) for each in living))
         well: list[str] = []
         dedicated: dict[str, int] = {}
@@ -112,21 +125,21 @@ class Director:
             else:
                 well.append(each.incarnation_id)
         await self._place(well, dedicated)
-        missing = self._wanted - len(well)
+        missing = self.wanted - len(well)
         if missing > 0:
             started = await asyncio.gather(*(self._start_host() for _ in range(missing)))
             # Only hosts that answered in this check get shards: a row alone may be that of a host that failed to start.
             well += [incarnation_id for incarnation_id in started if incarnation_id is not None]
             await self._place(well, dedicated)
-        kept = well[: self._wanted]
-        await self._dedicated.check(await incarnations.assignments(self._pool), dedicated, kept)
+        kept = well[: self.wanted]
+        await self._dedicated.check(await self._table.assignments(), dedicated, kept)
         await self._even_out(kept)
-        for surplus in well[self._wanted :]:
+        for surplus in well[self.wanted :]:
             await self._retire(surplus)
 
-    async def _is_well(self, each: incarnations.Incarnation) -> bool:
+    async def _is_well(self, each: Incarnation) -> bool:
         """False when the process is dead, or silent for too long. Slow is not dead."""
-        handle = handle_of(f"host-{each.incarnation_id}")
+        handle = self._fleet.handle(each.incarnation_id)
         if handle is None:
             # Ray takes the name away with the process, and an actor has its name before it can register: nobody is
             # only just being born.
@@ -143,50 +156,47 @@ class Director:
                 raise
         return not self._is_silent(each)
 
-    def _is_silent(self, each: incarnations.Incarnation) -> bool:
+    def _is_silent(self, each: Incarnation) -> bool:
         """No heartbeat for too long, while the database could have taken one: an outage silences everybody."""
         if self._reached_since is None:
             return False
         reached_s = asyncio.get_running_loop().time() - self._reached_since
-        return min(each.silent_s, reached_s) >= incarnations.SILENT_MAX_S
+        return min(each.silent_s, reached_s) >= SILENT_MAX_S
 
-    async def _end(self, each: incarnations.Incarnation) -> None:
+    async def _end(self, each: Incarnation) -> None:
         """Fence first; the process is ended last, because ending it proves nothing."""
-        assert self._pool is not None
         log.warning("host is gone, fencing it", host=each.incarnation_id, silent_s=round(each.silent_s, 1))
-        if await incarnations.fence(self._pool, each.incarnation_id):
+        if await self._table.fence(each.incarnation_id):
             self.takeovers += 1
         self._adopted.pop(each.incarnation_id, None)
-        handle = handle_of(f"host-{each.incarnation_id}")
+        handle = self._fleet.handle(each.incarnation_id)
         if handle is not None:
-            kill_actor(handle)
+            self._fleet.kill(handle)
 
     async def _place(self, well: list[str], dedicated: Collection[str]) -> None:
         """Give shards without a living owner to living hosts at once, rather than waiting for a new process."""
-        assert self._pool is not None
         if not well:
             return
-        shared = [each for each in await incarnations.assignments(self._pool) if not each.has_own_host]
+        shared = [each for each in await self._table.assignments() if not each.has_own_host]
         homeless = [each for each in shared if each.incarnation_id not in well]
         if homeless:
-            target = incarnations.balance(shared, well)
+            target = balance(shared, well)
             wanted = {
                 each.shard: (each.incarnation_id, target[each.shard])
                 for each in homeless
             }
-            moved = await incarnations.reassign(self._pool, wanted)
+            moved = await self._table.reassign(wanted)
             log.info("shards placed", shards=moved)
         await self._adopt([*well, *dedicated])
 
     async def _adopt(self, hosts: Iterable[str]) -> None:
         """Make every host take up what the table gives it."""
-        assert self._pool is not None
-        table = await incarnations.assignments(self._pool)
+        table = await self._table.assignments()
         for host in hosts:
             shards = frozenset(each.shard for each in table if each.incarnation_id == host)
             if shards == self._adopted.get(host):
                 continue
-            handle = handle_of(f"host-{host}")
+            handle = self._fleet.handle(host)
             if handle is None:
                 continue
             try:
@@ -201,10 +211,8 @@ class Director:
 
     async def _start_host(self, dedicated_shard: int | None = None) -> str | None:
         """Start one host; returns its id once it answers, None when it did not start."""
-        incarnation_id = uuid.uuid4().hex[:12]
-        handle = start_actor(
-            PlanHost, f"host-{incarnation_id}", self._config, incarnation_id, dedicated_shard, restarts=0
-        )
+        incarnation_id = self._new_id()
+        handle = self._fleet.start(incarnation_id, dedicated_shard)
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await handle.start.remote()
@@ -212,20 +220,18 @@ class Director:
             if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
                 raise
             log.warning("a host did not start", host=incarnation_id, error=type(error).__name__)
-            kill_actor(handle)
-            assert self._pool is not None
-            # It may have registered before it failed: its row must not count as a living host.
-            await incarnations.fence(self._pool, incarnation_id)
+            self._fleet.kill(handle)
+                # It may have registered before it failed: its row must not count as a living host.
+            await self._table.fence(incarnation_id)
             return None
         return incarnation_id
 
     async def _even_out(self, hosts: list[str]) -> None:
         """Move shards between living hosts, by the owner's own commit, until each has its share."""
-        assert self._pool is not None
         if not hosts:
             return
-        table = [each for each in await incarnations.assignments(self._pool) if not each.has_own_host]
-        target = incarnations.balance(table, hosts)
+        table = [each for each in await self._table.assignments() if not each.has_own_host]
+        target = balance(table, hosts)
         moves: dict[str, dict[int, str]] = {}
         for each in table:
             to = target[each.shard]
@@ -238,7 +244,7 @@ class Director:
         await self._adopt(sorted({to for shards in moves.values() for to in shards.values()}))
 
     async def _give_away(self, owner: str, shards: dict[int, str]) -> None:
-        handle = handle_of(f"host-{owner}")
+        handle = self._fleet.handle(owner)
         if handle is None:
             return
         try:
@@ -253,7 +259,7 @@ class Director:
 
     async def _retire(self, host: str) -> None:
         """A host too many, with no shards left: let it finish."""
-        handle = handle_of(f"host-{host}")
+        handle = self._fleet.handle(host)
         if handle is None:
             return
         try:
@@ -264,7 +270,49 @@ class Director:
                 raise
             log.warning("a host did not drain; tried again", host=host, error=type(error).__name__)
             return
+        self._fleet.kill(handle)
+
+
+class _RayFleet:
+    """Plan hosts as Ray actors."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        self._config = config
+
+    def handle(self, incarnation_id: str) -> Any | None:
+        return handle_of(f"host-{incarnation_id}")
+
+    def start(self, incarnation_id: str, dedicated_shard: int | None) -> Any:
+        name = f"host-{incarnation_id}"
+        return start_actor(PlanHost, name, self._config, incarnation_id, dedicated_shard, restarts=0)
+
+    def kill(self, handle: Any) -> None:
         kill_actor(handle)
 
 
-__all__ = ["Director"]
+class Director:
+    """Ray's shell around the watch."""
+
+    def __init__(self, config: ClusterConfig) -> None:
+        configure_logs(config.log_level)
+        self._config = config
+        self._watch = Watch(self._open_table, _RayFleet(config), config.plan_hosts)
+        # Ray starts a dead actor again by its constructor alone, so the watch begins here.
+        self._watching = asyncio.get_running_loop().create_task(self._watch.run())
+
+    async def _open_table(self) -> OwnershipPort:
+        return Ownership(await open_pool(self._config.dsn, size_max=3))
+
+    async def ready(self) -> bool:
+        """See `Watch.ready`."""
+        return await self._watch.ready()
+
+    async def stats(self) -> dict[str, Any]:
+        """Counters for metrics."""
+        return {"takeovers": self._watch.takeovers, "wanted": self._watch.wanted, "pid": os.getpid()}
+
+    async def drain(self) -> None:
+        """Stop watching and let every host finish what it has."""
+        self._watch.stop()
+        await self._watching
+        await self._watch.drain()

@@ -27,6 +27,7 @@ from domain.ids import shard_of
 from domain.messages import AnnotateItem, ClaimTask, CompleteTask, PlanMessage, ReleaseTask
 from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
+from persistence.incarnations import Ownership
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
@@ -258,7 +259,7 @@ class ManualQueueActor:
                     opened.callback(pool.terminate)
                     keys = await open_pool(self._config.key_dsn, size_max=2)
                     opened.callback(keys.terminate)
-                    hosts = HostClient(pool)
+                    hosts = HostClient(Ownership(pool))
                     await hosts.open()
                     # Both or none: what waits for the jobs would otherwise find queues without them, for ever.
                     self._jobs = Jobs(pool, Vault(keys, pool), hosts, tenant, clock=lambda: datetime.now(UTC))

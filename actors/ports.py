@@ -1,16 +1,17 @@
-"""What a plan host needs of the world: a journal, a vault, a way for its calls. Real ones under Ray, others in
-simulations.
+"""What the actors need of the world: a journal, a vault, a way for calls, the table of owners, processes. Real ones
+under Ray, others in simulations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from actors.envelopes import BookAssets
 from actors.folding import StorePort
 from domain.sealing import Protector
 from domain.turn import Call
+from persistence.incarnations import Assignment, Incarnation
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
 
 
@@ -66,3 +67,44 @@ class BookingPort(Protocol):
     def forget(self, keep: Callable[[str], bool]) -> None:
         """Drop the bookings of orders that another host owns now."""
         ...
+
+
+class OpeningPort(Protocol):
+    """What the adapters need of the vault."""
+
+    async def open_all(self, tenant: str, order_id: str, document: Any) -> Any: ...
+
+
+class TablePort(Protocol):
+    """The routing table: who owns which shard (persistence/incarnations.py)."""
+
+    async def shard_count(self) -> int: ...
+    async def assignments(self) -> list[Assignment]: ...
+
+
+class OwnershipPort(TablePort, Protocol):
+    """The routing table, and the few ways to change it."""
+
+    async def living(self) -> list[Incarnation]: ...
+    async def fence(self, incarnation_id: str) -> bool: ...
+    async def reassign(self, wanted: Mapping[int, tuple[str | None, str]]) -> int: ...
+
+
+class FleetPort(Protocol):
+    """The processes of plan hosts, by the id of their incarnation."""
+
+    def handle(self, incarnation_id: str) -> Any | None:
+        """The host's actor, or None when no process lives under that name."""
+        ...
+
+    def start(self, incarnation_id: str, dedicated_shard: int | None) -> Any:
+        """Begin a process; it takes shards once its `start` was called."""
+        ...
+
+    def kill(self, handle: Any) -> None:
+        """End a process for good."""
+        ...
+
+
+ReadSystems = Callable[[], Awaitable[list[dict[str, Any]]]]
+"""The systems of the environment, as `persistence.catalogue.list_systems` gives them."""

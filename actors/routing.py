@@ -24,10 +24,10 @@ from typing import Any, Final
 import structlog
 
 from actors.envelopes import Envelope, NotOwner
+from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
 from domain.errors import Busy, OrderplanError
-from persistence import incarnations
-from persistence.database import Pool, is_unavailable
+from persistence.database import is_unavailable
 
 log = structlog.get_logger(__name__)
 
@@ -68,11 +68,11 @@ class HostClient:
 
     def __init__(
         self,
-        pool: Pool,
+        table: TablePort,
         *,
         handles: Callable[[str], Any | None] = handle_of,
     ) -> None:
-        self._pool = pool
+        self._table = table
         self._handle_of = handles
         self._owners: dict[int, str] = {}
         self._handles: dict[str, Any] = {}
@@ -85,7 +85,7 @@ class HostClient:
 
     async def open(self) -> None:
         """Read the routing table once."""
-        self.shards = await incarnations.shard_count(self._pool)
+        self.shards = await self._table.shard_count()
         await self._read_table()
 
     def hosts(self) -> dict[str, Any]:
@@ -243,7 +243,7 @@ class HostClient:
                 log.exception("the routing table cannot be read")
 
     async def _read_table(self) -> None:
-        table = await incarnations.assignments(self._pool)
+        table = await self._table.assignments()
         self._owners = {each.shard: each.incarnation_id for each in table if each.incarnation_id is not None}
         current = set(self._owners.values())
         for gone in [each for each in self._handles if each not in current]:

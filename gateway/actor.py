@@ -22,6 +22,7 @@ from gateway.context import Context
 from gateway.stream import FANOUT
 from persistence import catalogue, incarnations
 from persistence.database import is_unavailable, open_pool
+from persistence.incarnations import Ownership
 from persistence.readstore import ReadStore
 
 log = structlog.get_logger(__name__)
@@ -83,7 +84,7 @@ class Gateway:
         config = self._config
         pool = await open_pool(config.dsn, size_max=10)
         store = ReadStore(pool)
-        hosts = HostClient(pool)
+        hosts = HostClient(Ownership(pool))
         await hosts.open()
         self._context = Context(
             config=config,

@@ -120,6 +120,33 @@ async def reassign(pool: asyncpg.Pool[Any], wanted: Mapping[int, tuple[str | Non
     return int(done.rpartition(" ")[2])
 
 
+class Ownership:
+    """The table of owners and the incarnations in it, over one pool; see the functions above."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    async def living(self) -> list[Incarnation]:
+        """See `living`."""
+        return await living(self._pool)
+
+    async def assignments(self) -> list[Assignment]:
+        """See `assignments`."""
+        return await assignments(self._pool)
+
+    async def shard_count(self) -> int:
+        """See `shard_count`."""
+        return await shard_count(self._pool)
+
+    async def fence(self, incarnation_id: str) -> bool:
+        """See `fence`."""
+        return await fence(self._pool, incarnation_id)
+
+    async def reassign(self, wanted: Mapping[int, tuple[str | None, str]]) -> int:
+        """See `reassign`."""
+        return await reassign(self._pool, wanted)
+
+
 def balance(shards: Sequence[Assignment], hosts: Sequence[str]) -> dict[int, str]:
     """The owner each shard should have: every host gets its share, and as few shards as possible move."""
     if not hosts:

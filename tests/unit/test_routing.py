@@ -15,6 +15,7 @@ import actors.routing
 from actors.envelopes import Envelope, NotOwner, ToPlan
 from actors.routing import BATCH_MAX, CALLS_OPEN_MAX, HostClient
 from domain.messages import TimerFired
+from persistence.incarnations import Assignment
 from tests.support.until import until
 
 LANE = "receive_reports"
@@ -27,11 +28,11 @@ class Table:
         self.owners = list(owners)
         self.reads = 0
 
-    async def fetch(self, _sql: str) -> list[tuple[int, str | None, int]]:
+    async def assignments(self) -> list[Assignment]:
         self.reads += 1
-        return [(shard, owner, 0) for shard, owner in enumerate(self.owners)]
+        return [Assignment(shard, owner, 0) for shard, owner in enumerate(self.owners)]
 
-    async def fetchval(self, _sql: str) -> int:
+    async def shard_count(self) -> int:
         return len(self.owners)
 
 
@@ -62,7 +63,7 @@ class Senders:
             f"host-{name}": SimpleNamespace(receive_reports=SimpleNamespace(remote=host.receive))
             for name, host in hosts.items()
         }
-        self.client = HostClient(cast("Any", table), handles=handles.get)
+        self.client = HostClient(table, handles=handles.get)
 
     def post(self, shard: int, order_id: str) -> None:
         self.client.post(LANE, shard, ToPlan(order_id, TimerFired("item")), self.answers.append)

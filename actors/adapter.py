@@ -11,6 +11,7 @@ import asyncio
 import json
 import os
 import uuid
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -45,10 +46,12 @@ log = structlog.get_logger(__name__)
 
 SECRET_LENGTH_MIN: Final = 3
 BUSY_S: Final = 0.5
+DATABASE_RETRY_S: Final = 0.5
 POLL_S: Final = 5.0
 SYSTEM_WAITING_MAX: Final = 50_000
 """Calls waiting for one system; beyond it a call is sent back for a retry, so that one system cannot fill the actor."""
 TASKS_AT_ONCE_MAX: Final = 64
+DELIVERED_MAX: Final = 20_000
 WAITING_MAX: Final = 200_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
 
@@ -104,6 +107,11 @@ class AdapterRuntime:
         self._tasks = _System.of(TasksAdapter(), TASKS_AT_ONCE_MAX, "")
         """Auto tasks of one's own, for all tenants."""
         self._under_way: dict[str, _UnderWay] = {}
+        self._delivered: OrderedDict[tuple[str, datetime], None] = OrderedDict()
+        """Sendings whose results hosts have committed, the last of them: a copy that comes late is not performed.
+
+        A sending is a key and its deadline: an attempt that nobody heard of is sent again under its key, later.
+        """
         self._retiring: set[asyncio.Task[None]] = set()
         self.results = 0
 
@@ -154,6 +162,8 @@ class AdapterRuntime:
         loop = asyncio.get_running_loop()
         for call in calls:
             key = effect_key(call.order_id, call.item, call.attempt)
+            if (key, call.deadline_at) in self._delivered:
+                continue
             known = self._under_way.get(key)
             if known is not None:
                 known.call = call
@@ -164,12 +174,23 @@ class AdapterRuntime:
 
     async def _one(self, key: str, entry: _UnderWay) -> None:
         try:
-            report = await self._perform(key, entry)
+            report = await self._perform_when_possible(key, entry)
         except Exception as error:
             # Whatever goes wrong on the way, the plan hears of it: a call without a result would wait for its deadline.
             log.exception("a call could not be made", system=entry.call.system)
             report = _report(entry.call, Outcome.retryable(f"the call could not be made: {type(error).__name__}"))
         self._deliver(entry.call, key, report)
+
+    async def _perform_when_possible(self, key: str, entry: _UnderWay) -> Report:
+        """Perform the call; while the own database is away (systems, sealed values) it waits, until its deadline."""
+        while True:
+            try:
+                return await self._perform(key, entry)
+            except Exception as error:
+                if not is_unavailable(error) or self._clock() >= entry.call.deadline_at:
+                    raise
+                log.warning("a call waits for the database", system=entry.call.system, error=type(error).__name__)
+            await asyncio.sleep(DATABASE_RETRY_S)
 
     async def _perform(self, key: str, entry: _UnderWay) -> Report:
         call = entry.call
@@ -196,24 +217,28 @@ class AdapterRuntime:
             # This life sent nothing; an earlier one may have, so the next try repeats the key.
             return _report(call, Outcome.retryable(f"system {call.system} had no free slot in time", "noSlot"))
         secrets: set[str] = set()
-        try:
-            payload: Mapping[str, Any] = call.payload
-            if _needs_opening(payload):
+        payload: Mapping[str, Any] = call.payload
+        if _needs_opening(payload):
+            # Outside of what the adapter's contract covers: that our own database is away is no failure of the system.
+            try:
                 payload = await self._vault.open_all(call.tenant, call.order_id, dict(payload))
-                secrets = _opened(call.payload, payload)
-            task = Task(
-                key=key,
-                tenant=call.tenant,
-                order_id=call.order_id,
-                item=call.item,
-                name=call.name,
-                system=call.system,
-                operation=call.operation,
-                attempt=call.attempt,
-                deadline_at=call.deadline_at,
-                payload=payload,
-                callback_url=self._callback_base + token_of(self._secret, key),
-            )
+            except NotFound as error:
+                return _report(call, Outcome.failed(str(error), error.code))
+            secrets = _opened(call.payload, payload)
+        task = Task(
+            key=key,
+            tenant=call.tenant,
+            order_id=call.order_id,
+            item=call.item,
+            name=call.name,
+            system=call.system,
+            operation=call.operation,
+            attempt=call.attempt,
+            deadline_at=call.deadline_at,
+            payload=payload,
+            callback_url=self._callback_base + token_of(self._secret, key),
+        )
+        try:
             async with asyncio.timeout(remaining):
                 outcome = await system.adapter.perform(task)
             return _report(call, outcome, secrets)
@@ -243,6 +268,9 @@ class AdapterRuntime:
                 log.warning("a result was refused", order_id=call.order_id, code=answer.code)
             self.results += 1
             self._under_way.pop(key, None)
+            self._delivered[key, call.deadline_at] = None
+            if len(self._delivered) > DELIVERED_MAX:
+                self._delivered.popitem(last=False)
 
         self._hosts.post("receive_reports", shard, envelope, answered)
 

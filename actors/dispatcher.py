@@ -1,4 +1,4 @@
-"""The host's side of callouts: every call is kept until its result is committed, and sent again when it may be lost.
+"""The host's side of callouts: every call is kept until its result has arrived, and sent again when it may be lost.
 
 Calls to one adapter actor travel in batches. The adapter actor accepts a batch with the id of its present life
 (`boot`); when it has died and come back with another one, what the old life had accepted is sent again, with the same
@@ -15,13 +15,17 @@ from typing import Any, Final
 import structlog
 
 from actors.remote import is_remote_failure
+from domain.errors import Busy
 from domain.turn import Call
+from persistence.database import is_unavailable
 
 log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 1_000
 RETRY_S: Final = 0.2
 CHECK_S: Final = 1.0
+GRACE_S: Final = 1.0
+"""For the answers of a dead adapter actor to arrive, before what it had accepted is sent again."""
 CALL_TIMEOUT_S: Final = 10.0
 
 CallKey = tuple[str, str, int]
@@ -67,7 +71,7 @@ class Dispatcher:
             self._wake.set()
 
     def settled(self, order_id: str, item: str, attempt: int) -> None:
-        """The attempt's result is committed."""
+        """The attempt needs no sending any more."""
         key = (order_id, item, attempt)
         self._open.pop(key, None)
         self._unsent.pop(key, None)
@@ -97,7 +101,7 @@ class Dispatcher:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 boot = await handle.perform.remote([self._open[key].call for key in keys if key in self._open])
         except Exception as error:
-            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+            if not _is_expected(error):
                 log.exception("calls could not be handed to the adapters")
             self._unsent.update((key, None) for key in keys if key in self._open)
             return False
@@ -106,6 +110,10 @@ class Dispatcher:
             if entry is not None:
                 entry.boot = boot
         return True
+
+    def _lost(self, boot: str) -> list[CallKey]:
+        """Calls that another life of the adapter actor has accepted."""
+        return [key for key, entry in self._open.items() if entry.boot not in (None, boot)]
 
     async def _check_loop(self) -> None:
         """Notice when the adapter actor has lost what it accepted."""
@@ -118,13 +126,21 @@ class Dispatcher:
                 async with asyncio.timeout(CALL_TIMEOUT_S):
                     boot = await handle.boot.remote()
             except Exception as error:
-                if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                if not _is_expected(error):
                     log.exception("the adapters could not be asked for their boot id")
                 continue
-            lost = [key for key, entry in self._open.items() if entry.boot not in (None, boot)]
+            if self._lost(boot):
+                # What the old life has answered may still be on its way here; to do that work again would be wrong.
+                await asyncio.sleep(GRACE_S)
+            lost = self._lost(boot)
             if lost:
                 log.warning("adapters restarted, sending again", calls=len(lost))
                 for key in lost:
                     self._open[key].boot = None
                     self._unsent[key] = None
                 self._wake.set()
+
+
+def _is_expected(error: BaseException) -> bool:
+    """Whether the adapters are away, starting without a database, or have too much to do: they are asked again."""
+    return is_remote_failure(error) or is_unavailable(error) or isinstance(error, Busy)

@@ -122,6 +122,10 @@ class HostLoop:
             raise NotOwner(f"host {self._journal.incarnation_id} has stopped")
         if len(self._inbox) >= INBOX_MAX:
             raise Busy("the host's inbox is full", retryAfterS=1)
+        if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
+            # From here on it is decided, by this host or by its successor: sent once more now, the call could be done
+            # after the plan has been told that it was refused.
+            self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
         self._inbox.append(envelope)
         self._wake.set()
 
@@ -349,8 +353,6 @@ class HostLoop:
         _answer(envelope, Unstorable(reason))
         # A person's request is refused, no more; what systems and clocks say would come again and again.
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report | TimerFired):
-            if isinstance(envelope.message, Report):
-                self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
             await self._alone(ToPlan(envelope.order_id, Quarantine(reason, envelope.message.item)))
 
     async def _once(self, batch: list[Envelope]) -> None:
@@ -458,8 +460,6 @@ class HostLoop:
         for settled in tick.settled:
             self._dispatch.settled(*settled)
         for envelope, answer in tick.replies:
-            if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
-                self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
             _answer(envelope, answer)
         self._dispatch.send(tick.calls)
         self._bookings.send(tick.bookings)

@@ -53,7 +53,7 @@ class DispatchPort(Protocol):
         ...
 
     def settled(self, order_id: str, item: str, attempt: int) -> None:
-        """The attempt needs no sending any more."""
+        """The attempt needs no sending any more: its result is here, or nobody waits for it."""
         ...
 
 

@@ -147,15 +147,15 @@ def _report(turn: Turn, report: Report) -> None:
 def _is_awaited(item: ItemRun, report: Report) -> bool:
     """Whether the report is about an attempt that is not settled yet.
 
-    That is the running one, and one of which nobody heard in time: it goes on under the same key, so that a success
-    that comes late is its success. The next try would only be told that the work is done.
+    That is the running one, and a success of one that has failed, as long as no other attempt was made: nobody may have
+    heard of it in time, or it was sent twice (its adapter died) and refused the first time only. A next attempt would
+    do the work again.
     """
     if not item.is_callout or report.attempt != item.attempt:
         return False
     if item.state is ItemState.RUNNING:
         return True
-    is_unsettled = item.is_unheard and item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED)
-    return is_unsettled and report.kind == "completed"
+    return report.kind == "completed" and item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED)
 
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:

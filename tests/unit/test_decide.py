@@ -228,14 +228,25 @@ def test_a_report_about_a_superseded_attempt_is_noted_and_changes_nothing(kind: 
     assert fingerprint(plan) | {"facts": 0} == before | {"facts": 0}
 
 
-def test_a_success_after_a_failure_that_was_heard_is_noted() -> None:
+def test_a_success_after_a_refusal_of_the_same_attempt_counts_because_it_was_sent_twice() -> None:
+    """Found by the simulator (seed 410): another attempt would have done the work a second time."""
     engine, plan = started("call")
     call = engine.call(plan, "p/call")
     engine.fail(plan, call)
+    engine.answer(plan, call)
+
+    assert state(plan, "call") == "Completed"
+
+
+def test_a_success_of_an_attempt_that_was_followed_by_another_is_noted() -> None:
+    engine, plan = started("call")
+    call = engine.call(plan, "p/call")
+    engine.fail(plan, call)
+    engine.fire(plan, key("call"))
     turn = engine.answer(plan, call)
 
     assert [fact.kind for fact in turn.facts] == [f.ITEM_NOTED]
-    assert state(plan, "call") == "Failed"
+    assert state(plan, "call") == "Running"
 
 
 def test_a_report_after_the_end_of_the_order_is_noted() -> None:

@@ -1,0 +1,338 @@
+"""The invariants of docs/RELIABILITY.md, checked at every commit, effect, answer and event.
+
+Written without the product's code: the checkers see rows as they are committed, calls as systems receive them, answers
+as channels hear them, and know of the catalogue what the tables in `catalogue.py` say in words.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tests.simulation.catalogue import INSIDE, WAITS_FOR, WORK
+
+SECRET: Final = "SECRET-"
+"""Begins every value that must not stay."""
+_DONE: Final = frozenset({"item.completed", "item.skipped"})
+_NOTES: Final = frozenset({"item.noted", "item.annotated"})
+_BEGINS: Final = frozenset({"item.started", "item.opened", "item.begun"})
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(slots=True)
+class _Item:
+    """What the facts have said of an item so far."""
+
+    begun: bool = False
+    done: bool = False
+    attempt: int = 0
+    failed: str = ""
+    """Empty, `heard` or `unheard`: how the last attempt ended, until the next one."""
+    is_edited: bool = False
+
+
+@dataclass(slots=True)
+class _Order:
+    lines: list[dict[str, Any]] = field(default_factory=list)
+    items: dict[str, _Item] = field(default_factory=lambda: defaultdict(_Item))
+    release: str | None = None
+    is_composed: bool = False
+    ended: str = ""
+    account: str | None = None
+    roots: frozenset[str] = frozenset()
+    is_closing: bool = False
+
+
+@dataclass(slots=True)
+class _Key:
+    """One effect key at its system."""
+
+    is_performed: bool = False
+    is_refused: bool = False
+    """The last answer says for certain that it was not done."""
+
+
+class Checkers:
+    """All invariants; raises `Violation` at the moment one is broken."""
+
+    def __init__(self) -> None:
+        self.orders: dict[str, _Order] = {}
+        self.offsets: dict[int, int] = defaultdict(int)
+        self.owners: Mapping[int, Any] = {}
+        """The table of owners, as the server has it: shard -> row with `incarnation_id`."""
+        self.fenced: set[str] = set()
+        self.acknowledged: dict[str, str] = {}
+        self.accepted: dict[str, str] = {}
+        """Client key -> order, by the rows."""
+        self._keys: dict[str, _Key] = {}
+        self._keys_of: dict[tuple[str, str], list[str]] = defaultdict(list)
+        self._mailboxes: dict[tuple[str, str | None], str] = {}
+        self._holders: dict[str, str] = {}
+        """Root asset -> the order that is at work on it."""
+        self.published: set[str] = set()
+        self.facts = 0
+        self.effects = 0
+        self._sealed: set[str] = set()
+        """Ids of keys with which something stored is sealed."""
+        self.edited: set[str] = set()
+        """Items whose payload an operator has changed: they may be done a second time, under another key."""
+
+    # What is committed.
+
+    def committed(self, incarnation_id: str, commit: Any) -> None:
+        """A transaction of a host was stored."""
+        if incarnation_id in self.fenced:
+            raise Violation(f"9: fenced host {incarnation_id} has written")
+        touched: dict[str, None] = {}
+        for row in commit.facts:
+            if row.offset != self.offsets[row.shard] + 1:
+                raise Violation(f"journal: shard {row.shard} has {row.offset} after {self.offsets[row.shard]}")
+            self.offsets[row.shard] = row.offset
+            if self.owners[row.shard].incarnation_id != incarnation_id:
+                raise Violation(f"9: host {incarnation_id} wrote to shard {row.shard}, which is not its own")
+            self.facts += 1
+            self._hide("a fact", row.payload, row.cause, row.actor)
+            if row.order_id.startswith("o"):
+                touched[row.order_id] = None
+                payload = json.loads(row.payload) if row.payload else {}
+                self._fact(row.order_id, row.kind, row.item, payload, row.release_id)
+            elif row.kind == "assets.booked" and '"isLast"' in row.payload:
+                # For its account a dedicated plan is over with its last booking.
+                self._let_go(json.loads(row.payload)["order"])
+        for row in commit.orders_new.values():
+            self._hide("an order row", *row)
+            key = row.client_key
+            if key is not None:
+                if key in self.accepted:
+                    raise Violation(f"1: client key {key} has two orders")
+                self.accepted[key] = row.order_id
+        for row in commit.assets.values():
+            self._hide("an asset", row.body)
+            self._asset(row)
+        for row in commit.tasks_new.values():
+            self._hide("a task", row.body)
+        for row in commit.fallout.values():
+            if row is not None:
+                self._hide("fallout", row.error)
+        for row in commit.templates.values():
+            self._hide("a template", row.body)
+        for row in commit.sealed:
+            self._sealed.add(row.key_id)
+            self._hide("a sealed value", row.ciphertext.decode("latin-1"))
+        for order_id in touched:
+            self._goes_on(order_id)
+
+    def _hide(self, where: str, *texts: Any) -> None:
+        for text in texts:
+            if isinstance(text, str) and SECRET in text:
+                raise Violation(f"10: a value that must not stay stands in {where}")
+
+    def _fact(
+        self, order_id: str, kind: str, name: str | None, payload: Mapping[str, Any], release: str | None
+    ) -> None:
+        order = self.orders.get(order_id)
+        if order is None:
+            if kind not in ("order.accepted", "order.rejected"):
+                raise Violation(f"1: the facts of {order_id} begin with {kind}")
+            order = self.orders[order_id] = _Order(release=release, account=payload["order"].get("account"))
+            if release not in self.published:
+                raise Violation(f"8: {order_id} is on release {release}, which is not published")
+        elif kind in ("order.accepted", "order.rejected"):
+            raise Violation(f"1: {order_id} is accepted twice")
+        if order.ended and kind not in _NOTES:
+            raise Violation(f"4: {kind} of {order_id} after its end")
+        if release != order.release:
+            raise Violation(f"8: {order_id} was on release {order.release}, {kind} is on {release}")
+        if kind == "plan.composed":
+            self._composed(order_id, order, payload)
+        elif kind in ("order.ended", "order.rejected"):
+            self._ended(order_id, order, kind, payload)
+        elif name is not None:
+            self._item_fact(order_id, order, kind, name, payload)
+
+    def _composed(self, order_id: str, order: _Order, payload: Mapping[str, Any]) -> None:
+        if order.is_composed:
+            raise Violation(f"2: {order_id} is composed twice")
+        order.is_composed = True
+        order.lines = list(payload["lines"])
+        order.roots = frozenset(line["rootAssetId"] for line in order.lines if not line.get("sources"))
+        for root in order.roots:
+            holder = self._holders.setdefault(root, order_id)
+            if holder != order_id:
+                raise Violation(f"13: {order_id} begins on {root} while {holder} is at work on it")
+
+    def _ended(self, order_id: str, order: _Order, kind: str, payload: Mapping[str, Any]) -> None:
+        order.ended = "rejected" if kind == "order.rejected" else payload["state"]
+        self._let_go(order_id)
+        if order.ended == "completed":
+            for line in order.lines:
+                for code in WORK.get(line["product"], ()) if line["action"] != "noChange" else ():
+                    if not order.items[f"{code}@{line['key']}"].done:
+                        raise Violation(f"5: {order_id} ends, {code}@{line['key']} is not done")
+
+    def _let_go(self, order_id: str) -> None:
+        for root in self.orders[order_id].roots:
+            if self._holders.get(root) == order_id:
+                del self._holders[root]
+
+    def _item_fact(self, order_id: str, order: _Order, kind: str, name: str, payload: Mapping[str, Any]) -> None:
+        if kind in _NOTES:
+            return
+        item = order.items[name]
+        where = f"{order_id} {name}"
+        if item.done:
+            raise Violation(f"4: {kind} of {where}, which is done")
+        is_passed_over = kind == "item.skipped" and payload.get("reason") in ("operator", "branch")
+        if not item.begun and not is_passed_over:
+            self._may_begin(order, name, where)
+        if kind == "item.started":
+            self._started(item, payload["attempt"], where)
+        elif kind in ("item.failed", "item.fatallyFailed"):
+            item.failed = "unheard" if payload.get("unheard") else "heard"
+        elif kind == "item.edited":
+            item.is_edited = True
+        if kind in _BEGINS or kind in ("item.failed", "item.fatallyFailed", "item.scheduled"):
+            item.begun = True
+        if kind in _DONE:
+            item.done = True
+
+    def _may_begin(self, order: _Order, name: str, where: str) -> None:
+        """Everything that it waits for is done, by the facts before this one."""
+        code, _, instance = name.partition("@")
+        for needed in WAITS_FOR.get(code, ()):
+            if needed == "mailbox/create":
+                others = [each for each in order.items if each.startswith("mailbox/create@")]
+            else:
+                others = [f"{needed}@{instance}"]
+            for other in others:
+                if not order.items[other].done:
+                    raise Violation(f"2: {where} begins before {other} is done")
+        outer = INSIDE.get(code)
+        if outer is not None and not order.items[f"{outer}@{instance}"].begun:
+            raise Violation(f"2: {where} begins before {outer} is entered")
+
+    def _started(self, item: _Item, attempt: int, where: str) -> None:
+        if attempt == item.attempt:
+            if item.failed == "heard" and not item.is_edited:
+                raise Violation(f"3: {where} repeats attempt {attempt}, whose failure was heard")
+        elif attempt == item.attempt + 1:
+            if item.attempt and item.failed != "heard" and not item.is_edited:
+                raise Violation(f"3: {where} makes attempt {attempt} while {item.attempt} is not known to have failed")
+        else:
+            raise Violation(f"3: {where} makes attempt {attempt} after {item.attempt}")
+        item.attempt, item.failed, item.is_edited = attempt, "", False
+
+    def _goes_on(self, order_id: str) -> None:
+        """No item rests although everything that it waits for is done."""
+        order = self.orders[order_id]
+        if order.ended or not order.is_composed:
+            return
+        for line in order.lines:
+            if line["action"] == "noChange":
+                continue
+            for code in WORK.get(line["product"], ()):
+                name = f"{code}@{line['key']}"
+                item = order.items[name]
+                if item.begun or item.done:
+                    continue
+                outer = INSIDE.get(code)
+                is_inside = outer is None or order.items[f"{outer}@{line['key']}"].begun
+                waits = WAITS_FOR.get(code, ())
+                if is_inside and all(order.items[f"{each}@{line['key']}"].done for each in waits):
+                    raise Violation(f"5: {order_id} {name} could go on and does not")
+
+    def _asset(self, row: Any) -> None:
+        if row.product != "mailbox":
+            return
+        place = (row.tenant, row.account)
+        if row.status == "terminated":
+            if self._mailboxes.get(place) == row.asset_id:
+                del self._mailboxes[place]
+            return
+        known = self._mailboxes.setdefault(place, row.asset_id)
+        if known != row.asset_id:
+            raise Violation(f"13: account {row.account} has two mailboxes, {known} and {row.asset_id}")
+
+    # What channels hear.
+
+    def heard(self, client_key: str, order_id: str) -> None:
+        """A channel was told that its order is taken."""
+        if self.accepted.get(client_key) != order_id:
+            stored = self.accepted.get(client_key)
+            raise Violation(f"1: {client_key} was acknowledged as {order_id}, stored is {stored}")
+        known = self.acknowledged.setdefault(client_key, order_id)
+        if known != order_id:
+            raise Violation(f"1: {client_key} was acknowledged as {known}, then as {order_id}")
+
+    # What systems see.
+
+    def arrived(self, key: str, order_id: str, name: str, attempt: int) -> None:
+        """A call has reached its system."""
+        self.effects += 1
+        order = self.orders.get(order_id)
+        if order is None or order.items[name].attempt < attempt:
+            raise Violation(f"3: {key} reached its system before it was committed")
+        if key not in self._keys:
+            self._keys[key] = _Key()
+            others = self._keys_of[order_id, name]
+            if others and not self._keys[others[-1]].is_refused and f"{order_id} {name}" not in self.edited:
+                raise Violation(f"3: {key} follows {others[-1]}, of which nobody knows that it was not done")
+            others.append(key)
+
+    def answered(self, key: str, *, is_performed: bool, is_refused: bool) -> None:
+        """The system has done it, or says for certain that it did not."""
+        entry = self._keys[key]
+        entry.is_performed = entry.is_performed or is_performed
+        entry.is_refused = is_refused and not entry.is_performed
+
+    # Afterwards.
+
+    def finished(
+        self,
+        client_keys: Iterable[str],
+        assets: Sequence[Any],
+        order_keys: Mapping[str, str],
+        sealed: Iterable[tuple[str, str]],
+    ) -> None:
+        """Everything has calmed down: whatever was acknowledged has ended, and left what it was to leave."""
+        for key in client_keys:
+            order_id = self.acknowledged.get(key)
+            if order_id is None:
+                continue
+            if order_id not in self.orders:
+                raise Violation(f"1: {order_id} ({key}) was acknowledged and is lost")
+            if not self.orders[order_id].ended:
+                raise Violation(f"5: {order_id} never ends")
+        # A key that was made for a commit that was refused opens nothing: no ciphertext of it was ever stored.
+        kept = [order_id for key_id, order_id in order_keys.items() if key_id in self._sealed]
+        for order_id in [*kept, *(each[0] for each in sealed)]:
+            if self.orders[order_id].ended:
+                raise Violation(f"10: {order_id} has ended, its sealed values have not")
+        self._inventory(assets)
+
+    def _inventory(self, assets: Sequence[Any]) -> None:
+        """What accounts have is what their completed orders gave and took."""
+        expected: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for order in self.orders.values():
+            if order.ended == "completed":
+                for line in order.lines:
+                    if line["product"] != "mailbox":
+                        change = {"add": 1, "delete": -1}.get(line["action"], 0)
+                        expected[order.account][line["product"]] += change
+        found: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+        for row in assets:
+            if row.status != "terminated" and row.product != "mailbox":
+                found[row.account][row.product] += 1
+        for account in expected.keys() | found.keys():
+            for product in expected[account].keys() | found[account].keys():
+                if expected[account][product] != found[account][product]:
+                    raise Violation(
+                        f"13: account {account} has {found[account][product]} of {product}, its orders make "
+                        f"{expected[account][product]}"
+                    )

@@ -78,6 +78,7 @@ class Checkers:
         self.published: set[str] = set()
         self.facts = 0
         self.effects = 0
+        self._bookings: set[str] = set()
         self._sealed: set[str] = set()
         """Ids of keys with which something stored is sealed."""
         self.edited: set[str] = set()
@@ -102,9 +103,8 @@ class Checkers:
                 touched[row.order_id] = None
                 payload = json.loads(row.payload) if row.payload else {}
                 self._fact(row.order_id, row.kind, row.item, payload, row.release_id)
-            elif row.kind == "assets.booked" and '"isLast"' in row.payload:
-                # For its account a dedicated plan is over with its last booking.
-                self._let_go(json.loads(row.payload)["order"])
+            elif row.kind == "assets.booked":
+                self._booked(row.order_id, json.loads(row.payload))
         for row in commit.orders_new.values():
             self._hide("an order row", *row)
             key = row.client_key
@@ -127,6 +127,15 @@ class Checkers:
             self._hide("a sealed value", row.ciphertext.decode("latin-1"))
         for order_id in touched:
             self._goes_on(order_id)
+
+    def _booked(self, name: str, payload: Mapping[str, Any]) -> None:
+        """An account's host has booked what a dedicated plan delivered."""
+        if name in self._bookings:
+            raise Violation(f"13: {name} is carried out twice")
+        self._bookings.add(name)
+        if payload.get("isLast"):
+            # For its account a dedicated plan is over with its last booking.
+            self._let_go(payload["order"])
 
     def _hide(self, where: str, *texts: Any) -> None:
         for text in texts:
@@ -269,6 +278,13 @@ class Checkers:
         known = self.acknowledged.setdefault(client_key, order_id)
         if known != order_id:
             raise Violation(f"1: {client_key} was acknowledged as {known}, then as {order_id}")
+
+    def refused(self, client_key: str, code: str) -> None:
+        """A channel was told that its order is not taken."""
+        if code == "clientKeyReused":
+            raise Violation(f"1: the repeat of {client_key} is taken for another order")
+        if client_key in self.acknowledged:
+            raise Violation(f"1: {client_key} is refused ({code}) after it was acknowledged")
 
     # What systems see.
 

@@ -54,6 +54,10 @@ class Weather(Protocol):
         """Whether the connection breaks on the next way."""
         ...
 
+    def late_s(self) -> float:
+        """How much later the server reads what was sent on a connection that broke then."""
+        ...
+
 
 class Calm:
     """No delay, no break."""
@@ -63,6 +67,9 @@ class Calm:
 
     def breaks(self) -> bool:
         return False
+
+    def late_s(self) -> float:
+        return 0.0
 
 
 @dataclass(slots=True)
@@ -132,11 +139,11 @@ class MemoryDatabase:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Any] = loop.create_future()
-        loop.call_later(self.weather.delay_s(), self._arrive, work, session, answer, context=OUTSIDE.copy())
-        if self.weather.breaks():
-            if session is not None:
-                # The server may still read what was sent; it learns of the end when it tries to answer.
-                session.is_open = session.is_open and self.weather.breaks()
+        late_s = self.weather.late_s() if self.weather.breaks() else None
+        way_s = self.weather.delay_s() + (late_s or 0.0)
+        loop.call_later(way_s, self._arrive, work, session, answer, context=OUTSIDE.copy())
+        if late_s is not None:
+            # What was sent before the break may be read by the server yet, long after its sender has given up.
             await asyncio.sleep(self.weather.delay_s())
             raise ConnectionResetError("the connection broke")
         return await answer
@@ -170,6 +177,12 @@ class MemoryDatabase:
         row = self.incarnations.get(session.incarnation_id)
         if row is not None and row.locked_by is session:
             row.locked_by = None
+
+    def cut(self, incarnation_id: str) -> None:
+        """The connection of a host breaks while it is idle or waits."""
+        row = self.incarnations.get(incarnation_id)
+        if row is not None:
+            self.terminate(row.session)
 
     def crash(self) -> None:
         """The server dies: open transactions are gone, everybody's connections break."""

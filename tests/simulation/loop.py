@@ -8,14 +8,16 @@ scheduled from inside a process belongs to it, so a dead process's callbacks, ta
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+STEPS_MAX: Final = 300_000
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
@@ -71,6 +73,10 @@ def current_process() -> Process | None:
     return _PROCESS.get()
 
 
+class Endless(Exception):
+    """The run takes more steps than any that ends."""
+
+
 class Idle(Exception):
     """Nobody can go on and nothing is scheduled."""
 
@@ -85,10 +91,31 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self._now = 0.0
         self.steps = 0
+        self._kept: list[asyncio.Task[Any]] = []
+        self._kept_max = 500
         self.set_exception_handler(lambda _loop, _context: None)
 
     def time(self) -> float:
         return self._now
+
+    def create_task(self, coro: Any, *, name: Any = None, context: Any = None) -> asyncio.Task[Any]:
+        # Kept until it is done: were the tasks of a dead process collected, what they do at their end would be done.
+        task: asyncio.Task[Any] = super().create_task(coro, name=name, context=context)
+        self._kept.append(task)
+        if len(self._kept) > self._kept_max:
+            self._kept = [each for each in self._kept if not each.done()]
+            self._kept_max = 500 + 2 * len(self._kept)
+        return task
+
+    def bury(self) -> None:
+        """End all tasks that are left, now that nobody can notice what they do at their end."""
+        for task in self._kept:
+            if not task.done():
+                with contextlib.suppress(BaseException):
+                    task.get_coro().close()
+        self._kept.clear()
+        self._ready.clear()
+        self._scheduled.clear()
 
     def resume(self, handles: list[asyncio.Handle]) -> None:
         """Put back what a stopped process had."""
@@ -118,6 +145,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
                     continue
             self.steps += 1
             handle._run()
+        if self.steps > STEPS_MAX:
+            raise Endless
 
     def _advance(self) -> None:
         scheduled = self._scheduled

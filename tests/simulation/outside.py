@@ -198,6 +198,7 @@ class Channels:
                 break
             if isinstance(answer, OrderplanError) and answer.status < 500:
                 world.trace(f"{key} is refused: {answer}")
+                world.checkers.refused(key, answer.code)
                 self.refused[key] = answer.code
                 break
             await asyncio.sleep(REPEAT_S)

@@ -31,7 +31,7 @@ from tests.simulation.catalogue import RELEASES
 from tests.simulation.checkers import Checkers, Violation
 from tests.simulation.database import OUTSIDE, MemoryDatabase, MemoryJournal, MemoryOwnership, MemoryStore, MemoryVault
 from tests.simulation.database import stored as stored_fact
-from tests.simulation.loop import Idle, Process, VirtualLoop, current_process
+from tests.simulation.loop import Endless, Idle, Process, VirtualLoop, current_process
 from tests.simulation.network import NOTICED_S, Network, Place
 from tests.simulation.outside import SYSTEM_ROWS, Channels, People, Systems
 
@@ -41,7 +41,6 @@ ROUGH_S: Final = 40.0
 END_S: Final = 400.0
 SHARDS: Final = 4
 DEDICATED: Final = 2
-STEPS_MAX: Final = 400_000
 
 
 class Event(NamedTuple):
@@ -58,7 +57,7 @@ class Event(NamedTuple):
 FAULTS: Final[tuple[tuple[str, int], ...]] = (
     ("kill_host", 22), ("stop_host", 14), ("kill_adapters", 10), ("stop_adapters", 4), ("kill_gateway", 5),
     ("kill_director", 5), ("stop_director", 4), ("second_director", 4), ("outage", 10), ("crash", 6), ("jump", 4),
-    ("publish", 6), ("scale", 6), ("everything", 2),
+    ("publish", 6), ("scale", 6), ("everything", 2), ("split", 14),
 )  # fmt: skip
 
 
@@ -140,6 +139,10 @@ class World:
         """See `Weather.breaks`."""
         return self.is_rough and self.is_bumpy and self.draw.random() < 0.01
 
+    def late_s(self) -> float:
+        """See `Weather.late_s`."""
+        return self.draw.choice((0.0, 0.05, 0.1, 0.2, 0.5, 2.0))
+
     def later(self, delay_s: float, work: Callable[..., None], *args: Any) -> None:
         """Do something outside of all processes."""
         self.loop.call_later(delay_s, self._guarded, work, args, context=OUTSIDE.copy())
@@ -208,7 +211,7 @@ class World:
 
     def forget_host(self, name: str) -> None:
         """Ray has noticed that it is dead."""
-        del self.hosts[name]
+        self.hosts.pop(name, None)
 
     def start_adapters(self) -> None:
         """A new life of the adapter actor."""
@@ -320,6 +323,22 @@ class World:
         if process is not None:
             process.skew_s = (share - 0.5) * 20.0
 
+    def _do_split(self, number: float, share: float) -> None:
+        """A host is cut off from everybody for a moment, and goes on: others may take it for dead."""
+        process = self._chosen_host(number)
+        if process is None:
+            return
+        self.trace(f"split {process.name}")
+        place = self.hosts.pop(process.name, None)
+        if place is not None:
+            self.later(3.0, self._named_again, process.name, place)
+        for delay_s in (share, share + 0.1, share + 0.2, share + 0.7):
+            self.later(delay_s, self.database.cut, process.name.removeprefix("host-"))
+
+    def _named_again(self, name: str, place: Place) -> None:
+        if place.process is not None and not place.process.is_dead:
+            self.hosts[name] = place
+
     def _do_publish(self, _number: float, _share: float) -> None:
         self._publish()
 
@@ -375,21 +394,16 @@ class World:
                 self.loop.run_forever()
             except Idle:
                 raise Violation("5: everybody waits for somebody else") from None
+            except Endless:
+                raise Violation("5: something goes round in circles") from None
             if self.violation is not None:
                 raise self.violation
             main.result()
         finally:
             structlog.configure(**before)
-            self._bury()
+            self.loop.bury()
             asyncio.set_event_loop(None)
             self.loop.close()
-
-    def _bury(self) -> None:
-        """Nothing of this run may run in the next one, not even the `finally` of a forgotten task."""
-        places = [self.adapters_at, self.gateway_at, *self.hosts.values()]
-        for process in [*(place.process for place in places), *(process for process, _ in self.directors)]:
-            if process is not None:
-                process.is_dead = True
 
     def _log(self, _logger: Any, level: str, event: MutableMapping[str, Any]) -> NoReturn:
         if self.is_traced:

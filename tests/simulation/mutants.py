@@ -1,0 +1,475 @@
+"""The product, broken on purpose: each of these has to be caught, else the simulator proves nothing.
+
+A mutant patches one thing, in the product or in the twin that stands for a statement of its SQL, for as long as it is
+applied. `FIRST` names for each the seed that catches it first, so that a hunt need not begin at zero every time; if a
+change of the simulator moves that, the hunt goes through the seeds again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any, Final
+
+import pytest
+
+import actors.host_loop
+import actors.tick
+import domain.decide
+import domain.evolve
+import domain.turn
+from actors.bookings import Bookings
+from actors.dispatcher import Dispatcher
+from actors.folding import PlanFolder
+from actors.host_loop import HostLoop
+from actors.loading import Loader
+from actors.memory import Memory
+from actors.shredder import Shredder
+from actors.tick import Tick
+from actors.timers import Timers
+from domain.inventory import Account, Projection
+from domain.items import ItemRun
+from domain.turn import Turn
+from persistence.journal import DataRefused
+from tests.simulation.database import MemoryDatabase, MemoryJournal, MemoryOwnership, MemoryVault
+from tests.simulation.runs import run_script
+from tests.simulation.world import script_of
+
+SEEDS_MAX: Final = 2_000
+Patch = pytest.MonkeyPatch
+MUTANTS: dict[str, Callable[[Patch], None]] = {}
+
+
+def _mutant(function: Callable[[Patch], None]) -> Callable[[Patch], None]:
+    MUTANTS[function.__name__.lstrip("_")] = function
+    return function
+
+
+def _before_commits(patch: Patch, early: Callable[[HostLoop], None]) -> None:
+    """Let something happen with each tick just before its commit."""
+    made = HostLoop.__init__
+
+    def init(self: HostLoop, journal: Any, *args: Any, **members: Any) -> None:
+        made(self, journal, *args, **members)
+        stored = journal.commit
+
+        async def commit(each: Any) -> None:
+            if self._doubtful is not None:
+                early(self)
+            await stored(each)
+
+        journal.commit = commit
+
+    patch.setattr(HostLoop, "__init__", init)
+
+
+# Commits and what follows them.
+
+
+@_mutant
+def effects_before_commit(patch: Patch) -> None:
+    _before_commits(patch, lambda loop: loop._dispatch.send(loop._doubtful.calls if loop._doubtful else ()))
+
+
+@_mutant
+def answers_before_commit(patch: Patch) -> None:
+    def answer_all(loop: HostLoop) -> None:
+        for envelope, answer in loop._doubtful.replies if loop._doubtful else ():
+            actors.host_loop._answer(envelope, answer)
+
+    _before_commits(patch, answer_all)
+
+
+@_mutant
+def an_unheard_commit_counts_as_stored(patch: Patch) -> None:
+    patch.setattr(actors.host_loop, "_is_stored", lambda *_: True)
+
+
+@_mutant
+def plans_of_a_failed_commit_stay_in_memory(patch: Patch) -> None:
+    patch.setattr(Memory, "forget", lambda *_: None)
+
+
+@_mutant
+def heads_of_a_failed_commit_stay_in_memory(patch: Patch) -> None:
+    decided = Tick.decide
+
+    def decide(self: Tick, envelopes: Any) -> None:
+        decided(self, envelopes)
+        for loop in _LOOPS:
+            if loop.memory is self.memory:
+                loop.heads = self.heads
+
+    _remember_loops(patch)
+    patch.setattr(Tick, "decide", decide)
+
+    async def recover(self: HostLoop) -> None:
+        await self._forget_doubtful()
+
+    patch.setattr(HostLoop, "_recover", recover)
+
+
+_LOOPS: list[HostLoop] = []
+
+
+def _remember_loops(patch: Patch) -> None:
+    made = HostLoop.__init__
+
+    def init(self: HostLoop, *args: Any, **members: Any) -> None:
+        made(self, *args, **members)
+        del _LOOPS[:-20]
+        _LOOPS.append(self)
+
+    patch.setattr(HostLoop, "__init__", init)
+
+
+@_mutant
+def a_refused_commit_is_tried_for_ever(patch: Patch) -> None:
+    """One poisoned plan keeps its whole tick from being stored."""
+
+    async def tick(self: HostLoop, batch: Any) -> None:
+        while True:
+            try:
+                await self._once(batch)
+                return
+            except DataRefused:
+                await self._recover()
+
+    patch.setattr(HostLoop, "_tick", tick)
+
+
+@_mutant
+def a_refused_tick_is_dropped(patch: Patch) -> None:
+    """The poisoned tick's envelopes are forgotten, and so are the timers that made some of them."""
+
+    async def alone(self: HostLoop, envelope: Any) -> None:
+        return
+
+    async def recover(self: HostLoop) -> None:
+        self._doubtful = None
+
+    patch.setattr(HostLoop, "_alone", alone)
+    patch.setattr(HostLoop, "_recover", recover)
+
+
+@_mutant
+def a_lost_wake_up(patch: Patch) -> None:
+    """Whoever puts calls in wakes the sender only if it has nothing to do, as it seems."""
+    taken = Dispatcher.send
+
+    def send(self: Dispatcher, calls: Any) -> None:
+        was_set = self._wake.is_set() or bool(self._open)
+        taken(self, calls)
+        if was_set:
+            self._wake.clear()
+
+    patch.setattr(Dispatcher, "send", send)
+
+
+@_mutant
+def due_timers_are_not_set_again(patch: Patch) -> None:
+    taken = Timers.take_due
+
+    def take_due(self: Timers, now: Any, count_max: int) -> list[str]:
+        # All that are due are taken off, one of them is worked on.
+        return taken(self, now, count_max)[:1]
+
+    patch.setattr(Timers, "take_due", take_due)
+
+
+# Ownership.
+
+
+@_mutant
+def no_epoch_is_checked(patch: Patch) -> None:
+    def lock(self: MemoryDatabase, session: Any, incarnation_id: str, epoch: int) -> None:
+        self.incarnations[incarnation_id].locked_by = session
+
+    patch.setattr(MemoryDatabase, "lock", lock)
+
+
+@_mutant
+def a_takeover_leaves_the_old_connection(patch: Patch) -> None:
+    """Neither is the old backend ended nor is its row's lock waited for."""
+    fenced = MemoryDatabase.fence
+
+    def fence(self: MemoryDatabase, incarnation_id: str) -> bool:
+        row = self.incarnations.get(incarnation_id)
+        if row is not None:
+            row.locked_by = None
+        return fenced(self, incarnation_id)
+
+    patch.setattr("tests.simulation.database._terminate", lambda *_: None)
+    patch.setattr(MemoryDatabase, "fence", fence)
+
+
+@_mutant
+def shards_move_under_a_living_owner(patch: Patch) -> None:
+    async def fence(self: MemoryOwnership, incarnation_id: str) -> bool:
+        return True
+
+    def reassign(self: MemoryDatabase, wanted: Any) -> int:
+        for shard, (_, new) in wanted.items():
+            self.shards[shard].incarnation_id = new
+        return len(wanted)
+
+    patch.setattr(MemoryOwnership, "fence", fence)
+    patch.setattr(MemoryDatabase, "reassign", reassign)
+
+
+@_mutant
+def heads_are_read_before_the_epoch_is_raised(patch: Patch) -> None:
+    """The second fence, the key of the facts, is taken away too: it would set this right."""
+    checked = MemoryDatabase._check
+
+    def check(self: MemoryDatabase, commit: Any) -> None:
+        try:
+            checked(self, commit)
+        except DataRefused as error:
+            if error.constraint != "fact_pkey":
+                raise
+
+    patch.setattr(MemoryDatabase, "_check", check)
+    raised, read = MemoryJournal.raise_epoch, MemoryJournal.heads
+
+    async def raise_epoch(self: MemoryJournal) -> None:
+        owned = [shard for shard, row in self._database.shards.items() if row.incarnation_id == self.incarnation_id]
+        early = await read(self, owned)
+        await raised(self)
+        self.early = early  # type: ignore[attr-defined]
+
+    async def heads(self: MemoryJournal, shards: Any) -> dict[int, int]:
+        early = self.__dict__.pop("early", {})
+        found = await read(self, shards)
+        return {shard: early.get(shard, head) for shard, head in found.items()}
+
+    patch.setattr(MemoryJournal, "raise_epoch", raise_epoch)
+    patch.setattr(MemoryJournal, "heads", heads)
+
+
+@_mutant
+def a_host_goes_on_with_shards_that_it_gave_away(patch: Patch) -> None:
+    patch.setattr(HostLoop, "_let_go", lambda *_: None)
+
+
+@_mutant
+def a_takeover_forgets_timers(patch: Patch) -> None:
+    adopted = HostLoop._adopt
+
+    async def adopt(self: HostLoop, shards: list[int]) -> None:
+        watch, self._watch = self._watch, lambda order_id: None  # type: ignore[method-assign]
+        try:
+            await adopted(self, shards)
+        finally:
+            self._watch = watch  # type: ignore[method-assign]
+
+    patch.setattr(HostLoop, "_adopt", adopt)
+
+
+@_mutant
+def recovery_overlooks_plans_that_only_wait_for_a_time(patch: Patch) -> None:
+    async def unfinished(self: MemoryJournal, shards: Any) -> list[str]:
+        wanted = set(shards)
+        return [row.order_id for row in await self._rows(lambda row: row.shard in wanted and row.active)]
+
+    patch.setattr(MemoryJournal, "unfinished", unfinished)
+
+
+# Orders and keys.
+
+
+@_mutant
+def a_retried_client_key_makes_a_second_order(patch: Patch) -> None:
+    patch.setattr(Tick, "_known", lambda *_: None)
+
+
+@_mutant
+def every_retry_has_a_new_key(patch: Patch) -> None:
+    def send(turn: Turn, item: ItemRun) -> None:
+        item.is_unheard = False
+        sent(turn, item)
+
+    sent = domain.turn._send
+    patch.setattr(domain.turn, "_send", send)
+
+
+@_mutant
+def a_heard_failure_keeps_its_key(patch: Patch) -> None:
+    def send(turn: Turn, item: ItemRun) -> None:
+        item.is_unheard = item.attempt > 0
+        sent(turn, item)
+
+    sent = domain.turn._send
+    patch.setattr(domain.turn, "_send", send)
+
+
+@_mutant
+def every_report_counts(patch: Patch) -> None:
+    patch.setattr(domain.decide, "_is_awaited", lambda item, report: item.ended_at is None)
+
+
+@_mutant
+def a_running_order_takes_the_newest_release(patch: Patch) -> None:
+    folded = PlanFolder.fold
+
+    async def fold(self: PlanFolder, stored: Any) -> Any:
+        plan = await folded(self, stored)
+        newest = self.newest_release(plan.order.tenant)
+        if newest is not None:
+            plan.release = newest
+        return plan
+
+    patch.setattr(PlanFolder, "fold", fold)
+
+
+# Plans.
+
+
+@_mutant
+def a_dependency_counts_twice(patch: Patch) -> None:
+    closed = domain.evolve._close
+
+    def close(plan: Any, item: ItemRun, at: Any) -> None:
+        closed(plan, item, at)
+        for follower in plan.template.followers[item.node]:
+            plan.items[follower].waits = max(0, plan.items[follower].waits - 1)
+
+    patch.setattr(domain.evolve, "_close", close)
+
+
+@_mutant
+def what_is_unblocked_is_not_looked_at(patch: Patch) -> None:
+    unblocked = Turn.unblocked
+
+    def some(self: Turn, items: Any) -> None:
+        # The last of several that one item unblocks is forgotten.
+        chosen = list(items)
+        unblocked(self, chosen[:-1] if len(chosen) > 1 and self.facts[-1].kind == "item.completed" else chosen)
+
+    patch.setattr(Turn, "unblocked", some)
+
+
+@_mutant
+def a_sub_plan_begins_before_its_item(patch: Patch) -> None:
+    composed = domain.evolve._plan_composed
+
+    def compose(plan: Any, fact: Any, payload: Any) -> None:
+        composed(plan, fact, payload)
+        for item in plan.items:
+            if item.node in plan.template.parents:
+                item.waits -= 1
+
+    patch.setitem(domain.evolve._APPLY, "plan.composed", compose)
+
+
+@_mutant
+def push_events_are_not_looked_at(patch: Patch) -> None:
+    def forget(turn: Turn) -> None:
+        turn._lines_set = {}
+
+    patch.setattr(domain.turn, "_look_at_events", forget)
+
+
+# Accounts.
+
+
+@_mutant
+def the_projected_inventory_is_ignored(patch: Patch) -> None:
+    def projected(self: Account) -> Projection:
+        return Projection(Account(self.account_id, assets=self.assets))
+
+    patch.setattr(Account, "projected", projected)
+
+
+@_mutant
+def a_second_order_on_a_product_does_not_wait(patch: Patch) -> None:
+    patch.setattr(Account, "holders", lambda *_, **__: [])
+
+
+@_mutant
+def other_orders_do_not_hear_of_deliveries(patch: Patch) -> None:
+    drained = Tick._drain
+
+    def drain(self: Tick) -> None:
+        self._queue = type(self._queue)(each for each in self._queue if each[1] is None)
+        drained(self)
+
+    patch.setattr(Tick, "_drain", drain)
+
+
+@_mutant
+def orders_that_wait_are_not_taken_up(patch: Patch) -> None:
+    patch.setattr(actors.tick, "readmit", lambda *_: False)
+
+
+@_mutant
+def a_booking_is_carried_out_twice(patch: Patch) -> None:
+    async def known(self: Loader, batch: Any) -> set[str]:
+        return set()
+
+    patch.setattr(Loader, "known_bookings", known)
+
+
+@_mutant
+def a_booking_is_confirmed_unheard(patch: Patch) -> None:
+    def send(self: Bookings, bookings: Any) -> None:
+        for booking in bookings:
+            if booking.number:
+                self._confirmed(booking.order_id, booking.number)
+
+    patch.setattr(Bookings, "send", send)
+
+
+# Values that must not stay.
+
+
+@_mutant
+def a_sealed_value_stands_in_a_fact(patch: Patch) -> None:
+    sealed = MemoryVault.seal
+
+    def seal(self: MemoryVault, order_id: str, name: str, value: Any) -> Any:
+        return sealed(self, order_id, name, value) | {"was": value}
+
+    patch.setattr(MemoryVault, "seal", seal)
+
+
+@_mutant
+def keys_of_ended_orders_are_kept(patch: Patch) -> None:
+    patch.setattr(Shredder, "add", lambda *_: None)
+
+
+@_mutant
+def a_host_that_dies_leaves_keys_behind(patch: Patch) -> None:
+    async def unshredded(self: MemoryJournal, shards: Any) -> list[str]:
+        return []
+
+    patch.setattr(MemoryJournal, "unshredded", unshredded)
+
+
+@contextlib.contextmanager
+def applied(name: str) -> Iterator[None]:
+    """The product with one mutant."""
+    with pytest.MonkeyPatch.context() as patch:
+        MUTANTS[name](patch)
+        yield
+
+
+def hunt(name: str) -> str:
+    """Look for a seed that catches the mutant: `seed N: violation`, empty when none of them does."""
+    first = FIRST.get(name, 0)
+    with applied(name):
+        for seed in [first, *(each for each in range(SEEDS_MAX) if each != first)]:
+            _, violation = run_script(seed, script_of(seed))
+            if violation is not None:
+                return f"seed {seed}: {violation}"
+    return ""
+
+
+def hunt_all(processes: int) -> Iterator[tuple[str, str]]:
+    """Hunt every mutant; (name, what caught it)."""
+    with ProcessPoolExecutor(processes) as pool:
+        yield from zip(MUTANTS, pool.map(hunt, MUTANTS), strict=True)
+
+
+FIRST: Final[dict[str, int]] = {}

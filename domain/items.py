@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -48,6 +49,10 @@ class ItemRun:
     sent: tuple[dict[str, Any], ...] = ()
     edited: dict[str, Any] | None = None
     failed_at: datetime | None = None
+    hold: Mapping[str, Any] | None = None
+    """What has last put it On Hold: `system`, `cause`, `reason`, as its fact says."""
+    held_at: datetime | None = None
+    """When it was last put On Hold."""
 
     @property
     def is_callout(self) -> bool:

@@ -8,16 +8,14 @@ key that is under way already is not performed a second time by the same life.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import structlog
 
@@ -27,18 +25,17 @@ from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
 from actors.logs import configure_logs
 from actors.ports import HoldsPort, OpeningPort, ReadSystems
+from actors.reports import held_report, needs_opening, opened_secrets, report_of, unknown_report
 from actors.routing import HostClient
 from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
-from adapters.storable import storable
 from adapters.tasks import TasksAdapter
 from domain.errors import BadDocument, Busy, NotFound, OrderplanError, Unstorable
 from domain.holds import HeldBack, HeldSystems, Hold, HoldCause
 from domain.ids import effect_key, shard_of
 from domain.messages import Report
 from domain.release import TASKS_SYSTEM
-from domain.sealing import is_encrypted, is_sealed
 from domain.turn import Call
 from persistence import catalogue, holds
 from persistence.catalogue import Limits
@@ -48,11 +45,9 @@ from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-SECRET_LENGTH_MIN: Final = 3
 BUSY_S: Final = 0.5
 DATABASE_RETRY_S: Final = 0.5
 POLL_S: Final = 5.0
-NOTE_RETRY_S: Final = 1.0
 TASKS_LIMITS: Final = Limits(concurrency=64, breaker_failures=None)
 DELIVERED_MAX: Final = 20_000
 WAITING_MAX: Final = 200_000
@@ -205,11 +200,11 @@ class AdapterRuntime:
             report = await self._perform_when_possible(key, entry)
         except HeldBack as held:
             entry.is_held = True
-            report = _held_report(entry.call, held)
+            report = held_report(entry.call, held)
         except Exception as error:
             # Whatever goes wrong on the way, the plan hears of it: a call without a result would wait for its deadline.
             log.exception("a call could not be made", system=entry.call.system)
-            report = _report(entry.call, Outcome.retryable(f"the call could not be made: {type(error).__name__}"))
+            report = report_of(entry.call, Outcome.retryable(f"the call could not be made: {type(error).__name__}"))
         self._deliver(entry, key, report)
 
     async def _perform_when_possible(self, key: str, entry: _UnderWay) -> Report:
@@ -231,7 +226,7 @@ class AdapterRuntime:
         """
         self._check_hold(entry.call)
         if await self._system_of(entry.call) is None:
-            return _unknown(entry.call)
+            return unknown_report(entry.call)
         bulkhead = self._bulkhead_of(entry.call)
         ticket = await bulkhead.enter((entry.call.deadline_at - self._clock()).total_seconds())
         has_worked: bool | None = None
@@ -241,7 +236,7 @@ class AdapterRuntime:
             self._check_hold(entry.call)
             system = await self._system_of(entry.call)
             if system is None:
-                return _unknown(entry.call)
+                return unknown_report(entry.call)
             report, has_worked = await self._call(system, key, entry.call)
             # The code alone: it is told of other orders too, and a text may quote this one.
             error = f"the last call failed with {report.error_code or 'an error'}"
@@ -276,13 +271,13 @@ class AdapterRuntime:
             raise HeldBack(HoldCause.BUSY, "it had no room for the call in time")
         secrets: set[str] = set()
         payload: Mapping[str, Any] = call.payload
-        if _needs_opening(payload):
+        if needs_opening(payload):
             # Outside of what the adapter's contract covers: that our own database is away is no failure of the system.
             try:
                 payload = await self._vault.open_all(call.tenant, call.order_id, dict(payload))
             except NotFound as error:
-                return _report(call, Outcome.failed(str(error), error.code)), None
-            secrets = _opened(call.payload, payload)
+                return report_of(call, Outcome.failed(str(error), error.code)), None
+            secrets = opened_secrets(call.payload, payload)
         task = Task(
             key=key,
             tenant=call.tenant,
@@ -300,17 +295,17 @@ class AdapterRuntime:
         try:
             async with asyncio.timeout(remaining):
                 outcome = await system.adapter.perform(task)
-            return _report(call, outcome, secrets), outcome.kind != "retryable"
+            return report_of(call, outcome, secrets), outcome.kind != "retryable"
         except TimeoutError:
-            return _report(call, Outcome.retryable("no answer came in time", "timeout")), False
+            return report_of(call, Outcome.retryable("no answer came in time", "timeout")), False
         except Unstorable as error:
-            return _report(call, Outcome.retryable(str(error), "badAnswer")), None
+            return report_of(call, Outcome.retryable(str(error), "badAnswer")), None
         except NotFound as error:
-            return _report(call, Outcome.failed(str(error), error.code)), None
+            return report_of(call, Outcome.failed(str(error), error.code)), None
         except Exception as error:
             # The contract: an adapter's exception counts as retryable and carries its text.
             log.warning("adapter raised", system=call.system, error=type(error).__name__)
-            report = _report(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"), secrets)
+            report = report_of(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"), secrets)
             return report, False
         finally:
             system.calls -= 1
@@ -349,82 +344,6 @@ class AdapterRuntime:
         ]
         counted = {"underWay": len(self._under_way), "results": self.results}
         return counted | {"boot": self.boot_id, "pid": os.getpid(), "systems": systems}
-
-
-_AMBIGUOUS_STATUS: Final = frozenset({"500", "502", "504"})
-
-
-def _is_heard(code: str) -> bool:
-    """Whether the system itself said that it did not do the work: a status that leaves no doubt.
-
-    After everything else nobody knows, and the next try repeats the same key.
-    """
-    return code.isdigit() and code not in _AMBIGUOUS_STATUS
-
-
-def _unknown(call: Call) -> Report:
-    error = f"system {call.system!r} is not set up in this environment"
-    return _report(call, Outcome.failed(error, "unknownSystem"))
-
-
-def _held_report(call: Call, held: HeldBack) -> Report:
-    """The call comes back unmade; whether an earlier life has made it nobody knows, so its key stays."""
-    return Report(
-        item=call.item, attempt=call.attempt, kind="held", error=held.reason, error_code=held.cause.value, unheard=True
-    )
-
-
-def _report(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report:
-    error = outcome.error
-    # A system may quote what it was sent; what must not stay must not come back in a message. The longest first: one
-    # secret may be part of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        error = error.replace(secret, "********")
-    return Report(
-        item=call.item,
-        attempt=call.attempt,
-        kind=outcome.kind,
-        answer=storable(dict(outcome.answer)),
-        error=storable(error),
-        error_code=outcome.error_code,
-        unheard=outcome.kind == "retryable" and not _is_heard(outcome.error_code),
-        simulated=outcome.simulated,
-    )
-
-
-def _needs_opening(document: Any) -> bool:
-    if isinstance(document, dict):
-        return is_sealed(document) or is_encrypted(document) or any(_needs_opening(each) for each in document.values())
-    if isinstance(document, list):
-        return any(_needs_opening(each) for each in document)
-    return False
-
-
-def _opened(before: Any, after: Any) -> set[str]:
-    """The texts of values that were out of sight before, in the forms in which a message may quote them."""
-    found: set[str] = set()
-    if is_sealed(before) or is_encrypted(before):
-        for text in _leaves(after):
-            if len(text) >= SECRET_LENGTH_MIN:
-                found.update((text, json.dumps(text)[1:-1], quote(text, safe="")))
-    elif isinstance(before, dict):
-        for key, value in before.items():
-            found |= _opened(value, after[key])
-    elif isinstance(before, list):
-        for value, opened in zip(before, after, strict=True):
-            found |= _opened(value, opened)
-    return found
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _leaves(each)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
 
 
 class AdapterActor:

@@ -46,7 +46,7 @@ async def put_system(request: web.Request) -> web.Response:
     """PUT /v1/systems/{code}: say how it is reached and how many calls it takes; what is left out is as by default.
 
     `{"adapter": "http", "config": {...}, "concurrency": 50, "ratePerS": 20, "breaker": {"failures": 20, "pauseS": 10},
-    "drainPerS": 50}`; null for `ratePerS` is no limit, for `breaker` none.
+    "drainPerS": 200}`; null for `ratePerS` is no limit, for `breaker` none.
     """
     context, code = context_of(request), request.match_info["code"]
     body = await read_object(request)

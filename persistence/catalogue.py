@@ -77,7 +77,7 @@ class Limits:
     rate_per_s: float | None = None
     breaker_failures: int | None = 20
     breaker_pause_s: float = 10.0
-    drain_per_s: float = 50.0
+    drain_per_s: float = 200.0
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Limits:

@@ -270,7 +270,7 @@ system = sa.Table(
     # Null: no circuit breaker.
     sa.Column("breaker_failures", sa.Integer, server_default="20"),
     sa.Column("breaker_pause_s", sa.Float, nullable=False, server_default="10"),
-    sa.Column("drain_per_s", sa.Float, nullable=False, server_default="50"),
+    sa.Column("drain_per_s", sa.Float, nullable=False, server_default="200"),
 )
 
 # What holds systems; several may hold one. Code `*` is every system, and a row with `is_held` false takes one out.

@@ -82,17 +82,18 @@ class World:
         self.runtime = self.life()
 
     def life(self) -> AdapterRuntime:
-        made: Any = AdapterRuntime(
+        nothing_sealed: Any = None
+        hosts: Any = self.hosts
+        return AdapterRuntime(
             self._systems,
-            None,  # type: ignore[arg-type]  # no payload here has to be opened
-            self.hosts,  # type: ignore[arg-type]  # only `post` is used
+            nothing_sealed,
+            hosts,
             callback_base="http://localhost/",
             secret=b"secret",
             boot_id="boot",
             build=lambda adapter, _config: self.adapters[adapter],
             holds=self.holds,
         )
-        return made
 
     async def _systems(self) -> list[dict[str, Any]]:
         return [

@@ -21,7 +21,7 @@ def upgrade() -> None:
             add column rate_per_s double precision,
             add column breaker_failures integer default 20,
             add column breaker_pause_s double precision not null default 10,
-            add column drain_per_s double precision not null default 50
+            add column drain_per_s double precision not null default 200
         """
     )
     op.execute(

@@ -229,19 +229,18 @@ class AdapterRuntime:
             return unknown_report(entry.call)
         bulkhead = self._bulkhead_of(entry.call)
         ticket = await bulkhead.enter((entry.call.deadline_at - self._clock()).total_seconds())
-        has_worked: bool | None = None
-        error = ""
         try:
             # It may have been held, or changed, while the call waited.
             self._check_hold(entry.call)
             system = await self._system_of(entry.call)
-            if system is None:
-                return unknown_report(entry.call)
+            assert system is not None, "systems are never taken away"
             report, has_worked = await self._call(system, key, entry.call)
-            # The code alone: it is told of other orders too, and a text may quote this one.
-            error = f"the last call failed with {report.error_code or 'an error'}"
-        finally:
-            was_try = bulkhead.leave(ticket, has_worked=has_worked, error=error)
+        except (Exception, asyncio.CancelledError):
+            bulkhead.leave(ticket, has_worked=None)
+            raise
+        # The code alone: it is told of other orders too, and a text may quote this one.
+        error = f"the last call failed with {report.error_code or 'an error'}"
+        was_try = bulkhead.leave(ticket, has_worked=has_worked, error=error)
         if was_try and has_worked is False:
             raise HeldBack(HoldCause.BREAKER, error)
         return report

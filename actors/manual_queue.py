@@ -28,6 +28,7 @@ from domain.ids import shard_of
 from domain.messages import AnnotateItem, ClaimTask, CompleteTask, PlanMessage, ReleaseTask
 from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
+from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
 from persistence.vault import Vault
 
@@ -265,7 +266,7 @@ class ManualQueueActor:
                     await hosts.open()
                     # All or none: what waits for the jobs would otherwise find queues without them, for ever.
                     self._jobs = Jobs(pool, Vault(keys, pool), hosts, tenant, clock=lambda: datetime.now(UTC))
-                    self._resumer = Resumer(pool, hosts, tenant, clock=lambda: datetime.now(UTC))
+                    self._resumer = Resumer(HeldItems(pool, tenant), hosts, clock=lambda: datetime.now(UTC))
                     self._queues = ManualQueues(pool, hosts, tenant)
                     opened.pop_all()
             return self._queues

@@ -4,7 +4,7 @@ under Ray, others in simulations.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -13,7 +13,8 @@ from actors.folding import StorePort
 from domain.holds import HeldSystems
 from domain.sealing import Protector
 from domain.turn import Call
-from persistence.holds import HoldRow
+from persistence.catalogue import Limits
+from persistence.holds import HeldItem, HoldRow
 from persistence.incarnations import Assignment, Incarnation
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
 
@@ -86,6 +87,16 @@ class HoldsPort(Protocol):
         self, tenant: str, code: str, *, is_held: bool, reason: str, probe_at: datetime, now: datetime
     ) -> None: ...
     async def drop_breaker(self, tenant: str, code: str, now: datetime) -> None: ...
+
+
+class HeldItemsPort(Protocol):
+    """What a resumer reads (persistence/holds.py)."""
+
+    async def holds(self) -> list[HoldRow]: ...
+    async def limits(self) -> dict[str, Limits]: ...
+    async def systems(self) -> list[str]: ...
+    async def next_held(self, system: str, limit: int, without: Collection[HeldItem]) -> list[HeldItem]: ...
+    async def next_try(self, system: str) -> HeldItem | None: ...
 
 
 class TablePort(Protocol):

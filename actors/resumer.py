@@ -20,13 +20,13 @@ import structlog
 
 from actors.envelopes import Envelope, ToPlan
 from actors.limits import TokenBucket
+from actors.ports import HeldItemsPort
 from domain.errors import OrderplanError
 from domain.holds import HeldSystems, HoldCause
 from domain.ids import shard_of
 from domain.messages import ResumeItem
-from persistence import catalogue, holds
 from persistence.catalogue import Limits
-from persistence.database import Pool, is_unavailable
+from persistence.database import is_unavailable
 from persistence.holds import HeldItem, HoldRow
 
 log = structlog.get_logger(__name__)
@@ -59,10 +59,9 @@ class _Drain:
 class Resumer:
     """Lets held items go; plain asyncio. `clock` is the time of rows."""
 
-    def __init__(self, pool: Pool, hosts: Asks, tenant: str, *, clock: Callable[[], datetime]) -> None:
-        self._pool = pool
+    def __init__(self, items: HeldItemsPort, hosts: Asks, *, clock: Callable[[], datetime]) -> None:
+        self._items = items
         self._hosts = hosts
-        self._tenant = tenant
         self._clock = clock
         self._drains: dict[str, _Drain] = {}
         self._tried: dict[str, datetime] = {}
@@ -82,15 +81,12 @@ class Resumer:
 
     async def look(self) -> None:
         """Begin to let go of what may go on by now. A system with slow plans does not keep the others waiting."""
-        waited_for = await holds.systems_waited_for(self._pool, self._tenant)
+        waited_for = await self._items.systems()
         for system in self._drains.keys() - set(waited_for):
             del self._drains[system]
         if not waited_for:
             return
-        limits = {
-            row["code"]: Limits.from_row(row) for row in await catalogue.list_systems(self._pool, self._tenant)
-        }
-        rows = await holds.list_holds(self._pool, self._tenant)
+        limits, rows = await self._items.limits(), await self._items.holds()
         held = HeldSystems.of(row.hold for row in rows)
         for system in waited_for:
             hold = held.of_system(system)
@@ -123,9 +119,7 @@ class Resumer:
         if count == 0 or len(drain.unanswered) >= UNANSWERED_MAX:
             return
         try:
-            found = await holds.next_held(
-                self._pool, self._tenant, system, limit=count, without=drain.unanswered.keys()
-            )
+            found = await self._items.next_held(system, count, drain.unanswered.keys())
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("held items could not be read", system=system)
@@ -157,7 +151,7 @@ class Resumer:
         has_tried = breaker.probe_at is not None and self._tried.get(system, breaker.since) >= breaker.probe_at
         if not is_due or (has_tried and now < again_at):
             return
-        item = await holds.next_probe(self._pool, self._tenant, system)
+        item = await self._items.next_try(system)
         if item is not None:
             self._tried[system] = now
             await self._resume(item)

@@ -14,7 +14,7 @@ import asyncpg
 import orjson
 
 from domain.holds import EVERYTHING, HeldSystems, Hold, HoldCause
-from persistence.catalogue import note_change
+from persistence.catalogue import Limits, list_systems, note_change
 
 PAUSER = "orderplan up --paused"
 
@@ -197,45 +197,56 @@ async def _put(
 # Items that wait.
 
 
-async def systems_waited_for(pool: asyncpg.Pool[Any], tenant: str) -> list[str]:
-    """Systems that items wait for; the cost grows with the systems and not with the items."""
-    rows = await pool.fetch(
-        "with recursive found as ("
-        "(select system from held_item where tenant = $1 order by system limit 1) union all "
-        "select (select h.system from held_item as h where h.tenant = $1 and h.system > f.system "
-        "order by h.system limit 1) from found as f where f.system is not null) "
-        "select system from found where system is not null",
-        tenant,
-    )
-    return [row["system"] for row in rows]
+class HeldItems:
+    """What a resumer reads: held items of one tenant, what holds their systems, and at which rate they go on."""
 
+    def __init__(self, pool: asyncpg.Pool[Any], tenant: str) -> None:
+        self._pool = pool
+        self._tenant = tenant
 
-async def next_held(
-    pool: asyncpg.Pool[Any], tenant: str, system: str, *, limit: int, without: Collection[HeldItem] = ()
-) -> list[HeldItem]:
-    """The items of a system whose turn is next: by priority, then those that could start first."""
-    rows = await pool.fetch(
-        "select order_id, item from held_item where tenant = $1 and system = $2 and not exists ("
-        "select 1 from unnest($3::text[], $4::text[]) as n(order_id, item) "
-        "where n.order_id = held_item.order_id and n.item = held_item.item) "
-        "order by priority, ready_at, order_id, item limit $5",
-        tenant,
-        system,
-        [each.order_id for each in without],
-        [each.item for each in without],
-        limit,
-    )
-    return [HeldItem(*row) for row in rows]
+    async def holds(self) -> list[HoldRow]:
+        """What holds systems."""
+        return await list_holds(self._pool, self._tenant)
 
+    async def limits(self) -> dict[str, Limits]:
+        """The limits of each system that is set up."""
+        return {row["code"]: Limits.from_row(row) for row in await list_systems(self._pool, self._tenant)}
 
-async def next_probe(pool: asyncpg.Pool[Any], tenant: str, system: str) -> HeldItem | None:
-    """The item that was put On Hold longest ago: tries go round, so that no item has to make all of them."""
-    row = await pool.fetchrow(
-        "select order_id, item from held_item where tenant = $1 and system = $2 order by held_at limit 1",
-        tenant,
-        system,
-    )
-    return HeldItem(*row) if row is not None else None
+    async def systems(self) -> list[str]:
+        """Systems that items wait for; the cost grows with the systems and not with the items."""
+        rows = await self._pool.fetch(
+            "with recursive found as ("
+            "(select system from held_item where tenant = $1 order by system limit 1) union all "
+            "select (select h.system from held_item as h where h.tenant = $1 and h.system > f.system "
+            "order by h.system limit 1) from found as f where f.system is not null) "
+            "select system from found where system is not null",
+            self._tenant,
+        )
+        return [row["system"] for row in rows]
+
+    async def next_held(self, system: str, limit: int, without: Collection[HeldItem]) -> list[HeldItem]:
+        """The items of a system whose turn is next: by priority, then those that could start first."""
+        rows = await self._pool.fetch(
+            "select order_id, item from held_item where tenant = $1 and system = $2 and not exists ("
+            "select 1 from unnest($3::text[], $4::text[]) as n(order_id, item) "
+            "where n.order_id = held_item.order_id and n.item = held_item.item) "
+            "order by priority, ready_at, order_id, item limit $5",
+            self._tenant,
+            system,
+            [each.order_id for each in without],
+            [each.item for each in without],
+            limit,
+        )
+        return [HeldItem(*row) for row in rows]
+
+    async def next_try(self, system: str) -> HeldItem | None:
+        """The item that was put On Hold longest ago: tries go round, so that no item has to make all of them."""
+        row = await self._pool.fetchrow(
+            "select order_id, item from held_item where tenant = $1 and system = $2 order by held_at limit 1",
+            self._tenant,
+            system,
+        )
+        return HeldItem(*row) if row is not None else None
 
 
 async def count_held(pool: asyncpg.Pool[Any], tenant: str, system: str, most: int) -> int:

@@ -18,7 +18,7 @@ from domain.ids import effect_key
 from domain.messages import OperateItem
 from persistence import catalogue, holds
 from persistence.catalogue import Limits
-from persistence.holds import held_by_tenant, list_holds
+from persistence.holds import HeldItems, held_by_tenant, list_holds
 from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, scenario
 from tests.support.hosts import Host
 from tests.support.journals import AT, count
@@ -91,7 +91,7 @@ async def held(pool) -> HeldSystems:
 
 def resumer_of(pool, host: Host) -> tuple[Resumer, Way]:
     way = Way(host)
-    return Resumer(pool, way, "main", clock=host.clock), way
+    return Resumer(HeldItems(pool, "main"), way, clock=host.clock), way
 
 
 async def look(resumer: Resumer, host: Host, seconds: float = LOOK_S) -> None:
@@ -362,6 +362,6 @@ async def test_the_systems_that_are_waited_for_are_found_whatever_the_items(host
     await hold(pool, host, EVERYTHING, HoldCause.PAUSE)
     await submit(host, 5)
 
-    assert await holds.systems_waited_for(pool, "main") == ["billing", "warehouse"]
-    assert await holds.systems_waited_for(pool, "other") == []
+    assert await HeldItems(pool, "main").systems() == ["billing", "warehouse"]
+    assert await HeldItems(pool, "other").systems() == []
     assert await holds.count_held(pool, "main", "billing", 3) == 3

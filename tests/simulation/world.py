@@ -269,8 +269,9 @@ class World:
         self.is_rough = False
         self.database.start()
         self.systems.down.clear()
-        for code in SYSTEMS:
-            self._release(code)
+        # Circuit breakers find out by themselves.
+        for place in [place for place in self.database.holds if place[1] == HoldCause.OFFLINE]:
+            del self.database.holds[place]
         places = [self.adapters_at, self.gateway_at, *self.hosts.values()]
         for process in [*(place.process for place in places), *(process for process, _ in self.directors)]:
             if process is not None:

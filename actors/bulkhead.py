@@ -160,6 +160,8 @@ class Bulkhead:
     def _has_room(self, now: float) -> bool:
         if self.running >= self.limits.concurrency or not self._breaker.may_begin(now):
             return False
+        if self._bucket is None and self._drain is None:
+            return True
         return all(bucket is None or bucket.available(now) for bucket in (self._bucket, self._drain))
 
     def _begin(self, now: float) -> int:

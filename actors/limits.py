@@ -82,8 +82,9 @@ class Breaker:
 
     def may_begin(self, now: float) -> bool:
         """Whether a call may leave now."""
-        state = self.state(now)
-        return state is BreakerState.CLOSED or (state is BreakerState.HALF_OPEN and not self._is_trying)
+        if self._opened_at is None:
+            return True
+        return not self._is_trying and self.state(now) is BreakerState.HALF_OPEN
 
     def began(self, now: float) -> int:
         """A call leaves; returns what `ended` has to be told."""

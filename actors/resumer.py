@@ -34,8 +34,9 @@ log = structlog.get_logger(__name__)
 LOOK_S: Final = 0.25
 ANSWER_TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 5.0
-"""After an item whose plan did not answer, or a try that nobody heard of."""
-UNANSWERED_MAX: Final = 500
+"""After an item whose plan did not answer (twice as long each time), or a try that nobody heard of."""
+AGAIN_S_MAX: Final = 300.0
+UNANSWERED_MAX: Final = 5_000
 """Items of one system that may be without an answer; beyond it no more of them go on just now."""
 BATCH_MAX: Final = 1_000
 
@@ -46,13 +47,21 @@ class Asks(Protocol):
     async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any: ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    """How often nobody answered, and when to ask again."""
+
+    times: int
+    again_at: datetime
+
+
 @dataclass(slots=True)
 class _Drain:
     """One system whose held items go on."""
 
     bucket: TokenBucket
-    unanswered: dict[HeldItem, datetime] = field(default_factory=dict)
-    """Items whose plan did not answer, and when to ask again."""
+    unanswered: dict[HeldItem, _Unanswered] = field(default_factory=dict)
+    """Items whose plan did not answer."""
     working: asyncio.Task[None] | None = None
 
 
@@ -114,21 +123,25 @@ class Resumer:
 
     async def _batch(self, system: str, drain: _Drain) -> None:
         now = self._clock()
-        drain.unanswered = {item: again_at for item, again_at in drain.unanswered.items() if again_at > now}
+        without = [item for item, each in drain.unanswered.items() if each.again_at > now]
         count = min(drain.bucket.available(now.timestamp()), BATCH_MAX)
-        if count == 0 or len(drain.unanswered) >= UNANSWERED_MAX:
+        if count == 0 or len(without) >= UNANSWERED_MAX:
             return
         try:
-            found = await self._items.next_held(system, count, drain.unanswered.keys())
+            found = await self._items.next_held(system, count, without)
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("held items could not be read", system=system)
             return
         drain.bucket.take(now.timestamp(), len(found))
         answers = await asyncio.gather(*(self._resume(item) for item in found))
+        now = self._clock()
         for item, is_answered in zip(found, answers, strict=True):
+            before = drain.unanswered.pop(item, None)
             if not is_answered:
-                drain.unanswered[item] = self._clock() + timedelta(seconds=AGAIN_S)
+                times = before.times + 1 if before is not None else 1
+                pause = timedelta(seconds=min(AGAIN_S_MAX, AGAIN_S * 2 ** min(times - 1, 20)))
+                drain.unanswered[item] = _Unanswered(times, now + pause)
 
     async def _resume(self, item: HeldItem) -> bool:
         envelope = ToPlan(item.order_id, ResumeItem(item.item))

@@ -15,7 +15,6 @@ from domain import facts as f
 from domain.compose import Template
 from domain.errors import IllegalTransition
 from domain.facts import Fact
-from domain.holds import HoldCause
 from domain.items import ItemRun
 from domain.lines import Line
 from domain.orders import Order
@@ -150,25 +149,16 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     """Take an item through the table, keeping the plan's counters and its followers right."""
     before = item.state
     state = before
-    had_moved, had_rested = before in _MOVING or _is_busy(item), _rests(item)
+    stood = item.standing
     for event in events:
         state = next_item_state(state, event)
     item.state = state
-    plan.moving += (state in _MOVING or _is_busy(item)) - had_moved
-    plan.held_items += _rests(item) - had_rested
+    stands = item.standing
+    plan.moving += (stands in _MOVING) - (stood in _MOVING)
+    plan.held_items += (stands is ItemState.ON_HOLD) - (stood is ItemState.ON_HOLD)
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
     if item.is_callout and not item.is_accepted:
         plan.calling += (state is ItemState.RUNNING) - (before is ItemState.RUNNING)
-
-
-def _is_busy(item: ItemRun) -> bool:
-    """Whether it is On Hold for want of room only, so that it goes on by itself."""
-    return item.state is ItemState.ON_HOLD and item.hold is not None and item.hold["cause"] == HoldCause.BUSY
-
-
-def _rests(item: ItemRun) -> bool:
-    """Whether it is On Hold until its system takes calls again."""
-    return item.state is ItemState.ON_HOLD and not _is_busy(item)
 
 
 def _close(plan: Plan, item: ItemRun, at: datetime) -> None:

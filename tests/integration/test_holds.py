@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -56,12 +55,7 @@ async def host(databases, pool):
     await put(pool, "warehouse", Limits())
     made = await Host.start(databases, pool)
     yield made
-    await end(made)
-
-
-async def end(host: Host) -> None:
-    host.kill()
-    await asyncio.gather(host.running, return_exceptions=True)
+    await made.end()
 
 
 async def put(pool, code: str, limits: Limits) -> None:
@@ -187,7 +181,7 @@ async def test_whoever_dies_in_the_middle_loses_nothing(host, databases, pool):
     for _ in range(4):
         await look(resumer, host)
     running = [effect_key(call.order_id, call.item, call.attempt) for call in host.dispatch.calls()]
-    await end(host)
+    await host.end()
     await fence(databases)
     successor = await Host.start(databases, pool, "host-b", clock=host.clock)
     try:
@@ -202,7 +196,7 @@ async def test_whoever_dies_in_the_middle_loses_nothing(host, databases, pool):
         assert await states(pool) == {"completed": 8}
         assert len(successor.dispatch.sent) == len(set(successor.dispatch.sent)) == 8
     finally:
-        await end(successor)
+        await successor.end()
 
 
 async def fence(databases) -> None:

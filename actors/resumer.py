@@ -36,7 +36,7 @@ ANSWER_TIMEOUT_S: Final = 20.0
 AGAIN_S: Final = 5.0
 """After an item whose plan did not answer (twice as long each time), or a try that nobody heard of."""
 AGAIN_S_MAX: Final = 300.0
-UNANSWERED_MAX: Final = 5_000
+UNANSWERED_MAX: Final = 1_000
 """Items of one system that may be without an answer; beyond it no more of them go on just now."""
 BATCH_MAX: Final = 1_000
 

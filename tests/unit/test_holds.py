@@ -188,9 +188,9 @@ def test_an_outage_of_any_length_spends_no_attempt():
     for _ in range(20):
         engine.turn_back(plan, engine.call(plan, "p/call"))
         engine.resume(plan, "p/call@1")
-    engine.finish(plan)
+    engine.fail(plan, engine.call(plan, "p/call"))
 
-    assert plan.order_state is OrderState.COMPLETED
+    assert plan.by_key["p/call@1"].state is ItemState.FAILED, "it is tried again, as after any first failure"
 
 
 def test_a_call_that_was_taken_for_a_callback_is_not_held_by_a_repeat_of_it_that_came_back():

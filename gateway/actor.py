@@ -111,13 +111,15 @@ class Gateway:
     async def _broadcast(self, what: str) -> None:
         """Tell the actors that something was changed; each of them also finds out by itself, a little later."""
         assert self._context is not None
-        method = {"releases": "refresh_releases", "systems": "refresh"}[what]
+        hosts = list((await self._hosts()).values())
         if what == "releases":
-            handles = list((await self._hosts()).values())
+            told = [(host, "refresh_releases") for host in hosts]
         else:
+            # The adapters first: what leaves is what counts.
             adapters = handle_of(ADAPTERS)
-            handles = [adapters] if adapters is not None else []
-        for handle in handles:
+            told = [(adapters, "refresh")] if adapters is not None else []
+            told += [(host, "refresh_holds") for host in hosts]
+        for handle, method in told:
             try:
                 async with asyncio.timeout(BROADCAST_TIMEOUT_S):
                     await getattr(handle, method).remote()

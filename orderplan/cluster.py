@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,6 +27,7 @@ from delay.loading import check_address
 from domain.errors import OrderplanError
 from persistence.database import DEDICATED_DEFAULT, migrate
 from persistence.embedded import EmbeddedPostgres
+from persistence.holds import pause_everything
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +60,8 @@ class Options:
     delay_model: str = ""
     hub_suspend_after_h: float = 24.0
     log_to_driver: bool = False
+    is_paused: bool = False
+    """No call leaves until the systems are released, also after another start."""
 
 
 class Cluster:
@@ -110,6 +114,8 @@ class Cluster:
             ) from error
         dsn, key_dsn = self._databases()
         asyncio.run(migrate(dsn, key_dsn, dedicated=options.dedicated_plans))
+        if options.is_paused:
+            asyncio.run(pause_everything(dsn, options.tenant, datetime.now(UTC)))
         config = ClusterConfig(
             dsn=dsn,
             key_dsn=key_dsn,
@@ -164,8 +170,13 @@ class Cluster:
             if self._options.address is not None:
                 ray.init(address=self._options.address, **common)
             else:
+                # Without an address Ray would join whatever cluster was last started on this machine.
                 ray.init(
-                    include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, num_cpus=os.cpu_count(), **common
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    num_cpus=os.cpu_count(),
+                    **common,
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterError(

@@ -20,7 +20,7 @@ import orjson
 
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
-from persistence.rows import Commit, FactRow, FalloutRow, KnownKey, OwnedShard
+from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
 CONNECT_TIMEOUT_S: Final = 5.0
@@ -106,6 +106,15 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], 
 on conflict (order_id, item) do update
    set error_code = excluded.error_code, error = excluded.error, attempt = excluded.attempt,
        failed_at = excluded.failed_at, retry_at = excluded.retry_at"""
+_DROP_HELD: Final = """
+delete from held_item as h using unnest($1::text[], $2::text[]) as n(order_id, item)
+ where h.order_id = n.order_id and h.item = n.item"""
+_PUT_HELD: Final = """
+insert into held_item (tenant, system, order_id, item, shard, cause, priority, ready_at, held_at)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::smallint[],
+                     $8::timestamptz[], $9::timestamptz[])
+on conflict (order_id, item) do update
+   set system = excluded.system, cause = excluded.cause, held_at = excluded.held_at"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -249,6 +258,8 @@ class Journal(ReadStore):
             await connection.execute(_CLOSE_TASKS, list(commit.tasks_closed), list(commit.tasks_closed.values()))
         if commit.fallout:
             await _write_fallout(connection, commit.fallout)
+        if commit.held:
+            await _write_held(connection, commit.held)
         if commit.sealed:
             await connection.executemany(
                 "insert into sealed_value (order_id, name, tenant, key_id, ciphertext) values ($1, $2, $3, $4, $5) "
@@ -399,6 +410,17 @@ async def _write_fallout(
     rows = [row for row in fallout.values() if row is not None]
     if rows:
         await connection.execute(_PUT_FALLOUT, *_columns(rows, 15))
+
+
+async def _write_held(
+    connection: asyncpg.Connection[Any], held: Mapping[tuple[str, str], HeldRow | None]
+) -> None:
+    gone = [key for key, row in held.items() if row is None]
+    if gone:
+        await connection.execute(_DROP_HELD, *_columns(gone, 2))
+    rows = [row for row in held.values() if row is not None]
+    if rows:
+        await connection.execute(_PUT_HELD, *_columns(rows, 9))
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -9,11 +9,12 @@ const PAGE_SIZE = 25;
 const TASKS_MAX = 500;
 const STATES = ["acknowledged", "pending", "inProgress", "held", "completed", "rejected", "failed", "partial",
   "assessingCancellation", "pendingCancellation", "cancelled"];
-const TABS = { order: "Order", queues: "Queues", fallout: "Fallout", risk: "Risk" };
+const TABS = { order: "Order", queues: "Queues", fallout: "Fallout", systems: "Systems", risk: "Risk" };
 const GROUP = { system: "System", errorCode: "Error", count: "Items", oldest: "Oldest", newest: "Newest", sample: "Example" };
 const FAILED = { orderId: "Order", item: "Item", name: "Name", system: "System", errorCode: "Error", error: "Text", attempt: "Attempt", at: "Since" };
 const QUEUE = { code: "Queue", name: "Name", open: "Open", held: "In work", free: "Free", oldest: "Oldest", oldestAt: "Oldest", dueNextAt: "Due next", members: "Members" };
 const TASK = { name: "Task", queue: "Queue", priority: "Priority", orderId: "Order", skills: "Skills", worker: "In work by", openedAt: "Opened", dueAt: "Due" };
+const SYSTEM = { code: "System", takesCalls: "Takes calls", why: "Because", heldItems: "Items On Hold", concurrency: "At once", ratePerS: "A second", updatedAt: "Changed" };
 const RISK = { orderId: "Order", pLate: "Late with probability", expectedAt: "Expected", lowAt: "Earliest", highAt: "Latest", dueAt: "Due", reasons: "Because" };
 
 const isNews = (part, ...data) => drawn[part] !== (drawn[part] = JSON.stringify(data));
@@ -75,6 +76,15 @@ const VIEWS = {
     ]];
   },
   fallout: () => listed("Fallout", "What failed and needs a person", ["/v1/fallout/groups", "By system and error", GROUP], ["/v1/fallout", "Items", FAILED]),
+  async systems() {
+    const { body } = await read("/v1/systems");
+    const rows = rowsOf(body).map((each) => ({
+      ...each, takesCalls: each.state === "online" ? "yes" : "no",
+      why: each.holds.map((hold) => `${hold.cause}: ${hold.reason} (${hold.by})`).join("; "),
+    }));
+    return [rows, () => [html("h2", {}, "Systems"),
+      rows.length ? table("Fulfilment systems, and what holds them", held(SYSTEM, rows), rows) : html("p", { class: "hint" }, "No system is set up.")]];
+  },
   risk: () => listed("Risk", "Orders that may be late", ["/v1/risk", "Most at risk first", RISK]),
 };
 

@@ -49,6 +49,9 @@ def up(
     hub_suspend_after: Annotated[
         float, typer.Option("--hub-suspend-after", min=0.01, help="Hours of failures that suspend a listener.")
     ] = 24.0,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Take orders, but make no call until the systems are released.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM."""
@@ -71,6 +74,7 @@ def up(
             address=address,
             delay_model=delay_model,
             hub_suspend_after_h=hub_suspend_after,
+            is_paused=paused,
         )
     )
     try:
@@ -85,6 +89,8 @@ def up(
             for name, path in (("API", "/openapi.json"), ("ready", "/readyz"), ("metrics", "/metrics")):
                 screen.print(f"  {name:8} {url}{path}")
             screen.print(f"  {'data':8} {folder}")
+            if paused:
+                screen.print("paused: orders are taken, no call leaves until: orderplan system release --all")
             screen.print("Ctrl-C stops it")
         sys.stdout.flush()
         stop.wait()

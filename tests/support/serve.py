@@ -20,6 +20,7 @@ def main() -> None:
     parser.add_argument("--plan-hosts", type=int, default=2)
     parser.add_argument("--faults", default="")
     parser.add_argument("--delay-model", default="")
+    parser.add_argument("--paused", action="store_true")
     args = parser.parse_args()
     options = Options(
         data=args.data,
@@ -27,6 +28,7 @@ def main() -> None:
         plan_hosts=args.plan_hosts,
         faults_dir=args.faults,
         delay_model=args.delay_model,
+        is_paused=args.paused,
     )
     cluster = Cluster(options)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -16,7 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
 from persistence.journal import CommitUnknown
+from persistence.servers import Pool, connect, open_pool, servers_of
 from persistence.tables import key_metadata
+
+__all__ = ["DatabaseTooOld", "DatabaseUnreachable", "Pool", "is_unavailable", "migrate", "open_pool"]
 
 SHARDS_DEFAULT: Final = 64
 DEDICATED_DEFAULT: Final = 4
@@ -24,7 +27,6 @@ DEDICATED_DEFAULT: Final = 4
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 7_205_411_002
 """Advisory lock that lets one starter migrate while others wait."""
-POOL_TIMEOUT_S: Final = 5.0
 
 
 class DatabaseUnreachable(OrderplanError):
@@ -85,7 +87,7 @@ async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
             await connection.run_sync(key_metadata.create_all)
     finally:
         await key_engine.dispose()
-    connection_ = await asyncpg.connect(dsn, timeout=POOL_TIMEOUT_S)
+    connection_ = await connect(dsn)
     try:
         if connection_.get_server_version().major < 14:
             raise DatabaseTooOld("PostgreSQL 14 or newer is needed", mend="point --database-url at a newer server")
@@ -117,21 +119,16 @@ def _engine(dsn: str) -> AsyncEngine:
         DatabaseUnreachable: it is no URL of PostgreSQL. Its text, which may hold a password anywhere, is not shown.
     """
     try:
-        parts = urlsplit(dsn)
-        is_url = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+        parts = [urlsplit(each) for each in servers_of(dsn)]
+        is_url = all(each.scheme in ("postgresql", "postgres") and each.port != 0 for each in parts)
     except ValueError:
         is_url = False
     if not is_url:
         raise DatabaseUnreachable(
             "the database URL is not one of PostgreSQL", mend="write it as postgresql://user:password@host:port/name"
         )
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=partial(asyncpg.connect, dsn, timeout=POOL_TIMEOUT_S)
-    )
+    return create_async_engine("postgresql+asyncpg://", async_creator=partial(connect, dsn))
 
-
-Pool: TypeAlias = "asyncpg.Pool[Any]"
-"""A pool of connections, as the other packages know it."""
 
 _UNAVAILABLE_CLASSES: Final = ("08", "57", "53", "25", "40", "55")
 """SQLSTATE classes that say: not now. Connection, operator intervention, resources, transaction state, rollback,
@@ -146,10 +143,3 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, asyncpg.DataError)
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _UNAVAILABLE_CLASSES
-
-
-async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
-    """A small pool with bounded waits."""
-    return await asyncpg.create_pool(
-        dsn, min_size=1, max_size=size_max, timeout=POOL_TIMEOUT_S, command_timeout=30.0
-    )

@@ -26,7 +26,12 @@ class Metrics:
         self.actors = Gauge(
             "orderplan_actor", "What the actors count, by actor and name", ["actor", "name"], registry=self.registry
         )
-
+        self.weaknesses = Gauge(
+            "orderplan_durability_weakness",
+            "1 for each setting by which acknowledged orders could be lost",
+            ["database", "code", "setting"],
+            registry=self.registry,
+        )
         self.risks = Gauge(
             "orderplan_orders_by_risk", "Open orders by band of risk to be late", ["band"], registry=self.registry
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -15,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
+from persistence.durability import Weakness, require_durability
 from persistence.journal import CommitUnknown
 from persistence.servers import Pool, connect, open_pool, servers_of
 from persistence.tables import key_metadata
@@ -64,8 +67,36 @@ async def migrate(
         DatabaseUnreachable: one of them cannot be reached, does not let us in or refuses the schema.
         DatabaseTooOld: the server is older than PostgreSQL 14.
     """
-    try:
+    with _translated():
         await _migrate(dsn, key_dsn, shards, dedicated)
+
+
+async def check_durability(
+    dsn: str, key_dsn: str, *, accepts_loss: bool = False, needs_standby: bool = False
+) -> dict[str, list[Weakness]]:
+    """What is weak at the order database and at the key store, of what is let pass.
+
+    Args:
+        dsn: the order database.
+        key_dsn: the key store.
+        accepts_loss: the user said that a crash of the server may lose orders.
+        needs_standby: the user said that losing the server must lose none.
+    Raises:
+        DatabaseUnreachable: one of them cannot be reached or does not let us in.
+        DurabilityOff: it would lose orders, and that is not let pass.
+    """
+    found = {}
+    for name, each in {"orders": dsn, "keys": key_dsn}.items():
+        _check_url(each)
+        with _translated():
+            found[name] = await require_durability(each, accepts_loss=accepts_loss, needs_standby=needs_standby)
+    return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
     except (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = str(getattr(error, "orig", None) or error) or type(error).__name__
         raise DatabaseUnreachable(
@@ -113,10 +144,16 @@ async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
 
 
 def _engine(dsn: str) -> AsyncEngine:
-    """An engine whose connections asyncpg opens itself: one reading of the URL, `sslmode` and the like included.
+    """An engine whose connections asyncpg opens itself: one reading of the URL, `sslmode` and the like included."""
+    _check_url(dsn)
+    return create_async_engine("postgresql+asyncpg://", async_creator=partial(connect, dsn))
+
+
+def _check_url(dsn: str) -> None:
+    """Find out whether it is a URL of PostgreSQL.
 
     Raises:
-        DatabaseUnreachable: it is no URL of PostgreSQL. Its text, which may hold a password anywhere, is not shown.
+        DatabaseUnreachable: it is none. Its text, which may hold a password anywhere, is not shown.
     """
     try:
         parts = [urlsplit(each) for each in servers_of(dsn)]
@@ -127,7 +164,6 @@ def _engine(dsn: str) -> AsyncEngine:
         raise DatabaseUnreachable(
             "the database URL is not one of PostgreSQL", mend="write it as postgresql://user:password@host:port/name"
         )
-    return create_async_engine("postgresql+asyncpg://", async_creator=partial(connect, dsn))
 
 
 _UNAVAILABLE_CLASSES: Final = ("08", "57", "53", "25", "40", "55")

@@ -49,6 +49,12 @@ def up(
     hub_suspend_after: Annotated[
         float, typer.Option("--hub-suspend-after", min=0.01, help="Hours of failures that suspend a listener.")
     ] = 24.0,
+    accept_data_loss: Annotated[
+        bool, typer.Option("--accept-data-loss", help="Start although a crash of PostgreSQL can lose orders.")
+    ] = False,
+    require_synchronous_standby: Annotated[
+        bool, typer.Option("--require-synchronous-standby", help="Refuse a server whose loss would lose orders.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM."""
@@ -71,6 +77,8 @@ def up(
             address=address,
             delay_model=delay_model,
             hub_suspend_after_h=hub_suspend_after,
+            accept_data_loss=accept_data_loss,
+            require_synchronous_standby=require_synchronous_standby,
         )
     )
     try:

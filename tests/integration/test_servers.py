@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 import asyncpg
 import pytest
 
-from persistence.database import DatabaseUnreachable, is_unavailable, migrate, open_pool
+from persistence.database import DatabaseUnreachable, check_durability, is_unavailable, migrate, open_pool
+from persistence.durability import DurabilityOff
 from persistence.journal import CommitUnknown, Journal
 from persistence.servers import NoPrimary, connect
 from tests.support.journals import commit_of, fact
@@ -136,3 +137,47 @@ async def test_a_wait_for_the_standby_that_was_cut_short_is_not_taken_for_stored
     with pytest.raises(CommitUnknown):
         await committing
     journal.abandon()
+
+
+@pytest.mark.parametrize("way", ["role", "database", "url"])
+async def test_a_session_that_does_not_wait_for_the_disk_is_refused_unless_the_loss_is_accepted(databases, pool, way):
+    dsn = databases.dsn
+    if way == "url":
+        dsn += "?synchronous_commit=off"
+    else:
+        await pool.execute(f"alter {way} orderplan set synchronous_commit = off")
+    try:
+        with pytest.raises(DurabilityOff, match="synchronous_commit") as refused:
+            await check_durability(dsn, databases.key_dsn)
+        found = await check_durability(dsn, databases.key_dsn, accepts_loss=True)
+    finally:
+        if way != "url":
+            await pool.execute(f"alter {way} orderplan reset synchronous_commit")
+
+    assert refused.value.path == "synchronous_commit"
+    assert refused.value.mend is not None
+    assert "--accept-data-loss" in refused.value.mend
+    assert [each.code for each in found["orders"]] == ["crashLoses"]
+    assert await check_durability(databases.dsn, databases.key_dsn) == {"orders": [], "keys": []}
+
+
+async def test_a_start_tells_or_refuses_what_a_failover_would_lose(pair):
+    dsn, keys = pair.dsn(), pair.dsn("orderplan_keys")
+    found = await check_durability(dsn, keys)
+    assert {name: [each.code for each in weak] for name, weak in found.items()} == {
+        "orders": ["failoverLoses"], "keys": ["failoverLoses"],
+    }  # fmt: skip
+    with pytest.raises(DurabilityOff, match="synchronous_standby_names"):
+        await check_durability(dsn, keys, needs_standby=True)
+
+    await pair.replicate_synchronously()
+    assert await check_durability(dsn, keys, needs_standby=True) == {"orders": [], "keys": []}
+
+    pair.standby.stop()
+
+    async def is_alone() -> bool:
+        return not await pair.as_admin("a", "select pid from pg_stat_replication")
+
+    await until(is_alone, 20)
+    with pytest.raises(DurabilityOff, match="nothing can be acknowledged"):
+        await check_durability(dsn, keys)

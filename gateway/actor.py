@@ -19,6 +19,8 @@ from actors.routing import HostClient
 from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
+from gateway.durability import DurabilityWatch
+from gateway.metrics import Metrics
 from gateway.stream import FANOUT
 from persistence import catalogue, incarnations
 from persistence.database import is_unavailable, open_pool
@@ -53,8 +55,11 @@ class Gateway:
         self._config = config
         self._runner: web.AppRunner | None = None
         self._context: Context | None = None
+        self._metrics = Metrics()
+        self._durability = DurabilityWatch({"orders": config.dsn, "keys": config.key_dsn}, self._metrics)
         # Ray starts a dead actor again by its constructor alone, so serving begins here.
         self._serving = asyncio.get_running_loop().create_task(self._serve())
+        self._watching = asyncio.get_running_loop().create_task(self._durability.run())
 
     async def start(self) -> str:
         """Wait until the gateway serves; returns its URL."""
@@ -95,6 +100,8 @@ class Gateway:
             people=lambda: handle_of(PEOPLE),
             broadcast=self._broadcast,
             stats=self._stats,
+            weaknesses=self._durability.shown,
+            metrics=self._metrics,
             secret=await catalogue.callback_secret(pool),
         )
         self._runner = web.AppRunner(make_app(self._context), access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -105,6 +112,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Finish open requests and stop listening."""
+        self._watching.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 

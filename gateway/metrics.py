@@ -34,6 +34,12 @@ class Metrics:
             ["tenant", "system", "name"],
             registry=self.registry,
         )
+        self.weaknesses = Gauge(
+            "orderplan_durability_weakness",
+            "1 for each setting by which acknowledged orders could be lost",
+            ["database", "code", "setting"],
+            registry=self.registry,
+        )
         self.risks = Gauge(
             "orderplan_orders_by_risk", "Open orders by band of risk to be late", ["band"], registry=self.registry
         )

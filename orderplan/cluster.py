@@ -25,7 +25,7 @@ import structlog
 from actors.config import ADAPTERS, DIRECTOR, GATEWAY, NOTIFIER, PEOPLE, PREDICTOR, ClusterConfig
 from delay.loading import check_address
 from domain.errors import OrderplanError
-from persistence.database import DEDICATED_DEFAULT, migrate
+from persistence.database import DEDICATED_DEFAULT, check_durability, migrate
 from persistence.embedded import EmbeddedPostgres
 from persistence.holds import pause_everything
 
@@ -59,6 +59,8 @@ class Options:
     faults_dir: str = ""
     delay_model: str = ""
     hub_suspend_after_h: float = 24.0
+    accept_data_loss: bool = False
+    require_synchronous_standby: bool = False
     log_to_driver: bool = False
     is_paused: bool = False
     """No call leaves until the systems are released, also after another start."""
@@ -113,6 +115,7 @@ class Cluster:
                 f"the data directory {options.data} cannot be made: {error.strerror}", mend="choose another with --data"
             ) from error
         dsn, key_dsn = self._databases()
+        self._check_durability(dsn, key_dsn)
         asyncio.run(migrate(dsn, key_dsn, dedicated=options.dedicated_plans))
         if options.is_paused:
             asyncio.run(pause_everything(dsn, options.tenant, datetime.now(UTC)))
@@ -146,6 +149,21 @@ class Cluster:
         self._postgres = EmbeddedPostgres(options.data / "postgres")
         self._postgres.start()
         return self._postgres.dsn("orderplan"), self._postgres.dsn("orderplan_keys")
+
+    def _check_durability(self, dsn: str, key_dsn: str) -> None:
+        """Refuse servers that would lose what is acknowledged; say what is weak where that is let pass."""
+        options = self._options
+        weak = asyncio.run(
+            check_durability(
+                dsn,
+                key_dsn,
+                accepts_loss=options.accept_data_loss,
+                needs_standby=options.require_synchronous_standby,
+            )
+        )
+        for database, found in weak.items():
+            for each in found:
+                log.warning(each.reason, database=database, setting=each.setting, mend=each.mend)
 
     def _start_ray(self) -> None:
         """Join or start Ray. The token and its mode must stand in the environment before Ray is imported."""

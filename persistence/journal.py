@@ -21,10 +21,9 @@ import orjson
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
 from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard
+from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 
-CONNECT_TIMEOUT_S: Final = 5.0
-STATEMENT_TIMEOUT_S: Final = 30.0
 _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit
@@ -139,6 +138,7 @@ class Journal(ReadStore):
         self._connection: asyncpg.Connection[Any] | None = None
         self._backend: tuple[int, datetime] | None = None
         self._reads: asyncpg.Pool[Any] | None = None
+        self._is_warned = False
 
     async def open(self) -> None:
         """Connect and register the incarnation as living, with epoch 1."""
@@ -154,9 +154,7 @@ class Journal(ReadStore):
         assert row is not None
         self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
         self._connection = connection
-        self._reads = await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=3, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S
-        )
+        self._reads = await open_pool(self._dsn, size_max=3)
 
     async def close(self) -> None:
         """Mark the incarnation stopped, if it still is ours, and let go of the connections."""
@@ -178,10 +176,9 @@ class Journal(ReadStore):
             self._reads.terminate()
 
     async def _connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(
+        connection = await connect(
             self._dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=STATEMENT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
             server_settings={
                 "application_name": f"orderplan {self.incarnation_id}",
                 "idle_in_transaction_session_timeout": "20000",
@@ -190,6 +187,20 @@ class Journal(ReadStore):
                 "tcp_keepalives_count": "3",
             },
         )
+        connection.add_log_listener(self._note_warning)
+        return connection
+
+    def _note_warning(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        self._is_warned |= message.severity_en == "WARNING"
+
+    def _check_heard(self) -> None:
+        """Believe a COMMIT only if the server had nothing to add.
+
+        When its wait for the synchronous standby is cut short (somebody cancels it), PostgreSQL answers that it is
+        done, with a warning that the standby may not have it.
+        """
+        if self._is_warned:
+            raise CommitUnknown("the commit may not be on the standby: the wait for it was cut short")
 
     async def commit(self, commit: Commit) -> None:
         """Write one tick, or nothing.
@@ -211,8 +222,9 @@ class Journal(ReadStore):
                 if not commit.is_empty():
                     await self._write(connection, commit)
                 await self._probe("committing")
-                is_written = True
-        except (Fenced, DataRefused):
+                is_written, self._is_warned = True, False
+            self._check_heard()
+        except (Fenced, DataRefused, CommitUnknown):
             raise
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
@@ -316,6 +328,11 @@ class Journal(ReadStore):
                     "and i.state = 'living' returning i.epoch, i.backend_pid, i.backend_start",
                     self.incarnation_id,
                 )
+                self._is_warned = False
+            self._check_heard()
+        except CommitUnknown:
+            connection.terminate()
+            raise
         except (OSError, TimeoutError, *_CLIENT_ERRORS) as error:
             connection.terminate()
             raise CommitUnknown(f"the own epoch could not be raised: {error!r}") from error

@@ -123,12 +123,14 @@ async function refresh() {
   const tab = Object.hasOwn(VIEWS, query.tab ?? "") ? query.tab : "order";
   const began = performance.now();
   try {
-    const [orders, [found, draw]] = await Promise.all([readOrders(query), VIEWS[tab](query)]);
+    const [orders, [found, draw], ready] = await Promise.all([readOrders(query), VIEWS[tab](query), read("/readyz").catch(() => ({}))]);
     if (mine !== round) return;
     if (isNews("orders", orders, query)) drawOrders(orders, query);
     if (isNews("main", tab, query.item, query.fit, found)) show(draw());
     if (tab === "order" && isNews("place", query.order)) reveal(query.item ?? frontier(found));
     tick();
+    // While shards are without an owner the server refuses to tell; what was shown stands.
+    if (ready.body) element("weak").textContent = [...new Set((ready.body.durability ?? []).map(({ reason }) => reason))].join("; ");
     element("live").textContent = `as of ${new Date().toLocaleTimeString("sv-SE")}`;
     element("live").className = "";
   } catch (error) {

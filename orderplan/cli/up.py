@@ -52,6 +52,12 @@ def up(
     paused: Annotated[
         bool, typer.Option("--paused", help="Take orders, but make no call until the systems are released.")
     ] = False,
+    accept_data_loss: Annotated[
+        bool, typer.Option("--accept-data-loss", help="Start although a crash of PostgreSQL can lose orders.")
+    ] = False,
+    require_synchronous_standby: Annotated[
+        bool, typer.Option("--require-synchronous-standby", help="Refuse a server whose loss would lose orders.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM."""
@@ -75,6 +81,8 @@ def up(
             delay_model=delay_model,
             hub_suspend_after_h=hub_suspend_after,
             is_paused=paused,
+            accept_data_loss=accept_data_loss,
+            require_synchronous_standby=require_synchronous_standby,
         )
     )
     try:

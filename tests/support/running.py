@@ -108,6 +108,7 @@ def running_cluster(
     delay_ms: float = 0,
     delay_model: str = "",
     paused: bool = False,
+    databases: tuple[str, str] | None = None,
 ) -> Iterator[Running]:
     """Start a cluster and the stand-ins as processes of their own; both are ended here.
 
@@ -117,6 +118,7 @@ def running_cluster(
         delay_ms: how long a call to a stand-in takes.
         delay_model: a delay model of the test's own, by its address.
         paused: no call leaves until systems are released.
+        databases: URLs of the order database and the key store; without them the cluster has a server of its own.
     """
     with tempfile.TemporaryDirectory(prefix="op-") as folder:
         data = Path(folder)
@@ -131,6 +133,8 @@ def running_cluster(
                 options.append("--paused")
             if delay_model:
                 options += ["--delay-model", delay_model]
+            if databases is not None:
+                options += ["--database-url", databases[0], "--key-database-url", databases[1]]
             if faults:
                 (data / "faults").mkdir()
                 options += ["--faults", str(data / "faults")]

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check faults bench clean
+.PHONY: help install demo test check simulate faults bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ check: install  ## Lint, types and the direction of imports
 
 test: check  ## check, then all tests
 	$(BIN)/pytest
+
+simulate: install  ## Run SEEDS=n simulated clusters (2,000); SEED=n tells the story of one that fails
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FIRST),--first $(FIRST))
 
 faults: install  ## The long form of the kill test: 1,000 orders, ten kills; SEED=n draws others
 	ORDERPLAN_FAULTS=long $(if $(SEED),ORDERPLAN_SEED=$(SEED)) $(BIN)/pytest -s -m faults tests/faults

@@ -76,6 +76,10 @@ class Dispatcher:
         self._open.pop(key, None)
         self._unsent.pop(key, None)
 
+    def knows(self, order_id: str, item: str, attempt: int) -> bool:
+        """Whether the attempt is kept: sent, or to be sent."""
+        return (order_id, item, attempt) in self._open
+
     def forget(self, keep: Callable[[str], bool]) -> None:
         """Drop the calls of orders that another host owns now."""
         for key in [key for key in self._open if not keep(key[0])]:

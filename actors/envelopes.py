@@ -11,6 +11,7 @@ from domain.errors import OrderplanError
 from domain.messages import PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
+from domain.watchdog import Stuck
 
 
 class NotOwner(OrderplanError):
@@ -111,6 +112,14 @@ class Due(Envelope):
     """An order with a timer that has passed; a host makes it for itself."""
 
     order_id: str
+
+
+@dataclass(slots=True)
+class Redrive(Envelope):
+    """An order that the watchdog has found stuck (`found`), or has to look at; a host makes it for itself."""
+
+    order_id: str
+    found: tuple[Stuck, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

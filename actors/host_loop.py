@@ -28,6 +28,7 @@ from actors.envelopes import (
     GiveAway,
     ImportAssets,
     NotOwner,
+    Redrive,
     Submission,
     ToPlan,
     booking_envelope,
@@ -38,10 +39,12 @@ from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
 from actors.tick import Tick
 from actors.timers import Timers
+from actors.watchdog import ROWS_A_LOOK, HostWatchdog
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
+from domain.watchdog import LATE_S
 from persistence.journal import CommitUnknown, DataRefused, Fenced
 from persistence.rows import Commit, OrderRow
 
@@ -95,6 +98,7 @@ class HostLoop:
         """The dedicated shards among them, each with the open order that has it for itself."""
         self._rows: dict[str, OrderRow] = {}
         self._timers = Timers()
+        self.watchdog = HostWatchdog(self.memory, self._loader.unreadable, dispatch.knows, self._timers.of)
         self._unwatched: dict[str, None] = {}
         """Orders of failed ticks whose timers are still to be read again."""
         self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
@@ -173,6 +177,7 @@ class HostLoop:
         unfinished = await self._journal.unfinished(new)
         await self._load_in_parts(unfinished)
         unshredded = await self._journal.unshredded(new)
+        recent = await self._journal.recent(new)
         now = self._clock()
         for order_id in unfinished:
             plan = self.memory.plans.get(order_id)
@@ -184,6 +189,7 @@ class HostLoop:
         self.heads.update(heads)
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
+        self.watchdog.note(recent)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
 
     async def _load_in_parts(self, order_ids: list[str]) -> None:
@@ -217,6 +223,7 @@ class HostLoop:
             if self._between:
                 await self._run_between()
                 continue
+            self._look()
             batch = self._take()
             if self._is_stopping and not batch:
                 return
@@ -253,6 +260,19 @@ class HostLoop:
                 await self._wake.wait()
         except TimeoutError:
             return
+
+    def _look(self) -> None:
+        """Let the watchdog look at some plans; what it has found comes before what waits, as it was found."""
+        now = self._clock()
+        if not self._is_stopping and self.watchdog.is_due(now):
+            self._inbox[:0] = self.watchdog.look(now, self.heads.__contains__, self._unwatched)
+
+    async def sweep(self) -> None:
+        """Ask the database for orders that should be on their way, some shards at a time; the next looks read them."""
+        shards, after = self.watchdog.page(self.heads)
+        if shards:
+            before = self._clock() - timedelta(seconds=LATE_S)
+            self.watchdog.take_page(await self._journal.watched(shards, before, after, ROWS_A_LOOK))
 
     def _take(self) -> list[Envelope]:
         batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
@@ -361,6 +381,7 @@ class HostLoop:
             _answer(envelope, NotOwner("the shard belongs to another host"))
             if isinstance(envelope, Due):
                 self._unwatched.pop(envelope.order_id, None)
+        mine = await self._read_anew(mine)
         known = await self._loader.batch(mine)
         imports = await self._loader.known_imports(mine)
         bookings = await self._loader.known_bookings(mine)
@@ -377,6 +398,7 @@ class HostLoop:
             sequence=self._sequence,
             holders=dict(self._holders),
             known_bookings=bookings,
+            knows_call=self._dispatch.knows,
         )
         self._doubtful = tick
         tick.decide(self._portion(tick, mine))
@@ -390,6 +412,20 @@ class HostLoop:
         await self._vault.store_keys()
         await self._journal.commit(tick.commit)
         self._committed(tick)
+
+    async def _read_anew(self, batch: list[Envelope]) -> list[Envelope]:
+        """Read the plans that the watchdog names: what memory says of one that is stuck is in doubt, the journal
+        decides. Returns the batch without those that cannot be read.
+        """
+        looks = {each.order_id: each for each in batch if isinstance(each, Redrive)}
+        for order_id, each in looks.items():
+            if each.found and (plan := self.memory.plans.get(order_id)) is not None:
+                self.memory.forget([order_id], [account_key(plan)])
+        if not looks:
+            return batch
+        await self._loader.each(list(looks))
+        unreadable = self._loader.unreadable
+        return [each for each in batch if not (isinstance(each, Redrive) and each.order_id in unreadable)]
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
@@ -409,7 +445,7 @@ class HostLoop:
             match envelope:
                 case Submission() | ImportAssets() | BookAssets():
                     is_mine = envelope.shard in self.heads
-                case ToPlan() | Due():
+                case ToPlan() | Due() | Redrive():
                     is_mine = shard_of(envelope.order_id) in self.heads
                 case GiveAway():
                     is_mine = all(shard in self.heads for shard in envelope.shards)
@@ -467,6 +503,8 @@ class HostLoop:
             self._unwatched.pop(order_id, None)
         for order_id in dict.fromkeys([*tick.touched, *tick.due]):
             self._watch(order_id)
+        self.watchdog.mended(tick.redriven)
+        self.watchdog.note(self._to_look_at(tick))
         self.memory.trim(tick.touched)
         for order_id in tick.touched:
             if order_id not in self.memory.plans:
@@ -475,6 +513,19 @@ class HostLoop:
             self._let_go({shard for shard, _ in tick.commit.released_shards})
         if tick.ended_with_secrets:
             self._shredder.add(tick.ended_with_secrets)
+
+    def _to_look_at(self, tick: Tick) -> Iterable[str]:
+        """Open orders that a tick has touched, and those that may have waited for one that it has ended."""
+        for order_id in tick.touched:
+            plan = self.memory.plans.get(order_id)
+            if plan is None:
+                continue
+            if plan.ended_at is None:
+                yield order_id
+                continue
+            self.watchdog.ended(order_id)
+            if (account := self.memory.accounts.get(account_key(plan))) is not None:
+                yield from account.open_orders
 
     def _watch(self, order_id: str) -> None:
         plan = self.memory.plans.get(order_id)
@@ -492,6 +543,7 @@ class HostLoop:
         for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:
             del self._rows[order_id]
         self._timers.drop(lambda order_id: shard_of(order_id) in shards)
+        self.watchdog.forget(lambda order_id: shard_of(order_id) in shards)
         self._loader.forget_unreadable([each for each in self._loader.unreadable if shard_of(each) in shards])
         self.memory.accounts.clear()
 

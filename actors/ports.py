@@ -5,6 +5,7 @@ under Ray, others in simulations.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from actors.envelopes import BookAssets
@@ -13,6 +14,7 @@ from domain.sealing import Protector
 from domain.turn import Call
 from persistence.incarnations import Assignment, Incarnation
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
+from persistence.watched import Watched
 
 
 class JournalPort(StorePort, Protocol):
@@ -28,6 +30,8 @@ class JournalPort(StorePort, Protocol):
     async def owned_shards(self) -> dict[int, OwnedShard]: ...
     async def unfinished(self, shards: Iterable[int]) -> list[str]: ...
     async def unshredded(self, shards: Iterable[int]) -> list[str]: ...
+    async def watched(self, shards: Sequence[int], before: datetime, after: str, limit: int) -> Watched: ...
+    async def recent(self, shards: Sequence[int]) -> list[str]: ...
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
     async def account_state(
         self, tenant: str, accounts: Sequence[str]
@@ -54,6 +58,10 @@ class DispatchPort(Protocol):
 
     def settled(self, order_id: str, item: str, attempt: int) -> None:
         """The attempt needs no sending any more: its result is here, or nobody waits for it."""
+        ...
+
+    def knows(self, order_id: str, item: str, attempt: int) -> bool:
+        """Whether the attempt is kept: sent, or to be sent."""
         ...
 
 

@@ -22,6 +22,7 @@ from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
 from persistence.rows import Commit, FactRow, FalloutRow, KnownKey, OwnedShard
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
+from persistence.watched import Watched, read_recent, read_watched
 
 CONNECT_TIMEOUT_S: Final = 5.0
 STATEMENT_TIMEOUT_S: Final = 30.0
@@ -355,6 +356,14 @@ class Journal(ReadStore):
             list(shards),
         )
         return [row["order_id"] for row in rows]
+
+    async def watched(self, shards: Sequence[int], before: datetime, after: str, limit: int) -> Watched:
+        """A page of what the watchdog asks for; see `persistence.watched`."""
+        return await read_watched(self._pool(), shards, before, after, limit)
+
+    async def recent(self, shards: Sequence[int]) -> list[str]:
+        """Open orders that the newest facts of the shards are about."""
+        return await read_recent(self._pool(), shards)
 
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]:
         """Orders that the client keys already name."""

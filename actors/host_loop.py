@@ -103,6 +103,8 @@ class HostLoop:
         """Orders of failed ticks whose timers are still to be read again."""
         self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
         self._inbox: list[Envelope] = []
+        self._deciding: list[Envelope] = []
+        """The batch of the tick under way: what was taken out of the inbox and is not answered yet."""
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._sequence = 0
@@ -265,7 +267,10 @@ class HostLoop:
         """Let the watchdog look at some plans; what it has found comes before what waits, as it was found."""
         now = self._clock()
         if not self._is_stopping and self.watchdog.is_due(now):
-            self._inbox[:0] = self.watchdog.look(now, self.heads.__contains__, self._unwatched)
+            answered = _answered(self._inbox)
+            self._inbox[:0] = self.watchdog.look(
+                now, self.heads.__contains__, self._unwatched, lambda *call: call in answered
+            )
 
     async def sweep(self) -> None:
         """Ask the database for orders that should be on their way, some shards at a time; the next looks read them."""
@@ -296,6 +301,7 @@ class HostLoop:
     async def _tick(self, batch: list[Envelope]) -> None:
         """Decide and commit a batch; returns when it is stored (or answered with its refusals)."""
         self.ticks += 1
+        self._deciding = batch
         attempt = 0
         while True:
             try:
@@ -398,7 +404,7 @@ class HostLoop:
             sequence=self._sequence,
             holders=dict(self._holders),
             known_bookings=bookings,
-            knows_call=self._dispatch.knows,
+            knows_call=self._call_test(mine),
         )
         self._doubtful = tick
         tick.decide(self._portion(tick, mine))
@@ -426,6 +432,13 @@ class HostLoop:
         await self._loader.each(list(looks))
         unreadable = self._loader.unreadable
         return [each for each in batch if not (isinstance(each, Redrive) and each.order_id in unreadable)]
+
+    def _call_test(self, batch: list[Envelope]) -> Callable[[str, str, int], bool]:
+        """Tells for a tick whether a call is on its way, or its result here; asked only where the watchdog looks."""
+        if not any(isinstance(each, Redrive) for each in batch):
+            return lambda _order_id, _item, _attempt: True
+        answered = _answered([*self._deciding, *self._inbox])
+        return lambda *call: call in answered or self._dispatch.knows(*call)
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
@@ -631,6 +644,15 @@ def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bo
         return all(heads.get(row.shard) == tick.heads[row.shard] for row in tick.commit.facts)
     given = {shard for shard, _ in tick.commit.released_shards}
     return bool(given) and given.isdisjoint(owned)
+
+
+def _answered(envelopes: Iterable[Envelope]) -> set[tuple[str, str, int]]:
+    """Calls whose results are among the envelopes."""
+    return {
+        (each.order_id, each.message.item, each.message.attempt)
+        for each in envelopes
+        if isinstance(each, ToPlan) and isinstance(each.message, Report)
+    }
 
 
 def _answer(envelope: Envelope, answer: Any) -> None:

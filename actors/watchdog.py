@@ -48,6 +48,10 @@ WAITS_S: Final = (30.0, 60.0, 300.0, 900.0, 3600.0)
 """Between two tries to make the same plan go on; the last repeats."""
 
 
+CallTest = Callable[[str, str, int], bool]
+"""Whether a call (order, item, attempt) is one of something."""
+
+
 @dataclass(slots=True)
 class _Found:
     """An order that was found stuck and not well since."""
@@ -63,7 +67,7 @@ class HostWatchdog:
         self,
         memory: Memory,
         unreadable: Collection[str],
-        knows_call: Callable[[str, str, int], bool],
+        knows_call: CallTest,
         timer_of: Callable[[str], datetime | None],
     ) -> None:
         self._memory = memory
@@ -111,13 +115,16 @@ class HostWatchdog:
         self._first = {order_id: None for order_id in self._first if not is_gone(order_id)}
         self._stuck = {order_id: each for order_id, each in self._stuck.items() if not is_gone(order_id)}
 
-    def look(self, now: datetime, is_mine: Callable[[int], bool], busy: Mapping[str, None]) -> list[Redrive]:
+    def look(
+        self, now: datetime, is_mine: Callable[[int], bool], busy: Mapping[str, None], is_answered: CallTest
+    ) -> list[Redrive]:
         """Look at the next plans; returns what the host has to put before everything else.
 
         Args:
             now: the time.
             is_mine: whether the host owns a shard.
             busy: orders whose timers wait for their turn: they are out of the heap, and not lost.
+            is_answered: whether the result of a call waits for its turn: the dispatcher has let go of it.
         """
         self._looked_at = now
         if not self._round:
@@ -141,7 +148,7 @@ class HostWatchdog:
                     found.append(Redrive(order_id))
                 continue
             items += len(plan.items)
-            seen = self._seen(plan, now, is_busy=order_id in busy)
+            seen = self._seen(plan, now, is_answered, is_busy=order_id in busy)
             if seen and self._is_to_try(order_id, now):
                 found.append(Redrive(order_id, tuple(seen)))
             elif not seen:
@@ -156,13 +163,14 @@ class HostWatchdog:
             return order_id
         return self._round.popleft() if self._round else None
 
-    def _seen(self, plan: Plan, now: datetime, *, is_busy: bool) -> list[Stuck]:
+    def _seen(self, plan: Plan, now: datetime, is_answered: CallTest, *, is_busy: bool) -> list[Stuck]:
         account = self._memory.accounts.get(account_key(plan)) if plan.account_shard is None else None
         seen = stuck_items(plan, now, account.open_orders if account is not None else None)
         seen.extend(
             Stuck(item.key, CALL_LOST)
             for item in calls_awaited(plan)
             if not self._knows_call(plan.order_id, item.key, item.attempt)
+            and not is_answered(plan.order_id, item.key, item.attempt)
         )
         if not is_busy and self._timer_of(plan.order_id) != next_time(plan):
             seen.append(Stuck(None, TIMER_LOST))

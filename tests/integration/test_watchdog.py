@@ -202,3 +202,17 @@ async def test_plans_that_are_well_are_left_alone(hosts, pool):
 
     assert await pool.fetchval("select count(*) from fact where kind = 'plan.redriven'") == 0
     assert host.loop.watchdog.looked >= 20
+
+
+async def test_a_call_whose_result_waits_for_its_turn_is_not_lost(hosts, pool):
+    host = await hosts()
+    order_id = await ordered(host)
+    [call] = host.dispatch.calls()
+    host.loop.watchdog._looked_at = None
+    looked = host.loop.watchdog.looked
+
+    await host.report(call)
+
+    assert host.loop.watchdog.looked > looked
+    assert await stuck_of(pool, order_id) == []
+    assert len(host.dispatch.sent) == 2

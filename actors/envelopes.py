@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from domain.errors import OrderplanError
@@ -116,10 +117,14 @@ class Due(Envelope):
 
 @dataclass(slots=True)
 class Redrive(Envelope):
-    """An order that the watchdog has found stuck (`found`), or has to look at; a host makes it for itself."""
+    """An order that the watchdog has found stuck (`found`), or has to look at; a host makes it for itself.
+
+    `by` is the time by which its timers are judged.
+    """
 
     order_id: str
-    found: tuple[Stuck, ...] = ()
+    found: tuple[Stuck, ...]
+    by: datetime
 
 
 @dataclass(frozen=True, slots=True)

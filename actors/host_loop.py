@@ -269,7 +269,7 @@ class HostLoop:
         if not self._is_stopping and self.watchdog.is_due(now):
             answered = _answered(self._inbox)
             self._inbox[:0] = self.watchdog.look(
-                now, self.heads.__contains__, self._unwatched, lambda *call: call in answered
+                now, self.lag(), self.heads.__contains__, self._unwatched, lambda *call: call in answered
             )
 
     async def sweep(self) -> None:

@@ -263,7 +263,7 @@ class Tick:
         named = (Stuck(call.item, CALL_LOST) for call in lost)
         account = self.memory.account_of(plan) if plan.account_shard is None else None
         turn = Turn(plan=plan, now=self.now, protector=self.protector)
-        if redrive(turn, account, [*envelope.found, *named], lost):
+        if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
             self._collect(turn)
             self.redriven.append(plan.order_id)
 

@@ -116,16 +116,24 @@ class HostWatchdog:
         self._stuck = {order_id: each for order_id, each in self._stuck.items() if not is_gone(order_id)}
 
     def look(
-        self, now: datetime, is_mine: Callable[[int], bool], busy: Mapping[str, None], is_answered: CallTest
+        self,
+        now: datetime,
+        lag: timedelta,
+        is_mine: Callable[[int], bool],
+        busy: Mapping[str, None],
+        is_answered: CallTest,
     ) -> list[Redrive]:
         """Look at the next plans; returns what the host has to put before everything else.
 
         Args:
             now: the time.
+            lag: how late the host is with the timers that it knows.
             is_mine: whether the host owns a shard.
             busy: orders whose timers wait for their turn: they are out of the heap, and not lost.
             is_answered: whether the result of a call waits for its turn: the dispatcher has let go of it.
         """
+        # A host that was away (stopped, or its clock was set) fires what came due meanwhile before it is judged.
+        by = min(now - lag, self._looked_at or now)
         self._looked_at = now
         if not self._round:
             self._round.extend(self._memory.plans)
@@ -145,12 +153,12 @@ class HostWatchdog:
                 # One of the round that has left memory since has ended, or was seen after its last turn.
                 if is_first:
                     read += 1
-                    found.append(Redrive(order_id))
+                    found.append(Redrive(order_id, (), by))
                 continue
             items += len(plan.items)
-            seen = self._seen(plan, now, is_answered, is_busy=order_id in busy)
+            seen = self._seen(plan, by, is_answered, is_busy=order_id in busy)
             if seen and self._is_to_try(order_id, now):
-                found.append(Redrive(order_id, tuple(seen)))
+                found.append(Redrive(order_id, tuple(seen), by))
             elif not seen:
                 self._stuck.pop(order_id, None)
         self.looked += plans
@@ -163,9 +171,9 @@ class HostWatchdog:
             return order_id
         return self._round.popleft() if self._round else None
 
-    def _seen(self, plan: Plan, now: datetime, is_answered: CallTest, *, is_busy: bool) -> list[Stuck]:
+    def _seen(self, plan: Plan, by: datetime, is_answered: CallTest, *, is_busy: bool) -> list[Stuck]:
         account = self._memory.accounts.get(account_key(plan)) if plan.account_shard is None else None
-        seen = stuck_items(plan, now, account.open_orders if account is not None else None)
+        seen = stuck_items(plan, by, account.open_orders if account is not None else None)
         seen.extend(
             Stuck(item.key, CALL_LOST)
             for item in calls_awaited(plan)

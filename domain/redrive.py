@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
@@ -30,7 +31,13 @@ STUCK_KEPT_MAX: Final = 50
 """How many stuck items a fact names."""
 
 
-def redrive(turn: Turn, account: Account | None, found: Iterable[Stuck] = (), lost: Sequence[Call] = ()) -> bool:
+def redrive(
+    turn: Turn,
+    account: Account | None,
+    found: Iterable[Stuck] = (),
+    lost: Sequence[Call] = (),
+    by: datetime | None = None,
+) -> bool:
     """Make the plan go on where it could and does not; False when there is nothing of the kind, and nothing changes.
 
     Args:
@@ -38,11 +45,12 @@ def redrive(turn: Turn, account: Account | None, found: Iterable[Stuck] = (), lo
         account: the plan's; None when another host keeps it.
         found: what its host has seen besides, before it read the plan again.
         lost: calls that the plan waits for and its host knows nothing of.
+        by: the time by which its timers are judged; None for the turn's.
     """
     plan = turn.plan
     if plan.ended_at is not None:
         return False
-    present = stuck_items(plan, turn.now, account.open_orders if account is not None else None)
+    present = stuck_items(plan, by or turn.now, account.open_orders if account is not None else None)
     named = list(dict.fromkeys([*found, *present]))
     if not named:
         return False

@@ -154,6 +154,8 @@ class HostRuntime:
     async def drain(self) -> None:
         """Finish what is in the inbox, then mark the incarnation stopped."""
         self.loop.stop()
+        for task in self._tasks[1:]:
+            task.cancel()
         if self._tasks:
             await self._tasks[0]
         self._dispatcher.stop()

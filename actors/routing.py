@@ -81,12 +81,18 @@ class HostClient:
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.shards = 0
 
     async def open(self) -> None:
         """Read the routing table once."""
         self.shards = await self._table.shard_count()
         await self._read_table()
+
+    async def answered(self) -> None:
+        """Return when nobody waits for an answer."""
+        await self._idle.wait()
 
     def hosts(self) -> dict[str, Any]:
         """Handles of the hosts that own shards now, by incarnation."""
@@ -110,6 +116,7 @@ class HostClient:
         future: asyncio.Future[Any] = loop.create_future()
         waiting = _Waiting(envelope, shard, future.set_result, loop.time() + timeout_s)
         self._waiting += 1
+        self._idle.clear()
         try:
             self._enqueue(lane, waiting)
             async with asyncio.timeout(timeout_s):
@@ -119,6 +126,8 @@ class HostClient:
         finally:
             waiting.is_over = True
             self._waiting -= 1
+            if not self._waiting:
+                self._idle.set()
         if isinstance(answer, OrderplanError):
             raise answer
         return answer

@@ -54,6 +54,10 @@ class Context:
     stats: Callable[[], Awaitable[dict[str, Any]]]
     """Counters of the cluster's actors, for metrics."""
     secret: bytes = b""
+    director: Callable[[], Any] = lambda: None
+    """The handle of the director."""
+    is_draining: bool = False
+    """The server is stopping: nothing new is taken in."""
     metrics: Metrics = field(default_factory=Metrics)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever compiles a release that was sent in."""

@@ -10,7 +10,20 @@ from typing import Final
 
 from aiohttp import web
 
-from gateway import design, explain, fallout, hub, operations, orders, people, queues, risk, status_page, stream
+from gateway import (
+    cluster,
+    design,
+    explain,
+    fallout,
+    hub,
+    operations,
+    orders,
+    people,
+    queues,
+    risk,
+    status_page,
+    stream,
+)
 from gateway.context import Role
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -102,6 +115,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("PUT", "/v1/systems/{code}", design.put_system, Role.ADMIN, body=True),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
     Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),
+    Route("POST", "/v1/cluster/hosts:restart", cluster.restart_hosts, Role.ADMIN, 202),
+    Route("POST", "/v1/cluster/hosts/{host}:restart", cluster.restart_host, Role.ADMIN, 202),
     Route("GET", "/healthz", operations.get_health, Role.ANYONE),
     Route("GET", "/readyz", operations.get_readiness, Role.ANYONE),
     Route("GET", "/metrics", operations.get_metrics, Role.ANYONE),

@@ -33,8 +33,10 @@ from actors.envelopes import (
     ToPlan,
     booking_envelope,
 )
+from actors.inbox import Inbox
 from actors.loading import Loader
 from actors.memory import Memory, account_key
+from actors.pace import WAIT_MAX_S
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
 from actors.tick import Tick
@@ -50,7 +52,6 @@ from persistence.rows import Commit, OrderRow
 
 log = structlog.get_logger(__name__)
 
-INBOX_MAX: Final = 20_000
 BATCH_MAX: Final = 2_000
 WORK_MAX: Final = 20_000
 """Facts, lines and items after which a tick decides nothing more: large orders must not hold the loop for seconds."""
@@ -102,7 +103,7 @@ class HostLoop:
         self._unwatched: dict[str, None] = {}
         """Orders of failed ticks whose timers are still to be read again."""
         self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
-        self._inbox: list[Envelope] = []
+        self._inbox = Inbox(lambda: asyncio.get_running_loop().time())
         self._deciding: list[Envelope] = []
         """The batch of the tick under way: what was taken out of the inbox and is not answered yet."""
         self._wake = asyncio.Event()
@@ -126,13 +127,14 @@ class HostLoop:
         """
         if self.is_fenced or self._is_stopping:
             raise NotOwner(f"host {self._journal.incarnation_id} has stopped")
-        if len(self._inbox) >= INBOX_MAX:
-            raise Busy("the host's inbox is full", retryAfterS=1)
+        if isinstance(envelope, Submission) and self._dispatch.lag_s() > WAIT_MAX_S:
+            # Accepted, its calls would only queue up before systems that are asked as fast as can be already.
+            raise Busy("too many calls are waiting", retryAfterS=1)
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
             # From here on it is decided, by this host or by its successor: sent once more now, the call could be done
             # after the plan has been told that it was refused.
             self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
-        self._inbox.append(envelope)
+        self._inbox.put(envelope)
         self._wake.set()
 
     async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:
@@ -268,8 +270,10 @@ class HostLoop:
         now = self._clock()
         if not self._is_stopping and self.watchdog.is_due(now):
             answered = _answered(self._inbox)
-            self._inbox[:0] = self.watchdog.look(
-                now, self.lag(), self.heads.__contains__, self._unwatched, lambda *call: call in answered
+            self._inbox.put_first(
+                self.watchdog.look(
+                    now, self.lag(), self.heads.__contains__, self._unwatched, lambda *call: call in answered
+                )
             )
 
     async def sweep(self) -> None:
@@ -280,13 +284,12 @@ class HostLoop:
             self.watchdog.take_page(await self._journal.watched(shards, before, after, ROWS_A_LOOK))
 
     def _take(self) -> list[Envelope]:
-        batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        batch, orders = self._inbox.take(BATCH_MAX)
         # Those that a full tick left are in the inbox still: however many come due at once, so many wait there at most.
         due = self._timers.take_due(self._clock(), BATCH_MAX - len(self._unwatched))
         # Until their tick is stored: whatever fails, the timers are set again.
         self._unwatched.update(dict.fromkeys(due))
-        batch.extend(Due(order_id) for order_id in due)
-        return batch
+        return [*batch, *(Due(order_id) for order_id in due), *orders]
 
     def _fall(self, batch: list[Envelope]) -> None:
         """Fenced: answer nobody with success, remember nothing."""
@@ -500,7 +503,7 @@ class HostLoop:
         self.heads = tick.heads
         self._holders = tick.holders
         # Before what has arrived since; beyond the bound of the inbox by a batch and its due orders at most.
-        self._inbox[:0] = tick.left
+        self._inbox.put_back(tick.left)
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)
         self.memory.folder.stored_templates.update(

@@ -60,6 +60,10 @@ class DispatchPort(Protocol):
         """The attempt needs no sending any more: its result is here, or nobody waits for it."""
         ...
 
+    def lag_s(self) -> float:
+        """How long it takes to hand calls over, in seconds, just now."""
+        ...
+
     def knows(self, order_id: str, item: str, attempt: int) -> bool:
         """Whether the attempt is kept: sent, or to be sent."""
         ...

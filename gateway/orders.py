@@ -46,6 +46,8 @@ def native_json(document: Any, status: int = 200) -> web.Response:
 async def create_product_order(request: web.Request) -> web.Response:
     """POST productOrder: 201 with the order as `acknowledged`, `pending` or `rejected`, after it is stored."""
     context = context_of(request)
+    # Before anything is worked on: under a flood most of what comes is refused, which has to cost next to nothing.
+    context.hosts.admit("receive_orders")
     body = decode_body(await request.read())
     tenant = tenant_of(request)
     order = parse_order(body, order_id="", tenant=tenant, client_key=None)
@@ -97,6 +99,7 @@ async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
         shard = shard_for(f"{order.tenant}/{order.client_key}", shards)
     else:
         shard = random.randrange(shards)
+    context.hosts.admit("receive_orders", shard)
     answer: Submitted = await context.hosts.ask(
         "receive_orders",
         shard,

@@ -47,6 +47,9 @@ class ScriptedDispatch:
     def settled(self, order_id: str, item: str, attempt: int) -> None:
         self.open.pop((order_id, item, attempt), None)
 
+    def lag_s(self) -> float:
+        return 0.0
+
     def knows(self, order_id: str, item: str, attempt: int) -> bool:
         return (order_id, item, attempt) in self.open
 

@@ -1,0 +1,270 @@
+"""`make overload`: three times the orders that the machine can do, for a minute: what it still does, how it refuses.
+
+Capacity is measured first, by a closed loop. Then orders come at fixed instants at three times that rate, whether or
+not earlier ones were answered. Goodput is what ends during the load, so that accepting more than can be finished does
+not count. Latencies count from the instant an order was due. Afterwards every acknowledged order has to end, once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+
+from bench.load import Connection
+from orderplan.demo.own_mobile import Customer, add
+from tests.faults.harness import Range, expected_edges, publish_own_mobile, say
+from tests.support import own_mobile
+from tests.support.running import running_cluster
+
+CAPACITY_S: Final = 20
+OVERLOAD_S: Final = 60
+TIMES: Final = 3
+CONNECTIONS: Final = 64
+END_S: Final = 300.0
+SAMPLE_S: Final = 2.0
+GOODPUT_MIN: Final = 0.8
+ROOT: Final = Path(__file__).parents[2]
+
+
+# The generator: a process of its own.
+
+
+@dataclass
+class Told:
+    """What came of one load: order id by external id, latencies of both kinds of answer, refusals without a time."""
+
+    acknowledged: dict[str, str] = field(default_factory=dict)
+    accepted_s: list[float] = field(default_factory=list)
+    refused_s: list[float] = field(default_factory=list)
+    statuses: Counter[str] = field(default_factory=Counter)
+    begun_at: float = 0.0
+    over_at: float = 0.0
+
+
+class Load:
+    """Sends add orders of own-mobile, each of a customer of its own."""
+
+    def __init__(self, url: str, run: str, first: int) -> None:
+        self._url = url
+        self._run = run
+        self._first = first
+        self._sample = own_mobile.add_order()
+        self._free: list[Connection] = []
+        self.told = Told(begun_at=time.time())
+
+    async def closed(self, seconds: float) -> None:
+        """Every connection sends the next order when the last one is answered."""
+        numbers = iter(range(1_000_000))
+        until = time.time() + seconds
+
+        async def work() -> None:
+            while (now := time.time()) < until:
+                await self._one(next(numbers), now)
+
+        await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
+        self.told.over_at = time.time()
+
+    async def open(self, seconds: float, rate: float) -> None:
+        """An order every 1/rate seconds, whatever became of the last ones."""
+        tasks = []
+        begin = time.time()
+        for number in range(int(rate * seconds)):
+            due_at = begin + number / rate
+            await asyncio.sleep(max(0.0, due_at - time.time()))
+            tasks.append(asyncio.create_task(self._one(number, due_at)))
+        self.told.over_at = time.time()
+        await asyncio.gather(*tasks)
+
+    async def _one(self, number: int, due_at: float) -> None:
+        told = self.told
+        key = f"{self._run}-{number:06}"
+        connection = self._free.pop() if self._free else Connection(self._url)
+        try:
+            status, answer = await connection.post(orjson.dumps(add(self._sample, Customer(self._first + number), key)))
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            told.statuses[type(error).__name__] += 1
+            return
+        self._free.append(connection)
+        latency_s = time.time() - due_at
+        if status == 201:
+            told.acknowledged[key] = orjson.loads(answer)["id"]
+            told.accepted_s.append(latency_s)
+            told.statuses["201"] += 1
+        elif status in (429, 503) and b"retry-after:" in connection.head.lower():
+            told.refused_s.append(latency_s)
+            told.statuses[f"{status} with Retry-After"] += 1
+        else:
+            told.statuses[str(status)] += 1
+
+
+def generate(args: argparse.Namespace) -> None:
+    """Run one load; prints what came of it as JSON."""
+    load = Load(args.url, args.run, args.first)
+    asyncio.run(load.open(args.seconds, args.rate) if args.rate else load.closed(args.seconds))
+    sys.stdout.write(json.dumps(vars(load.told)))
+
+
+# The measurement.
+
+
+def memory_mb(pids: dict[str, int]) -> dict[str, float]:
+    """Resident memory by actor, and of all processes of the embedded server."""
+    found: defaultdict[str, float] = defaultdict(float)
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError, IndexError):
+            pid = int(folder.name)
+            name = next((name for name, each in pids.items() if each == pid), None)
+            if name is None and _parent(folder) == pids["postgres"]:
+                name = "postgres"
+            if name is not None:
+                # Shared memory belongs to all of the server's processes at once: only what is a process's own counts.
+                own = [line for line in (folder / "status").read_text().splitlines() if line.startswith("RssAnon")]
+                found[name] += int(own[0].split()[1]) / 1024
+    return {name: round(mb, 1) for name, mb in found.items()}
+
+
+def larger(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """The larger figure of each name."""
+    return {name: max(one.get(name, 0.0), other.get(name, 0.0)) for name in one.keys() | other.keys()}
+
+
+def _parent(folder: Path) -> int:
+    return int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+
+
+def at(seconds: Sequence[float], share: float) -> float:
+    """A percentile in milliseconds."""
+    ordered = sorted(seconds)
+    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) if ordered else 0.0
+
+
+@contextlib.contextmanager
+def generator(url: str, run: str, first: int, seconds: float, rate: float = 0.0) -> Iterator[subprocess.Popen[str]]:
+    """The load as a process."""
+    command = [sys.executable, "-m", "tests.faults.overload", "--url", url, "--run", run, "--first", str(first)]
+    command += ["--seconds", str(seconds), "--rate", str(rate)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+async def ended_between(target: Range, begin: float, end: float) -> int:
+    """How many orders ended in a stretch of time."""
+    rows = await target.rows(
+        "select count(*) as ended from product_order "
+        "where ended_at >= to_timestamp($1) and ended_at < to_timestamp($2)",
+        begin,
+        end,
+    )
+    return int(rows[0]["ended"])
+
+
+async def measure(plan_hosts: int, times: float, seconds: float) -> dict[str, Any]:
+    """Capacity, then the overload; returns the figures."""
+    with running_cluster(plan_hosts) as running:
+        await asyncio.to_thread(publish_own_mobile, running)
+        target = Range(running, seed=0)
+        server = target.postgres_pid()
+        assert server is not None
+        say("closed loop ...")
+        with generator(running.url, "warm", 900_000, 3.0) as process:
+            warm = json.loads((await asyncio.to_thread(process.communicate))[0])
+        with generator(running.url, "calm", 1, CAPACITY_S) as process:
+            calm = json.loads((await asyncio.to_thread(process.communicate))[0])
+        known = {**warm["acknowledged"], **calm["acknowledged"]}
+        await all_ended(target, len(known))
+        # From the second quarter on: by then as many orders end as begin.
+        begin = calm["begun_at"] + CAPACITY_S / 4
+        capacity = await ended_between(target, begin, calm["over_at"]) / (calm["over_at"] - begin)
+        pids = {**await target.pids(), "postgres": server}
+        before = memory_mb(pids)
+        peak: dict[str, float] = {}
+        first_half: dict[str, float] = {}
+        say(f"capacity {capacity:.1f} orders/s; open loop at {times * capacity:.1f} orders/s ...")
+        with generator(running.url, "flood", 100_000, seconds, times * capacity) as process:
+            answer = asyncio.create_task(asyncio.to_thread(process.communicate))
+            began = time.monotonic()
+            while not answer.done():
+                await asyncio.wait({answer}, timeout=SAMPLE_S)
+                sample = memory_mb(pids)
+                peak = larger(peak, sample)
+                if time.monotonic() - began < seconds / 2:
+                    first_half = larger(first_half, sample)
+            flood = json.loads((await answer)[0])
+        goodput = await ended_between(target, flood["begun_at"], flood["over_at"])
+        goodput_s = goodput / (flood["over_at"] - flood["begun_at"])
+        known |= flood["acknowledged"]
+        await all_ended(target, len(known))
+        after = memory_mb(pids)
+        target.client.acknowledged = known
+        found = await target.findings(expected_edges())
+    return {
+        "capacity_orders_s": round(capacity, 1),
+        "offered_orders_s": round(sum(flood["statuses"].values()) / (flood["over_at"] - flood["begun_at"]), 1),
+        "goodput_orders_s": round(goodput_s, 1),
+        "goodput": round(goodput_s / capacity, 2),
+        "statuses": flood["statuses"],
+        "refused_p50_ms": at(flood["refused_s"], 0.5),
+        "refused_p99_ms": at(flood["refused_s"], 0.99),
+        "accepted_p50_ms": at(flood["accepted_s"], 0.5),
+        "accepted_p99_ms": at(flood["accepted_s"], 0.99),
+        "accepted_p99_ms_calm": at(calm["accepted_s"], 0.99),
+        "memory_mb": {
+            name: {
+                "before": before.get(name, 0.0),
+                "max of first half": first_half.get(name, 0.0),
+                "max": peak[name],
+                "after": after.get(name, 0.0),
+            }
+            for name in sorted(peak)
+        },
+        "acknowledged": len(known),
+        "completed": found.counts["orders completed"],
+        "wrong": found.wrong,
+    }
+
+
+async def all_ended(target: Range, orders: int) -> None:
+    """Wait until every acknowledged order has ended."""
+    deadline = time.monotonic() + END_S
+    while (ended := await target.ended()) < orders:
+        assert time.monotonic() < deadline, f"{orders - ended} orders do not end"
+        await asyncio.sleep(0.2)
+
+
+def main() -> None:
+    """Measure, or (with --url) be the generator."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url")
+    parser.add_argument("--run", default="flood")
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--seconds", type=float, default=OVERLOAD_S)
+    parser.add_argument("--plan-hosts", type=int, default=1)
+    parser.add_argument("--times", type=float, default=TIMES)
+    args = parser.parse_args()
+    if args.url:
+        generate(args)
+        return
+    figures = asyncio.run(measure(args.plan_hosts, args.times, args.seconds))
+    say(json.dumps(figures, indent=1))
+    unknown = set(figures["statuses"]) - {"201", "503 with Retry-After", "429 with Retry-After"}
+    if figures["wrong"] or unknown or figures["goodput"] < GOODPUT_MIN:
+        raise SystemExit(f"goodput {figures['goodput']}, wrong: {figures['wrong']}, other answers: {unknown}")
+
+
+if __name__ == "__main__":
+    main()

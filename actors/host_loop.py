@@ -36,7 +36,6 @@ from actors.envelopes import (
 from actors.inbox import Inbox
 from actors.loading import Loader
 from actors.memory import Memory, account_key
-from actors.pace import WAIT_MAX_S
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
 from actors.tick import Tick
@@ -58,6 +57,8 @@ WORK_MAX: Final = 20_000
 HEARTBEAT_S: Final = 2.0
 ADOPT_PART: Final = 200
 """Plans that are read at once when shards are taken over; the loop does nothing else meanwhile."""
+LAG_MAX_S: Final = 1.0
+"""With adapters that take longer to accept a call no new orders are taken."""
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -127,7 +128,7 @@ class HostLoop:
         """
         if self.is_fenced or self._is_stopping:
             raise NotOwner(f"host {self._journal.incarnation_id} has stopped")
-        if isinstance(envelope, Submission) and self._dispatch.lag_s() > WAIT_MAX_S:
+        if isinstance(envelope, Submission) and self._dispatch.lag_s() > LAG_MAX_S:
             # Accepted, its calls would only queue up before systems that are asked as fast as can be already.
             raise Busy("too many calls are waiting", retryAfterS=1)
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):

@@ -17,8 +17,12 @@ from domain.errors import Busy
 
 INBOX_MAX: Final = 20_000
 ORDERS_MAX: Final = 10_000
-ORDERS_A_TICK: Final = 250
-"""New orders that a tick takes when other things wait too: results wait for one tick at most."""
+TOGETHER_MAX: Final = 500
+"""New orders go into a tick up to this size: where results alone fill it, as many orders end as begin, and what is
+under way does not grow.
+"""
+ORDERS_A_TICK_MIN: Final = 10
+"""So many are taken whatever waits before them."""
 
 
 class Inbox:
@@ -68,7 +72,7 @@ class Inbox:
     def take(self, count_max: int) -> tuple[list[Envelope], list[Envelope]]:
         """What the next tick is to decide: what goes first, then new orders."""
         first, self._first = self._first[:count_max], self._first[count_max:]
-        share = min(ORDERS_A_TICK, count_max - len(first)) if first else count_max
+        share = max(ORDERS_A_TICK_MIN, TOGETHER_MAX - len(first))
         orders, self._orders = self._orders[:share], self._orders[share:]
         self._pace.left(self._clock(), len(orders))
         return first, orders

@@ -33,6 +33,9 @@ from persistence.database import is_unavailable
 log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 500
+ORDERS_LANE: Final = "receive_orders"
+ORDERS_BATCH_MAX: Final = 100
+"""Each answer of a batch is worked on in the same turn of the sender's loop: whoever asks meanwhile waits for it."""
 CALLS_OPEN_MAX: Final = 4
 """Ray calls in flight to one host and lane; what waits meanwhile travels together in the next."""
 WAITING_MAX: Final = 10_000
@@ -177,7 +180,8 @@ class HostClient:
         queue = self._lanes[owner, lane]
         queue.is_scheduled = False
         while queue.waiting and queue.open_calls < CALLS_OPEN_MAX:
-            batch = [queue.waiting.popleft() for _ in range(min(BATCH_MAX, len(queue.waiting)))]
+            size = ORDERS_BATCH_MAX if lane == ORDERS_LANE else BATCH_MAX
+            batch = [queue.waiting.popleft() for _ in range(min(size, len(queue.waiting)))]
             queue.open_calls += 1
             task = asyncio.get_running_loop().create_task(self._call(owner, lane, batch))
             self._tasks.add(task)

@@ -1,8 +1,9 @@
 """`make overload`: three times the orders that the machine can do, for a minute: what it still does, how it refuses.
 
-Capacity is measured first, by a closed loop. Then orders come at fixed instants at three times that rate, whether or
-not earlier ones were answered. Goodput is what ends during the load, so that accepting more than can be finished does
-not count. Latencies count from the instant an order was due. Afterwards every acknowledged order has to end, once.
+Capacity is measured by a closed loop, before and after: other work on the machine comes and goes. Between them orders
+come at fixed instants at three times that rate, whether or not earlier ones were answered. Goodput is what ends during
+the load, so that accepting more than can be finished does not count. Latencies count from the instant an order was due.
+Every acknowledged order has to end, once.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -31,10 +33,14 @@ from tests.support.running import running_cluster
 CAPACITY_S: Final = 20
 OVERLOAD_S: Final = 60
 TIMES: Final = 3
-CONNECTIONS: Final = 64
+CONNECTIONS: Final = 192
+"""Of the closed loop: enough to keep every process busy, few enough to be admitted."""
 END_S: Final = 300.0
 SAMPLE_S: Final = 2.0
 GOODPUT_MIN: Final = 0.8
+PLACEHOLDER: Final = 999_999
+"""The customer's number in the order that all others are made of; theirs have as many digits."""
+KEY: Final = "external-id"
 ROOT: Final = Path(__file__).parents[2]
 
 
@@ -60,7 +66,8 @@ class Load:
         self._url = url
         self._run = run
         self._first = first
-        self._sample = own_mobile.add_order()
+        # Written once: who measures must not use up what is measured.
+        self._body = orjson.dumps(add(own_mobile.add_order(), Customer(PLACEHOLDER), KEY))
         self._free: list[Connection] = []
         self.told = Told(begun_at=time.time())
 
@@ -91,8 +98,10 @@ class Load:
         told = self.told
         key = f"{self._run}-{number:06}"
         connection = self._free.pop() if self._free else Connection(self._url)
+        body = self._body.replace(KEY.encode(), key.encode())
+        body = body.replace(b"%d" % PLACEHOLDER, b"%d" % (self._first + number))
         try:
-            status, answer = await connection.post(orjson.dumps(add(self._sample, Customer(self._first + number), key)))
+            status, answer = await connection.post(body)
         except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
             told.statuses[type(error).__name__] += 1
             return
@@ -137,6 +146,17 @@ def memory_mb(pids: dict[str, int]) -> dict[str, float]:
     return {name: round(mb, 1) for name, mb in found.items()}
 
 
+def cpu_s(pids: Mapping[str, int]) -> dict[str, float]:
+    """Processor seconds of each process and of its children that were waited for."""
+    tick = os.sysconf("SC_CLK_TCK")
+    found = {}
+    for name, pid in pids.items():
+        with contextlib.suppress(OSError):
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            found[name] = sum(int(fields[index]) for index in (11, 12, 13, 14)) / tick
+    return found
+
+
 def larger(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
     """The larger figure of each name."""
     return {name: max(one.get(name, 0.0), other.get(name, 0.0)) for name in one.keys() | other.keys()}
@@ -161,6 +181,20 @@ def generator(url: str, run: str, first: int, seconds: float, rate: float = 0.0)
         yield process
 
 
+async def closed_loop(
+    target: Range, known: dict[str, str], run: str, first: int, seconds: float = CAPACITY_S
+) -> tuple[dict[str, Any], float]:
+    """What the generator tells, and how many orders a second ended; all have ended afterwards and are `known`."""
+    say(f"closed loop ({run}) ...")
+    with generator(target.running.url, run, first, seconds) as process:
+        told: dict[str, Any] = json.loads((await asyncio.to_thread(process.communicate))[0])
+    known |= told["acknowledged"]
+    await all_ended(target, len(known))
+    # From the second quarter on: by then as many orders end as begin.
+    begin = told["begun_at"] + seconds / 4
+    return told, await ended_between(target, begin, told["over_at"]) / (told["over_at"] - begin)
+
+
 async def ended_between(target: Range, begin: float, end: float) -> int:
     """How many orders ended in a stretch of time."""
     rows = await target.rows(
@@ -179,22 +213,16 @@ async def measure(plan_hosts: int, times: float, seconds: float) -> dict[str, An
         target = Range(running, seed=0)
         server = target.postgres_pid()
         assert server is not None
-        say("closed loop ...")
-        with generator(running.url, "warm", 900_000, 3.0) as process:
-            warm = json.loads((await asyncio.to_thread(process.communicate))[0])
-        with generator(running.url, "calm", 1, CAPACITY_S) as process:
-            calm = json.loads((await asyncio.to_thread(process.communicate))[0])
-        known = {**warm["acknowledged"], **calm["acknowledged"]}
-        await all_ended(target, len(known))
-        # From the second quarter on: by then as many orders end as begin.
-        begin = calm["begun_at"] + CAPACITY_S / 4
-        capacity = await ended_between(target, begin, calm["over_at"]) / (calm["over_at"] - begin)
+        known: dict[str, str] = {}
+        await closed_loop(target, known, "warm", 100_000, 3.0)
+        calm, earlier = await closed_loop(target, known, "calm", 200_000)
         pids = {**await target.pids(), "postgres": server}
         before = memory_mb(pids)
         peak: dict[str, float] = {}
         first_half: dict[str, float] = {}
-        say(f"capacity {capacity:.1f} orders/s; open loop at {times * capacity:.1f} orders/s ...")
-        with generator(running.url, "flood", 100_000, seconds, times * capacity) as process:
+        say(f"capacity {earlier:.1f} orders/s; open loop at {times * earlier:.1f} orders/s ...")
+        spent = cpu_s(pids)
+        with generator(running.url, "flood", 300_000, seconds, times * earlier) as process:
             answer = asyncio.create_task(asyncio.to_thread(process.communicate))
             began = time.monotonic()
             while not answer.done():
@@ -204,15 +232,19 @@ async def measure(plan_hosts: int, times: float, seconds: float) -> dict[str, An
                 if time.monotonic() - began < seconds / 2:
                     first_half = larger(first_half, sample)
             flood = json.loads((await answer)[0])
+        spent = {name: round(each - spent[name], 1) for name, each in cpu_s(pids).items() if name in spent}
         goodput = await ended_between(target, flood["begun_at"], flood["over_at"])
         goodput_s = goodput / (flood["over_at"] - flood["begun_at"])
         known |= flood["acknowledged"]
         await all_ended(target, len(known))
         after = memory_mb(pids)
+        _, later = await closed_loop(target, known, "again", 800_000)
         target.client.acknowledged = known
         found = await target.findings(expected_edges())
+    capacity = (earlier + later) / 2
     return {
-        "capacity_orders_s": round(capacity, 1),
+        "capacity_orders_s": [round(earlier, 1), round(later, 1)],
+        "load_average": os.getloadavg()[1],
         "offered_orders_s": round(sum(flood["statuses"].values()) / (flood["over_at"] - flood["begun_at"]), 1),
         "goodput_orders_s": round(goodput_s, 1),
         "goodput": round(goodput_s / capacity, 2),
@@ -222,6 +254,7 @@ async def measure(plan_hosts: int, times: float, seconds: float) -> dict[str, An
         "accepted_p50_ms": at(flood["accepted_s"], 0.5),
         "accepted_p99_ms": at(flood["accepted_s"], 0.99),
         "accepted_p99_ms_calm": at(calm["accepted_s"], 0.99),
+        "cpu_s": dict(sorted(spent.items(), key=lambda pair: -pair[1])),
         "memory_mb": {
             name: {
                 "before": before.get(name, 0.0),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.envelopes import Due, Submission
-from actors.inbox import ORDERS_A_TICK, Inbox
+from actors.inbox import Inbox
 from actors.pace import ALWAYS_ADMITTED, FIRST_GUESS_PER_S, RETRY_MAX_S, WAIT_MAX_S, Pace
 from domain.errors import Busy
 
@@ -82,17 +82,18 @@ def test_few_are_admitted_however_slow_it_is() -> None:
         pace.admit(100.0, "orders")
 
 
-def test_results_go_before_orders_and_orders_take_a_bounded_part() -> None:
+@pytest.mark.parametrize(("results", "taken"), [(0, 500), (200, 300), (495, 10), (2_500, 10)])
+def test_results_go_before_orders_and_orders_fill_up_the_tick(results: int, taken: int) -> None:
     inbox = Inbox(lambda: 0.0)
-    for number in range(2 * ORDERS_A_TICK):
+    for number in range(600):
         inbox.put(Submission(0, {"number": number}, None))
-    inbox.put(Due("o1-1"))
+    for number in range(results):
+        inbox.put(Due(f"o1-{number}"))
 
     first, orders = inbox.take(2_000)
 
-    assert first == [Due("o1-1")]
-    assert [each.order["number"] for each in orders if isinstance(each, Submission)] == list(range(ORDERS_A_TICK))
-    assert len(inbox.take(2_000)[1]) == ORDERS_A_TICK, "with nothing else waiting all of them are taken"
+    assert first == [Due(f"o1-{number}") for number in range(min(results, 2_000))]
+    assert [each.order["number"] for each in orders if isinstance(each, Submission)] == list(range(taken))
 
 
 def test_what_a_tick_leaves_goes_to_the_head_of_its_queue() -> None:

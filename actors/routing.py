@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 500
 ORDERS_LANE: Final = "receive_orders"
-ORDERS_BATCH_MAX: Final = 100
+ORDERS_BATCH_MAX: Final = 25
 """Each answer of a batch is worked on in the same turn of the sender's loop: whoever asks meanwhile waits for it."""
 CALLS_OPEN_MAX: Final = 4
 """Ray calls in flight to one host and lane; what waits meanwhile travels together in the next."""

@@ -43,8 +43,6 @@ class Connection:
         ).encode()
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
-        self.head = b""
-        """Status line and headers of the last answer."""
 
     async def post(self, body: bytes) -> tuple[int, bytes]:
         """(status, body) of one order."""
@@ -52,7 +50,7 @@ class Connection:
             self._reader, self._writer = await asyncio.open_connection(self._host, self._port)
         self._writer.write(self._head + str(len(body)).encode() + b"\r\n\r\n" + body)
         async with asyncio.timeout(READ_TIMEOUT_S):
-            head = self.head = await self._reader.readuntil(b"\r\n\r\n")
+            head = await self._reader.readuntil(b"\r\n\r\n")
             status = int(head[9:12])
             at = head.lower().index(b"content-length:") + 15
             length = int(head[at : head.index(b"\r\n", at)])

@@ -177,7 +177,7 @@ def test_a_server_that_is_told_to_stop_finishes_and_loses_nothing(folder: Path) 
             for each in stopped:
                 os.kill(each, signal.SIGSTOP)
             successor.process.send_signal(signal.SIGTERM)
-            until_sync(lambda: request("POST", successor.url + TMF622, order("late"))[0], lambda code: code == 503)
+            until_sync(lambda: request("POST", successor.url + "/v1/callbacks/none", {})[0], lambda code: code == 503)
         assert successor.end() == 1
         assert "ending at once" in successor.errors.read_text()
     finally:

@@ -324,6 +324,9 @@ class Tick:
             self.commit.orders_new[order_id] = row
         elif self.rows.get(order_id) != row:
             self.commit.orders_changed[order_id] = row
+        else:
+            # As it was before this tick: what an earlier turn of the tick made of it must not be written.
+            self.commit.orders_changed.pop(order_id, None)
         if plan.ended_at is not None and plan.has_secrets:
             self.ended_with_secrets.append(order_id)
 

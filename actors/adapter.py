@@ -8,49 +8,47 @@ key that is under way already is not performed a second time by the same life.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import uuid
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import structlog
 
+from actors.breakers import Breakers
+from actors.bulkhead import Bulkhead
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
 from actors.logs import configure_logs
-from actors.ports import OpeningPort, ReadSystems
+from actors.ports import HoldsPort, OpeningPort, ReadSystems
+from actors.reports import held_report, needs_opening, opened_secrets, report_of, unknown_report
 from actors.routing import HostClient
 from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
-from adapters.storable import storable
 from adapters.tasks import TasksAdapter
 from domain.errors import BadDocument, Busy, NotFound, OrderplanError, Unstorable
+from domain.holds import HeldBack, HeldSystems, Hold, HoldCause
 from domain.ids import effect_key, shard_of
 from domain.messages import Report
 from domain.release import TASKS_SYSTEM
-from domain.sealing import is_encrypted, is_sealed
 from domain.turn import Call
-from persistence import catalogue
+from persistence import catalogue, holds
+from persistence.catalogue import Limits
 from persistence.database import is_unavailable, open_pool
 from persistence.incarnations import Ownership
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
 
-SECRET_LENGTH_MIN: Final = 3
 BUSY_S: Final = 0.5
 DATABASE_RETRY_S: Final = 0.5
 POLL_S: Final = 5.0
-SYSTEM_WAITING_MAX: Final = 50_000
-"""Calls waiting for one system; beyond it a call is sent back for a retry, so that one system cannot fill the actor."""
-TASKS_AT_ONCE_MAX: Final = 64
+TASKS_LIMITS: Final = Limits(concurrency=64, breaker_failures=None)
 DELIVERED_MAX: Final = 20_000
 WAITING_MAX: Final = 200_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
@@ -62,22 +60,22 @@ class _UnderWay:
 
     call: Call
     task: asyncio.Task[None] | None = None
+    is_held: bool = False
+    """It is on its way back to its plan, not made."""
+    again: bool = False
+    """The plan has sent it anew before the way back was over."""
 
 
 @dataclass(slots=True)
 class _System:
-    """One fulfilment system of the environment and its bulkhead."""
+    """One fulfilment system of the environment. A new version has an adapter of its own and keeps the bulkhead."""
 
     adapter: Adapter
-    concurrency: int
-    slots: asyncio.Semaphore
+    bulkhead: Bulkhead
     version: str
-    waiting: int = 0
-
-    @classmethod
-    def of(cls, adapter: Adapter, concurrency: int, version: str) -> _System:
-        """A system with all its slots free."""
-        return cls(adapter, concurrency, asyncio.Semaphore(concurrency), version)
+    calls: int = 0
+    """Under way through this adapter."""
+    is_replaced: bool = False
 
 
 class AdapterRuntime:
@@ -94,6 +92,7 @@ class AdapterRuntime:
         boot_id: str,
         build: Callable[[str, dict[str, Any]], Adapter] = build_adapter,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        holds: HoldsPort | None = None,
     ) -> None:
         self._read_systems = read_systems
         self._vault = vault
@@ -104,7 +103,7 @@ class AdapterRuntime:
         self._clock = clock
         self.boot_id = boot_id
         self._systems: dict[tuple[str, str], _System] = {}
-        self._tasks = _System.of(TasksAdapter(), TASKS_AT_ONCE_MAX, "")
+        self._tasks = _System(TasksAdapter(), Bulkhead(TASKS_LIMITS), "")
         """Auto tasks of one's own, for all tenants."""
         self._under_way: dict[str, _UnderWay] = {}
         self._delivered: OrderedDict[tuple[str, datetime], None] = OrderedDict()
@@ -112,11 +111,13 @@ class AdapterRuntime:
 
         A sending is a key and its deadline: an attempt that nobody heard of is sent again under its key, later.
         """
-        self._retiring: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._breakers = Breakers(holds, self._clock)
+        self._held: Mapping[str, HeldSystems] = {}
         self.results = 0
 
     async def refresh(self) -> None:
-        """Learn of systems that were added or changed; calls under way finish on the old settings.
+        """Learn of systems that were added, changed, held or released; calls under way finish on the old settings.
 
         A system that cannot be built here (its plug-in is missing on this node) keeps its old form, or stays unknown;
         the others are not held up by it.
@@ -135,11 +136,30 @@ class AdapterRuntime:
             except BadDocument as error:
                 log.error("a system cannot be built here", system=row["code"], path=error.path)
                 continue
-            self._systems[key] = _System.of(adapter, row["concurrency"], row["updatedAt"])
-            if known is not None:
-                retiring = asyncio.get_running_loop().create_task(_retire(known))
-                self._retiring.add(retiring)
-                retiring.add_done_callback(self._retiring.discard)
+            limits = Limits.from_row(row)
+            if known is None:
+                self._systems[key] = _System(adapter, self._breakers.bulkhead(key, limits), row["updatedAt"])
+            else:
+                self._systems[key] = _System(adapter, known.bulkhead, row["updatedAt"])
+                known.is_replaced = True
+                self._close_if_idle(known)
+                known.bulkhead.configure(limits)
+        self._held = await self._breakers.refresh()
+        for (tenant, code), system in self._systems.items():
+            hold = self._hold_of(tenant, code)
+            if hold is not None:
+                system.bulkhead.turn_back(hold.cause, hold.reason)
+
+    def _hold_of(self, tenant: str, code: str) -> Hold | None:
+        held = self._held.get(tenant)
+        return held.of_system(code) if held is not None else None
+
+    def _close_if_idle(self, system: _System) -> None:
+        """Close a replaced adapter once the calls under way on it are over."""
+        if system.is_replaced and system.calls == 0:
+            closing = asyncio.get_running_loop().create_task(system.adapter.close())
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
 
     async def poll(self) -> None:
         """Notice changes that this actor was not told of; runs for ever."""
@@ -159,27 +179,33 @@ class AdapterRuntime:
         """
         if len(self._under_way) + len(calls) > WAITING_MAX:
             raise Busy("too many calls are waiting for fulfilment systems", retryAfterS=1)
-        loop = asyncio.get_running_loop()
         for call in calls:
             key = effect_key(call.order_id, call.item, call.attempt)
             if (key, call.deadline_at) in self._delivered:
                 continue
             known = self._under_way.get(key)
             if known is not None:
+                known.again = known.again or (known.is_held and call.deadline_at > known.call.deadline_at)
                 known.call = call
                 continue
-            entry = self._under_way[key] = _UnderWay(call)
-            entry.task = loop.create_task(self._one(key, entry))
+            self._begin(key, call)
         return self.boot_id
+
+    def _begin(self, key: str, call: Call) -> None:
+        entry = self._under_way[key] = _UnderWay(call)
+        entry.task = asyncio.get_running_loop().create_task(self._one(key, entry))
 
     async def _one(self, key: str, entry: _UnderWay) -> None:
         try:
             report = await self._perform_when_possible(key, entry)
+        except HeldBack as held:
+            entry.is_held = True
+            report = held_report(entry.call, held)
         except Exception as error:
             # Whatever goes wrong on the way, the plan hears of it: a call without a result would wait for its deadline.
             log.exception("a call could not be made", system=entry.call.system)
-            report = _report(entry.call, Outcome.retryable(f"the call could not be made: {type(error).__name__}"))
-        self._deliver(entry.call, key, report)
+            report = report_of(entry.call, Outcome.retryable(f"the call could not be made: {type(error).__name__}"))
+        self._deliver(entry, key, report)
 
     async def _perform_when_possible(self, key: str, entry: _UnderWay) -> Report:
         """Perform the call; while the own database is away (systems, sealed values) it waits, until its deadline."""
@@ -193,38 +219,64 @@ class AdapterRuntime:
             await asyncio.sleep(DATABASE_RETRY_S)
 
     async def _perform(self, key: str, entry: _UnderWay) -> Report:
-        call = entry.call
-        system = self._tasks if call.system == TASKS_SYSTEM else self._systems.get((call.tenant, call.system))
-        if system is None:
-            await self.refresh()
-            system = self._systems.get((call.tenant, call.system))
-        if system is None:
-            return _report(
-                call, Outcome.failed(f"system {call.system!r} is not set up in this environment", "unknownSystem")
-            )
-        if system.waiting >= SYSTEM_WAITING_MAX:
-            return _report(call, Outcome.retryable(f"too many calls wait for system {call.system}", "noSlot"))
-        system.waiting += 1
-        try:
-            async with system.slots:
-                return await self._call(system, key, entry.call)
-        finally:
-            system.waiting -= 1
+        """Make the call when its system has room for it.
 
-    async def _call(self, system: _System, key: str, call: Call) -> Report:
+        Raises:
+            HeldBack: it was not made, or it was a try of a system that is away and has failed.
+        """
+        self._check_hold(entry.call)
+        if await self._system_of(entry.call) is None:
+            return unknown_report(entry.call)
+        bulkhead = self._bulkhead_of(entry.call)
+        ticket = await bulkhead.enter((entry.call.deadline_at - self._clock()).total_seconds())
+        try:
+            # It may have been held, or changed, while the call waited.
+            self._check_hold(entry.call)
+            system = await self._system_of(entry.call)
+            assert system is not None, "systems are never taken away"
+            report, has_worked = await self._call(system, key, entry.call)
+        except (Exception, asyncio.CancelledError):
+            bulkhead.leave(ticket, has_worked=None)
+            raise
+        # The code alone: it is told of other orders too, and a text may quote this one.
+        error = f"the last call failed with {report.error_code or 'an error'}"
+        was_try = bulkhead.leave(ticket, has_worked=has_worked, error=error)
+        if was_try and has_worked is False:
+            raise HeldBack(HoldCause.BREAKER, error)
+        return report
+
+    def _check_hold(self, call: Call) -> None:
+        hold = self._hold_of(call.tenant, call.system)
+        if hold is not None:
+            raise HeldBack(hold.cause, hold.reason)
+
+    async def _system_of(self, call: Call) -> _System | None:
+        if call.system == TASKS_SYSTEM:
+            return self._tasks
+        place = (call.tenant, call.system)
+        if place not in self._systems:
+            await self.refresh()
+        return self._systems.get(place)
+
+    def _bulkhead_of(self, call: Call) -> Bulkhead:
+        """A system's bulkhead, which outlives its versions."""
+        system = self._tasks if call.system == TASKS_SYSTEM else self._systems[call.tenant, call.system]
+        return system.bulkhead
+
+    async def _call(self, system: _System, key: str, call: Call) -> tuple[Report, bool | None]:
+        """The report, and whether the system works; None: the call says nothing about it."""
         remaining = (call.deadline_at - self._clock()).total_seconds()
         if remaining <= 0:
-            # This life sent nothing; an earlier one may have, so the next try repeats the key.
-            return _report(call, Outcome.retryable(f"system {call.system} had no free slot in time", "noSlot"))
+            raise HeldBack(HoldCause.BUSY, "it had no room for the call in time")
         secrets: set[str] = set()
         payload: Mapping[str, Any] = call.payload
-        if _needs_opening(payload):
+        if needs_opening(payload):
             # Outside of what the adapter's contract covers: that our own database is away is no failure of the system.
             try:
                 payload = await self._vault.open_all(call.tenant, call.order_id, dict(payload))
             except NotFound as error:
-                return _report(call, Outcome.failed(str(error), error.code))
-            secrets = _opened(call.payload, payload)
+                return report_of(call, Outcome.failed(str(error), error.code)), None
+            secrets = opened_secrets(call.payload, payload)
         task = Task(
             key=key,
             tenant=call.tenant,
@@ -238,23 +290,29 @@ class AdapterRuntime:
             payload=payload,
             callback_url=self._callback_base + token_of(self._secret, key),
         )
+        system.calls += 1
         try:
             async with asyncio.timeout(remaining):
                 outcome = await system.adapter.perform(task)
-            return _report(call, outcome, secrets)
+            return report_of(call, outcome, secrets), outcome.kind != "retryable"
         except TimeoutError:
-            return _report(call, Outcome.retryable("no answer came in time", "timeout"))
+            return report_of(call, Outcome.retryable("no answer came in time", "timeout")), False
         except Unstorable as error:
-            return _report(call, Outcome.retryable(str(error), "badAnswer"))
+            return report_of(call, Outcome.retryable(str(error), "badAnswer")), None
         except NotFound as error:
-            return _report(call, Outcome.failed(str(error), error.code))
+            return report_of(call, Outcome.failed(str(error), error.code)), None
         except Exception as error:
             # The contract: an adapter's exception counts as retryable and carries its text.
             log.warning("adapter raised", system=call.system, error=type(error).__name__)
-            return _report(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"), secrets)
+            report = report_of(call, Outcome.retryable(f"{type(error).__name__}: {error}", "adapterRaised"), secrets)
+            return report, False
+        finally:
+            system.calls -= 1
+            self._close_if_idle(system)
 
-    def _deliver(self, call: Call, key: str, report: Report) -> None:
+    def _deliver(self, entry: _UnderWay, key: str, report: Report) -> None:
         """Keep the result until a host says that its commit is done."""
+        call = entry.call
         shard = shard_of(call.order_id)
         envelope = ToPlan(call.order_id, report, f"adapter:{call.system}", key)
 
@@ -271,83 +329,20 @@ class AdapterRuntime:
             self._delivered[key, call.deadline_at] = None
             if len(self._delivered) > DELIVERED_MAX:
                 self._delivered.popitem(last=False)
+            if entry.again:
+                self._begin(key, entry.call)
 
         self._hosts.post("receive_reports", shard, envelope, answered)
 
     def stats(self) -> dict[str, Any]:
-        """Calls under way and results delivered."""
-        return {"underWay": len(self._under_way), "results": self.results, "boot": self.boot_id, "pid": os.getpid()}
-
-
-_AMBIGUOUS_STATUS: Final = frozenset({"500", "502", "504"})
-
-
-def _is_heard(code: str) -> bool:
-    """Whether the system itself said that it did not do the work: a status that leaves no doubt.
-
-    After everything else nobody knows, and the next try repeats the same key.
-    """
-    return code.isdigit() and code not in _AMBIGUOUS_STATUS
-
-
-def _report(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report:
-    error = outcome.error
-    # A system may quote what it was sent; what must not stay must not come back in a message. The longest first: one
-    # secret may be part of another.
-    for secret in sorted(secrets, key=len, reverse=True):
-        error = error.replace(secret, "********")
-    return Report(
-        item=call.item,
-        attempt=call.attempt,
-        kind=outcome.kind,
-        answer=storable(dict(outcome.answer)),
-        error=storable(error),
-        error_code=outcome.error_code,
-        unheard=outcome.kind == "retryable" and not _is_heard(outcome.error_code),
-        simulated=outcome.simulated,
-    )
-
-
-def _needs_opening(document: Any) -> bool:
-    if isinstance(document, dict):
-        return is_sealed(document) or is_encrypted(document) or any(_needs_opening(each) for each in document.values())
-    if isinstance(document, list):
-        return any(_needs_opening(each) for each in document)
-    return False
-
-
-def _opened(before: Any, after: Any) -> set[str]:
-    """The texts of values that were out of sight before, in the forms in which a message may quote them."""
-    found: set[str] = set()
-    if is_sealed(before) or is_encrypted(before):
-        for text in _leaves(after):
-            if len(text) >= SECRET_LENGTH_MIN:
-                found.update((text, json.dumps(text)[1:-1], quote(text, safe="")))
-    elif isinstance(before, dict):
-        for key, value in before.items():
-            found |= _opened(value, after[key])
-    elif isinstance(before, list):
-        for value, opened in zip(before, after, strict=True):
-            found |= _opened(value, opened)
-    return found
-
-
-def _leaves(value: Any) -> Iterator[str]:
-    if isinstance(value, dict):
-        for each in value.values():
-            yield from _leaves(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _leaves(each)
-    elif value is not None and not isinstance(value, bool):
-        yield str(value)
-
-
-async def _retire(system: _System) -> None:
-    """Close a replaced adapter once the calls under way on it are over."""
-    for _ in range(system.concurrency):
-        await system.slots.acquire()
-    await system.adapter.close()
+        """Calls under way, results delivered, and what goes on at each system."""
+        systems = [
+            {"tenant": tenant, "code": code, "held": self._hold_of(tenant, code) is not None}
+            | system.bulkhead.stats()
+            for (tenant, code), system in self._systems.items()
+        ]
+        counted = {"underWay": len(self._under_way), "results": self.results}
+        return counted | {"boot": self.boot_id, "pid": os.getpid(), "systems": systems}
 
 
 class AdapterActor:
@@ -377,6 +372,7 @@ class AdapterActor:
                         callback_base=self._config.callback_base,
                         secret=await catalogue.callback_secret(pool),
                         boot_id=uuid.uuid4().hex,
+                        holds=holds.Holds(pool),
                     )
                     await runtime.refresh()
                     self._runtime = runtime

@@ -43,6 +43,7 @@ from actors.timers import Timers
 from actors.watchdog import ROWS_A_LOOK, HostWatchdog
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable
+from domain.holds import HeldSystems
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
 from domain.watchdog import LATE_S
@@ -112,6 +113,10 @@ class HostLoop:
         self._sequence = 0
         self._last_at: datetime | None = None
         self._shredder = Shredder(vault.destroy, is_unavailable=is_unavailable, sleep=sleep)
+        self.held: Mapping[str, HeldSystems] = {}
+        """Tenant -> its systems that take no calls, as this host has last heard. One that it has not heard of in time
+        costs a way to the adapters and back, no more.
+        """
         self.is_fenced = False
         self.ticks = 0
         self.commits = 0
@@ -409,6 +414,7 @@ class HostLoop:
             holders=dict(self._holders),
             known_bookings=bookings,
             knows_call=self._call_test(mine),
+            held=self.held,
         )
         self._doubtful = tick
         tick.decide(self._portion(tick, mine))

@@ -19,7 +19,7 @@ from actors.bookings import Bookings
 from actors.dispatcher import Dispatcher
 from actors.envelopes import Envelope, GiveAway, NotOwner, ToPlan
 from actors.host_loop import HostLoop
-from actors.ports import JournalPort, VaultPort
+from actors.ports import JournalPort, ReadHeld, VaultPort
 from actors.routing import HostClient
 from actors.watchdog import LOOK_S
 from domain.errors import Busy
@@ -29,7 +29,7 @@ from persistence.journal import Fenced
 
 log = structlog.get_logger(__name__)
 
-RELEASES_POLL_S: Final = 2.0
+POLL_S: Final = 2.0
 INBOX_RETRY_S: Final = 0.1
 UNREADABLE_SHOWN_MAX: Final = 100
 FENCED_EXIT: Final = 3
@@ -51,9 +51,11 @@ class HostRuntime:
         is_unavailable: Callable[[BaseException], bool],
         die: Callable[[int], None],
         tenant: str = "main",
+        read_held: ReadHeld | None = None,
     ) -> None:
         self._journal = journal
         self._is_unavailable = is_unavailable
+        self._read_held = read_held
         self._die = die
         self._dispatcher = Dispatcher(adapters)
         self.loop = HostLoop(
@@ -72,7 +74,7 @@ class HostRuntime:
         """Begin to tick and to send. Shards come with `adopt`."""
         loop = asyncio.get_running_loop()
         self._dispatcher.start()
-        self._tasks = [loop.create_task(each) for each in (self._run(), self._poll_releases(), self._sweep())]
+        self._tasks = [loop.create_task(each) for each in (self._run(), self._poll(), self._sweep())]
 
     async def _run(self) -> None:
         try:
@@ -85,15 +87,16 @@ class HostRuntime:
             log.exception("the host loop broke, ending", incarnation=self._journal.incarnation_id)
             self._die(BROKEN_EXIT)
 
-    async def _poll_releases(self) -> None:
-        """Fallback for a publish that this host was not told about."""
+    async def _poll(self) -> None:
+        """Fallback for a publish, or a system held or released, that this host was not told about."""
         while True:
-            await asyncio.sleep(RELEASES_POLL_S)
+            await asyncio.sleep(POLL_S)
             try:
                 await self.loop.refresh_releases()
+                await self.refresh_holds()
             except Exception as error:
                 if not self._is_unavailable(error):
-                    log.exception("releases could not be read")
+                    log.exception("releases or holds could not be read")
 
     async def _sweep(self) -> None:
         """Let the watchdog see what stands in the database."""
@@ -146,6 +149,11 @@ class HostRuntime:
     async def refresh_releases(self) -> None:
         """Learn of a release that was just published."""
         await self.loop.refresh_releases()
+
+    async def refresh_holds(self) -> None:
+        """Learn which systems take no calls."""
+        if self._read_held is not None:
+            self.loop.held = await self._read_held()
 
     async def ping(self) -> str:
         """Proof that the process answers; the heartbeat in the database proves that it commits."""

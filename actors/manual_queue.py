@@ -21,12 +21,14 @@ from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
 from actors.jobs import Jobs
 from actors.logs import configure_logs
+from actors.resumer import Resumer
 from actors.routing import HostClient
 from domain.errors import Busy, NotPossibleNow, OrderplanError
 from domain.ids import shard_of
 from domain.messages import AnnotateItem, ClaimTask, CompleteTask, PlanMessage, ReleaseTask
 from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
+from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
 from persistence.vault import Vault
 
@@ -236,6 +238,7 @@ class ManualQueueActor:
         # Ray starts a dead actor again by its constructor alone, so sweeping begins here.
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         self._jobs: Jobs | None = None
+        self._resumer: Resumer | None = None
         self._working = asyncio.get_running_loop().create_task(self._work())
 
     async def _sweep(self) -> None:
@@ -261,22 +264,23 @@ class ManualQueueActor:
                     opened.callback(keys.terminate)
                     hosts = HostClient(Ownership(pool))
                     await hosts.open()
-                    # Both or none: what waits for the jobs would otherwise find queues without them, for ever.
+                    # All or none: what waits for the jobs would otherwise find queues without them, for ever.
                     self._jobs = Jobs(pool, Vault(keys, pool), hosts, tenant, clock=lambda: datetime.now(UTC))
+                    self._resumer = Resumer(HeldItems(pool, tenant), hosts, clock=lambda: datetime.now(UTC))
                     self._queues = ManualQueues(pool, hosts, tenant)
                     opened.pop_all()
             return self._queues
 
     async def _work(self) -> None:
-        """Work on bulk jobs as soon as the database is there."""
-        while self._jobs is None:
+        """Work on bulk jobs, and let held items go, as soon as the database is there."""
+        while self._jobs is None or self._resumer is None:
             try:
                 await self._ready()
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("bulk jobs cannot begin; tried again")
                 await asyncio.sleep(SWEEP_S)
-        await self._jobs.run()
+        await asyncio.gather(self._jobs.run(), self._resumer.run())
 
     async def ask_jobs(self, method: str, *args: Any) -> Any:
         """What the method of `Jobs` gives; a refusal comes back as the error itself."""
@@ -296,6 +300,7 @@ class ManualQueueActor:
             "completed": queues.completed,
             "lapsed": queues.lapsed,
             "jobItems": self._jobs.settled if self._jobs is not None else 0,
+            "resumed": self._resumer.resumed if self._resumer is not None else 0,
             "pid": os.getpid(),
         }
 

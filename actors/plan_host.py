@@ -19,7 +19,9 @@ from actors.host_runtime import HostRuntime
 from actors.logs import configure_logs
 from actors.remote import handle_of
 from actors.routing import HostClient
+from domain.holds import HeldSystems
 from persistence.database import is_unavailable, open_pool
+from persistence.holds import held_by_tenant, list_holds
 from persistence.incarnations import Ownership
 from persistence.journal import Journal, Probe, no_probe
 from persistence.vault import Vault
@@ -50,6 +52,10 @@ class PlanHost:
         keys = await open_pool(config.key_dsn, size_max=2)
         hosts = HostClient(Ownership(orders))
         await hosts.open()
+
+        async def read_held() -> Mapping[str, HeldSystems]:
+            return held_by_tenant(await list_holds(orders, config.tenant))
+
         self._started = HostRuntime(
             journal,
             Vault(keys, orders),
@@ -60,7 +66,9 @@ class PlanHost:
             is_unavailable=is_unavailable,
             die=os._exit,
             tenant=config.tenant,
+            read_held=read_held,
         )
+        await self._started.refresh_holds()
         self._started.start()
         return self._incarnation_id
 
@@ -93,6 +101,10 @@ class PlanHost:
     async def refresh_releases(self) -> None:
         """See `HostRuntime.refresh_releases`."""
         await self._runtime.refresh_releases()
+
+    async def refresh_holds(self) -> None:
+        """See `HostRuntime.refresh_holds`."""
+        await self._runtime.refresh_holds()
 
     async def ping(self) -> str:
         """Proof that the process answers; the heartbeat in the database proves that it commits."""

@@ -4,14 +4,17 @@ under Ray, others in simulations.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
 from actors.envelopes import BookAssets
 from actors.folding import StorePort
+from domain.holds import HeldSystems
 from domain.sealing import Protector
 from domain.turn import Call
+from persistence.catalogue import Limits
+from persistence.holds import HeldItem, HoldRow
 from persistence.incarnations import Assignment, Incarnation
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
 from persistence.watched import Watched
@@ -87,6 +90,26 @@ class OpeningPort(Protocol):
     async def open_all(self, tenant: str, order_id: str, document: Any) -> Any: ...
 
 
+class HoldsPort(Protocol):
+    """What holds systems, and a place to keep that a circuit breaker is open (persistence/holds.py)."""
+
+    async def list_holds(self) -> list[HoldRow]: ...
+    async def note_breaker(
+        self, tenant: str, code: str, *, is_held: bool, reason: str, probe_at: datetime, now: datetime
+    ) -> None: ...
+    async def drop_breaker(self, tenant: str, code: str, now: datetime) -> None: ...
+
+
+class HeldItemsPort(Protocol):
+    """What a resumer reads (persistence/holds.py)."""
+
+    async def holds(self) -> list[HoldRow]: ...
+    async def limits(self) -> dict[str, Limits]: ...
+    async def systems(self) -> list[str]: ...
+    async def next_held(self, system: str, limit: int, without: Collection[HeldItem]) -> list[HeldItem]: ...
+    async def next_try(self, system: str) -> HeldItem | None: ...
+
+
 class TablePort(Protocol):
     """The routing table: who owns which shard (persistence/incarnations.py)."""
 
@@ -120,3 +143,5 @@ class FleetPort(Protocol):
 
 ReadSystems = Callable[[], Awaitable[list[dict[str, Any]]]]
 """The systems of the environment, as `persistence.catalogue.list_systems` gives them."""
+ReadHeld = Callable[[], Awaitable[Mapping[str, HeldSystems]]]
+"""Tenant -> its systems that take no calls now."""

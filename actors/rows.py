@@ -14,7 +14,7 @@ from domain.inventory import Asset
 from domain.items import ItemRun
 from domain.plan import Plan
 from domain.states import ItemState
-from persistence.rows import AssetRow, FactRow, FalloutRow, OrderRow, TaskRow
+from persistence.rows import AssetRow, FactRow, FalloutRow, HeldRow, OrderRow, TaskRow
 
 AWAIT_NAME = "Await delivery"
 """Of items that wait for another order of the account."""
@@ -105,6 +105,26 @@ def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
         account=plan.order.account,
         priority=plan.order.priority,
         retry_at=item.timer_at if item.state is ItemState.FAILED else None,
+    )
+
+
+def held_row(plan: Plan, item: ItemRun) -> HeldRow | None:
+    """The row of an item while it is On Hold."""
+    if item.state is not ItemState.ON_HOLD:
+        return None
+    assert item.hold is not None, "an item On Hold has what holds it"
+    assert item.ready_at is not None
+    assert item.held_at is not None
+    return HeldRow(
+        tenant=plan.order.tenant,
+        system=item.hold["system"],
+        order_id=plan.order_id,
+        item=item.key,
+        shard=shard_of(plan.order_id),
+        cause=item.hold["cause"],
+        priority=PRIORITIES.get(plan.order.priority, 2),
+        ready_at=item.ready_at,
+        held_at=item.held_at,
     )
 
 

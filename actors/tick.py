@@ -26,7 +26,7 @@ from actors.envelopes import (
     booking_envelope,
 )
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
-from actors.rows import asset_row, fact_row, fallout_row, order_row, task_id_of, task_row
+from actors.rows import asset_row, fact_row, fallout_row, held_row, order_row, task_id_of, task_row
 from domain import facts as f
 from domain.decide import decide, pending_effects
 from domain.errors import (
@@ -38,6 +38,7 @@ from domain.errors import (
     StaleRelease,
 )
 from domain.facts import VERSIONS, Fact
+from domain.holds import NOTHING_HELD, HeldSystems
 from domain.ids import booking_id, order_id_of, shard_of
 from domain.intake import Booking, accept, book, book_changes, changed_lines, readmit, refresh_open_order
 from domain.inventory import Account, Asset, AssetDelta
@@ -55,7 +56,9 @@ MESSAGES_MAX = 100_000
 """Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""
 
 
-_ENDS_ATTEMPT = frozenset({f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_SKIPPED, f.ITEM_ACCEPTED})
+_ENDS_ATTEMPT = frozenset(
+    {f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_SKIPPED, f.ITEM_ACCEPTED, f.ITEM_HELD}
+)
 """After these a call needs no sending any more, whoever caused them: a report, the clock, an operator."""
 
 
@@ -116,6 +119,8 @@ class Tick:
     """What dedicated plans have to tell the hosts of their accounts."""
     known_bookings: set[str] = field(default_factory=set)
     """Bookings of the batch that are stored already, by the name that stands in their fact."""
+    held: Mapping[str, HeldSystems] = field(default_factory=dict)
+    """Tenant -> its systems that take no calls."""
 
     def decide(self, envelopes: Iterable[Envelope]) -> None:
         """Decide each envelope, and what its plans tell one another, in order of arrival."""
@@ -198,6 +203,7 @@ class Tick:
                 body_hash=body_hash,
                 placement=placement,
                 account_shard=submission.shard if placement == DEDICATED and order.account is not None else None,
+                held=self._held(order.tenant),
             )
         except OrderplanError:
             account.open_orders.pop(order.order_id, None)
@@ -235,7 +241,8 @@ class Tick:
         return shown
 
     def _turn(self, plan: Plan, message: PlanMessage, *, actor: str = "system", cause: str | None = None) -> None:
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause)
+        held = self._held(plan.order.tenant)
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause, held=held)
         self.touched[plan.order_id] = None
         try:
             decide(turn, message)
@@ -262,10 +269,14 @@ class Tick:
         ]
         named = (Stuck(call.item, CALL_LOST) for call in lost)
         account = self.memory.account_of(plan) if plan.account_shard is None else None
-        turn = Turn(plan=plan, now=self.now, protector=self.protector)
+        held = self._held(plan.order.tenant)
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, held=held)
         if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
             self._collect(turn)
             self.redriven.append(plan.order_id)
+
+    def _held(self, tenant: str) -> HeldSystems:
+        return self.held.get(tenant, NOTHING_HELD)
 
     def _drain(self) -> None:
         """Deliver what plans of one account tell one another, until none has anything to say."""
@@ -279,7 +290,8 @@ class Tick:
             if message is not None:
                 self._turn(plan, message)
                 continue
-            turn = Turn(plan=plan, now=self.now, protector=self.protector)
+            held = self._held(plan.order.tenant)
+            turn = Turn(plan=plan, now=self.now, protector=self.protector, held=held)
             if readmit(turn, self.memory.account_of(plan)):
                 self._collect(turn)
         raise AssertionError("plans of one account talk in circles")
@@ -303,6 +315,8 @@ class Tick:
                 self.settled.append((order_id, fact.item, plan.by_key[fact.item].attempt))
         if plan.had_fallout:
             self._keep_fallout(turn)
+        if plan.had_holds:
+            self._keep_held(turn)
         self.calls.extend(turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
@@ -337,6 +351,14 @@ class Tick:
             item = plan.by_key[key]
             if item.failed_at is not None:
                 self.commit.fallout[plan.order_id, key] = fallout_row(plan, item)
+
+    def _keep_held(self, turn: Turn) -> None:
+        """List items that were put On Hold, and strike those that were."""
+        plan = turn.plan
+        for key in dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None):
+            item = plan.by_key[key]
+            if item.held_at is not None:
+                self.commit.held[plan.order_id, key] = held_row(plan, item)
 
     def _keep_template(self, plan: Plan) -> None:
         template = plan.template

@@ -181,6 +181,9 @@ class ItemClock:
                 # A task that is claimed anew was begun the first time.
                 if kind != f.ITEM_CLAIMED or key not in self._started:
                     _note(self._started, key, at)
+            case f.ITEM_HELD:
+                # Its system is away: that is no part of how long the work takes.
+                self._started.pop(key, None)
             case f.ITEM_FAILED:
                 self._started.pop(key, None)
                 self._durations.observe_failure(ref)

@@ -16,9 +16,17 @@ from domain.states import SATISFYING_ITEM_STATES, ItemState
 LOOKED_AT_MAX: Final = 500
 """Items that one search looks at."""
 
-_SEVERITY: Final = {ItemState.FATALLY_FAILED: 0, ItemState.PENDING: 1, ItemState.READY: 2, ItemState.FAILED: 4}
-"""What explains more comes first: a failure, the wait for another order, a person; the rest only takes its time."""
-_PASSING: Final = 5
+_SEVERITY: Final = {
+    ItemState.FATALLY_FAILED: 0,
+    ItemState.PENDING: 1,
+    ItemState.READY: 2,
+    ItemState.ON_HOLD: 4,
+    ItemState.FAILED: 5,
+}
+"""What explains more comes first: a failure, the wait for another order, a person, a system that is held; the rest only
+takes its time.
+"""
+_PASSING: Final = 6
 
 
 def stands_before(plan: Plan, item: ItemRun) -> list[ItemRun]:

@@ -14,6 +14,7 @@ from domain import facts as f
 from domain.edits import edited_payload
 from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow, TaskTaken
 from domain.expressions import ABSENT
+from domain.holds import Hold, HoldCause
 from domain.items import ItemRun
 from domain.lines import Line, line_context, order_context
 from domain.messages import (
@@ -28,6 +29,7 @@ from domain.messages import (
     Quarantine,
     ReleaseTask,
     Report,
+    ResumeItem,
     TimerFired,
 )
 from domain.payloads import payload_of
@@ -46,9 +48,11 @@ from domain.turn import (
     definition_of,
     fatal,
     find,
+    hold,
     holds,
     keep_current,
     process_after,
+    send,
     skip,
 )
 
@@ -85,6 +89,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _report(turn, message)
         case TimerFired():
             _timer(turn, message)
+        case ResumeItem():
+            _resume(turn, message)
         case ClaimTask():
             _claim(turn, message)
         case ReleaseTask():
@@ -126,8 +132,11 @@ def pending_effects(plan: Plan, now: datetime) -> list[Call]:
 
 def _report(turn: Turn, report: Report) -> None:
     item = find(turn, report.item)
-    if not _is_awaited(item, report):
+    if not _is_awaited(item, report) or (report.kind == "held" and item.is_accepted):
         turn.add(f.ITEM_NOTED, item, {"attempt": report.attempt, "kind": report.kind, "via": report.via})
+        return
+    if report.kind == "held":
+        hold(turn, item, Hold(definition_of(item).system, HoldCause(report.error_code), reason=report.error))
         return
     if report.kind == "accepted":
         if not item.is_accepted:
@@ -147,15 +156,16 @@ def _report(turn: Turn, report: Report) -> None:
 def _is_awaited(item: ItemRun, report: Report) -> bool:
     """Whether the report is about an attempt that is not settled yet.
 
-    That is the running one, and a success of one that has failed, as long as no other attempt was made: nobody may have
-    heard of it in time, or it was sent twice (its adapter died) and refused the first time only. A next attempt would
-    do the work again.
+    That is the running one, and a success of one that has failed or came back unmade, as long as no other attempt was
+    made: nobody may have heard of it in time, or it was sent twice (its adapter died) and refused the first time only.
+    A next attempt would do the work again.
     """
     if not item.is_callout or report.attempt != item.attempt:
         return False
     if item.state is ItemState.RUNNING:
         return True
-    return report.kind == "completed" and item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED)
+    is_open = item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
+    return report.kind == "completed" and is_open
 
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:
@@ -219,6 +229,13 @@ def _timer(turn: Turn, message: TimerFired) -> None:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
         report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
         _failed(turn, item, report)
+
+
+def _resume(turn: Turn, message: ResumeItem) -> None:
+    """Go on with an item whose turn has come, whatever this host has heard of its system: who says so knows more."""
+    item = find(turn, message.item)
+    if item.state is ItemState.ON_HOLD:
+        send(turn, item)
 
 
 # People.

@@ -57,7 +57,7 @@ class Standing:
         """Take the whole plan as it is."""
         self._whole = _whole(plan)
         self._counts = item_counts(plan)
-        self._items = [item.state for item in plan.items]
+        self._items = [item.standing for item in plan.items]
         self.lines = {
             line.line_id: line_state(plan, self._counts.get(line.line_id, {})) for line in plan.order.lines
         }
@@ -89,14 +89,14 @@ class Standing:
         """Take over the state of one item; the order lines whose state is another one now."""
         item = plan.by_key[key]
         was = self._items[item.node]
-        if item.state is was:
+        if item.standing is was:
             return []
-        self._items[item.node] = item.state
+        self._items[item.node] = item.standing
         moved = []
         for line_id in sorted(order_lines_of(plan, item) & self.lines.keys()):
             counts = self._counts[line_id]
             counts[was] -= 1
-            counts[item.state] += 1
+            counts[item.standing] += 1
             state = line_state(plan, counts)
             if state is not self.lines[line_id]:
                 self.lines[line_id] = state

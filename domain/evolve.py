@@ -149,10 +149,13 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     """Take an item through the table, keeping the plan's counters and its followers right."""
     before = item.state
     state = before
+    stood = item.standing
     for event in events:
         state = next_item_state(state, event)
     item.state = state
-    plan.moving += (state in MOVING_ITEM_STATES) - (before in MOVING_ITEM_STATES)
+    stands = item.standing
+    plan.moving += (stands in MOVING_ITEM_STATES) - (stood in MOVING_ITEM_STATES)
+    plan.held_items += (stands is ItemState.ON_HOLD) - (stood is ItemState.ON_HOLD)
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
     if item.is_callout and not item.is_accepted:
         plan.calling += (state is ItemState.RUNNING) - (before is ItemState.RUNNING)
@@ -201,7 +204,7 @@ def _item_started(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item.is_accepted = False
     item.is_unheard = False
     _ready(item, fact.at)
-    if item.state in (ItemState.PENDING, ItemState.SCHEDULED, ItemState.FAILED):
+    if item.state in ARRIVAL:
         _move(plan, item, ARRIVAL[item.state], ItemEvent.STARTED)
     else:
         _move(plan, item, ItemEvent.STARTED)
@@ -213,6 +216,7 @@ ARRIVAL: Final = {
     ItemState.PENDING: ItemEvent.UNBLOCKED,
     ItemState.SCHEDULED: ItemEvent.TIME_REACHED,
     ItemState.FAILED: ItemEvent.RETRY_DUE,
+    ItemState.ON_HOLD: ItemEvent.SYSTEM_CAME_ONLINE,
 }
 """The event that makes an item Ready, by the state it was in."""
 
@@ -252,6 +256,23 @@ def _item_scheduled(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     _set_timer(plan, item, _instant(payload["until"]))
 
 
+def _item_held(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    item = _item(plan, fact)
+    _ready(item, fact.at)
+    item.hold, item.held_at = payload, fact.at
+    plan.had_holds = True
+    path: tuple[ItemEvent, ...] = ()
+    if item.state is ItemState.PENDING:
+        path = (ItemEvent.UNBLOCKED,)
+    elif item.state is ItemState.RUNNING:
+        # Its call was not made, so it is no try. The system may have heard of the attempt earlier, so its key stays.
+        path = (ItemEvent.FAILED,)
+        item.tries -= 1
+        item.is_unheard = True
+    _move(plan, item, *path, ItemEvent.SYSTEM_WENT_OFFLINE)
+    _set_timer(plan, item, None)
+
+
 def _item_accepted(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.calling -= 1
     _item(plan, fact).is_accepted = True
@@ -275,10 +296,10 @@ def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         _ready(item, fact.at)
         item.started_at = fact.at
         _move(plan, item, ItemEvent.UNBLOCKED, ItemEvent.STARTED, ItemEvent.COMPLETED)
-    elif item.state in (ItemState.SCHEDULED, ItemState.READY):
+    elif item.state in (ItemState.SCHEDULED, ItemState.READY, ItemState.ON_HOLD):
         _ready(item, fact.at)
         item.started_at = item.started_at or fact.at
-        path = (ItemEvent.TIME_REACHED,) if item.state is ItemState.SCHEDULED else ()
+        path = (ARRIVAL[item.state],) if item.state in ARRIVAL else ()
         _move(plan, item, *path, ItemEvent.STARTED, ItemEvent.COMPLETED)
     elif item.state is ItemState.RUNNING:
         _move(plan, item, ItemEvent.COMPLETED)
@@ -315,7 +336,7 @@ def _item_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 def _item_fatally_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
     path: tuple[ItemEvent, ...] = ()
-    if item.state in (ItemState.PENDING, ItemState.SCHEDULED):
+    if item.state in (ItemState.PENDING, ItemState.SCHEDULED, ItemState.ON_HOLD):
         path = (ARRIVAL[item.state], ItemEvent.STARTED)
     elif item.state is ItemState.READY:
         path = (ItemEvent.STARTED,)
@@ -429,6 +450,7 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ITEM_OPENED: _item_opened,
     f.ITEM_BEGUN: _item_begun,
     f.ITEM_SCHEDULED: _item_scheduled,
+    f.ITEM_HELD: _item_held,
     f.ITEM_ACCEPTED: _item_accepted,
     f.ITEM_CLAIMED: _item_claimed,
     f.ITEM_RELEASED: _item_released,

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from domain.chains import chain_to, severity_of, stands_before, stands_behind
 from domain.explain_absent import explain_idle
+from domain.explain_holds import explain_hold
 from domain.explanation import Explanation, Reason, Standing, World, when
 from domain.expression_paths import values_read
 from domain.items import ItemRun
@@ -72,11 +73,13 @@ def _summary(plan: Plan, reasons: Sequence[Reason], items: Sequence[Standing], o
 _URGENT: Final = (
     "fatallyFailed",
     "systemUnknown",
+    "systemHeld",
     "nobodySkilled",
     "nobodyOnShift",
     "waitsForOrder",
     "taskOpen",
     "eventAwaited",
+    "heldItemsGoOn",
     "retryAt",
     "callbackAwaited",
     "calling",
@@ -372,6 +375,7 @@ _BY_STATE: Final = {
     ItemState.PENDING: _pending,
     ItemState.SKIPPED: _skipped,
     ItemState.SCHEDULED: _scheduled,
+    ItemState.ON_HOLD: explain_hold,
     ItemState.READY: _ready,
     ItemState.RUNNING: _running,
     ItemState.FAILED: _failed,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from domain.holds import Hold
 from domain.items import ItemRun
 
 
@@ -29,6 +30,22 @@ class Staff:
 
 
 @dataclass(frozen=True, slots=True)
+class SystemHold:
+    """How a system stands for which items are On Hold.
+
+    `hold` None: it takes calls, and held items go on at `drain_per_s`. `by` and `since` are the hold's, `try_at` is
+    when an open circuit breaker lets one call through, `waiting` counts held items (of all orders, up to some bound).
+    """
+
+    hold: Hold | None
+    by: str
+    since: datetime | None
+    try_at: datetime | None
+    waiting: int
+    drain_per_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """What the caller knows besides the plan; an absent part is not known.
 
@@ -43,6 +60,8 @@ class World:
     orders: Mapping[str, str] = field(default_factory=dict)
     has_owner: bool | None = None
     at_skip: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
+    holds: Mapping[str, SystemHold] | None = None
+    """Of systems for which items of the plan are On Hold: how they stand now."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ ITEM_OPENED: Final = "item.opened"
 ITEM_BEGUN: Final = "item.begun"
 """Of a push event or sub-plan: from now on it is Running."""
 ITEM_SCHEDULED: Final = "item.scheduled"
+ITEM_HELD: Final = "item.held"
+"""Its system takes no calls just now; `item.started` follows when it does."""
 ITEM_ACCEPTED: Final = "item.accepted"
 ITEM_CLAIMED: Final = "item.claimed"
 ITEM_RELEASED: Final = "item.released"
@@ -59,6 +61,7 @@ VERSIONS: Final[dict[str, int]] = {
     ITEM_OPENED: 1,
     ITEM_BEGUN: 1,
     ITEM_SCHEDULED: 1,
+    ITEM_HELD: 1,
     ITEM_ACCEPTED: 1,
     ITEM_CLAIMED: 1,
     ITEM_RELEASED: 1,

@@ -16,6 +16,7 @@ from domain import facts as f
 from domain.compose import AWAIT_REF, compose
 from domain.decompose import decompose
 from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
+from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account, Asset, AssetDelta, OpenOrder, Projection
 from domain.lines import delta_of, order_context
 from domain.messages import Delivered
@@ -38,6 +39,7 @@ def accept(
     body_hash: bytes | None = None,
     placement: str = "",
     account_shard: int | None = None,
+    held: HeldSystems = NOTHING_HELD,
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
@@ -52,7 +54,9 @@ def accept(
     has_secrets = _classify_lines(order, release, projection, protector)
     resolved = resolve_lines(order, release, projection)
     plan = Plan(order=order, release=release, created_at=now, body_hash=body_hash)
-    turn = Turn(plan=plan, now=now, protector=protector, actor=f"channel:{order.channel}", cause=order.client_key)
+    turn = Turn(
+        plan=plan, now=now, protector=protector, actor=f"channel:{order.channel}", cause=order.client_key, held=held
+    )
     accepted: dict[str, Any] = {"order": order.to_dict(), "release": release.release_id}
     if body_hash is not None:
         accepted["bodyHash"] = body_hash.hex()

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from domain.catalogue import ItemType
+from domain.holds import HoldCause
 from domain.release import ItemDef
-from domain.states import (
-    ItemState,
-)
+from domain.states import ItemState
 
 
 @dataclass(slots=True)
@@ -48,11 +48,22 @@ class ItemRun:
     sent: tuple[dict[str, Any], ...] = ()
     edited: dict[str, Any] | None = None
     failed_at: datetime | None = None
+    hold: Mapping[str, Any] | None = None
+    """What has last put it On Hold: `system`, `cause`, `reason`, as its fact says."""
+    held_at: datetime | None = None
+    """When it was last put On Hold."""
 
     @property
     def is_callout(self) -> bool:
         """Whether somebody outside is called for it: a system, or a function of one's own."""
         return self.definition is not None and self.definition.is_call
+
+    @property
+    def standing(self) -> ItemState:
+        """Its state as its lines and order see it: On Hold for want of room is Ready, because it goes on by itself."""
+        if self.state is ItemState.ON_HOLD and self.hold is not None and self.hold["cause"] == HoldCause.BUSY:
+            return ItemState.READY
+        return self.state
 
     @property
     def is_event(self) -> bool:

@@ -12,11 +12,12 @@ class Report:
     """How one attempt of an item went at its system.
 
     `unheard` marks a failure of which nobody knows whether the system did the work: the next try repeats the same key.
+    `held` says that the call was not made: `error_code` is the cause (`domain.holds.HoldCause`), `error` the reason.
     """
 
     item: str
     attempt: int
-    kind: Literal["completed", "accepted", "retryable", "failed"]
+    kind: Literal["completed", "accepted", "retryable", "failed", "held"]
     answer: Mapping[str, Any] = field(default_factory=dict)
     error: str = ""
     error_code: str = ""
@@ -43,6 +44,13 @@ class Report:
 @dataclass(frozen=True, slots=True)
 class TimerFired:
     """The clock passed the item's timer."""
+
+    item: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeItem:
+    """The item's turn has come: its system takes calls again, or is to be tried with this one. Twice is once."""
 
     item: str
 
@@ -144,6 +152,7 @@ class Quarantine:
 PlanMessage = (
     Report
     | TimerFired
+    | ResumeItem
     | ClaimTask
     | ReleaseTask
     | CompleteTask

@@ -12,6 +12,7 @@ from domain.states import ItemState, OrderState
 
 _ENDED_BEFORE_WORK: Final = frozenset({OrderState.REJECTED, OrderState.PENDING, OrderState.CANCELLED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.SKIPPED})
+_STUCK: Final = frozenset({ItemState.FATALLY_FAILED, ItemState.ON_HOLD})
 _UNTOUCHED: Final = frozenset({ItemState.PENDING, ItemState.SCHEDULED})
 
 Counts = Mapping[ItemState, int]
@@ -31,7 +32,7 @@ def line_state(plan: Plan, counts: Counts) -> OrderState:
     states = {state for state, count in counts.items() if count}
     if plan.ended_at is not None or (states and states <= _DONE):
         return OrderState.COMPLETED
-    if ItemState.FATALLY_FAILED in states and states <= _DONE | _UNTOUCHED | {ItemState.FATALLY_FAILED}:
+    if states & _STUCK and states <= _DONE | _UNTOUCHED | _STUCK:
         return OrderState.HELD
     if states <= _UNTOUCHED:
         return OrderState.ACKNOWLEDGED
@@ -43,7 +44,7 @@ def item_counts(plan: Plan) -> dict[str, Counter[ItemState]]:
     counts: dict[str, Counter[ItemState]] = {}
     for item in plan.items:
         for line_id in order_lines_of(plan, item):
-            counts.setdefault(line_id, Counter())[item.state] += 1
+            counts.setdefault(line_id, Counter())[item.standing] += 1
     return counts
 
 

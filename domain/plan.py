@@ -56,8 +56,12 @@ class Plan:
     """Items Running at a system that has not taken them for a later callback: what recovery sends again."""
     moving: int = 0
     fatally_failed: int = 0
+    held_items: int = 0
+    """Items On Hold that do not move by themselves."""
     had_fallout: bool = False
     """Whether an item was ever Fatally Failed: only then has the error queue to be kept in step."""
+    had_holds: bool = False
+    """Whether an item was ever On Hold: only then has the list of held items to be kept in step."""
     delivered: set[str] = field(default_factory=set)
     has_secrets: bool = False
     behind: list[str] = field(default_factory=list)

@@ -25,7 +25,9 @@ def recount(plan: Plan) -> None:
             plan.items[target].is_branch_skipped for target in targets if not is_open[target]
         )
     plan.open_items = sum(is_open)
-    plan.moving = sum(state in MOVING_ITEM_STATES for state in states)
+    standing = [item.standing for item in plan.items]
+    plan.moving = sum(stands in MOVING_ITEM_STATES for stands in standing)
+    plan.held_items = standing.count(ItemState.ON_HOLD)
     plan.fatally_failed = states.count(ItemState.FATALLY_FAILED)
     plan.calling = sum(
         item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted for item in plan.items

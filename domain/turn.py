@@ -20,6 +20,7 @@ from domain.errors import ExpressionFailed, IllegalTransition, NotFound
 from domain.evolve import evolve
 from domain.expressions import ABSENT
 from domain.facts import Fact
+from domain.holds import NOTHING_HELD, HeldSystems, Hold
 from domain.inventory import AssetDelta
 from domain.items import ItemRun
 from domain.lines import Line, delta_of, later_change_of, line_context, order_context
@@ -72,6 +73,8 @@ class Turn:
     protector: Protector
     actor: str = "system"
     cause: str | None = None
+    held: HeldSystems = NOTHING_HELD
+    """Which systems take no calls, as far as the plan's owner has heard."""
     facts: list[Fact] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     tasks_opened: list[ItemRun] = field(default_factory=list)
@@ -216,7 +219,11 @@ def begin(turn: Turn, item: ItemRun) -> None:
     """Start work on an item that is due."""
     definition = definition_of(item)
     if definition.is_call:
-        _send(turn, item)
+        held_by = turn.held.of_system(definition.system)
+        if held_by is not None:
+            hold(turn, item, held_by)
+        else:
+            send(turn, item)
     elif definition.type is ItemType.MANUAL_TASK:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
         turn.tasks_opened.append(item)
@@ -323,7 +330,16 @@ def completion(values: dict[str, dict[str, Any]], *, simulated: bool = False) ->
     return payload
 
 
-def _send(turn: Turn, item: ItemRun) -> None:
+def hold(turn: Turn, item: ItemRun, held_by: Hold) -> None:
+    """Put an item On Hold until its system takes calls again, or has room for it."""
+    payload = {"system": definition_of(item).system, "cause": held_by.cause.value}
+    if held_by.reason:
+        payload["reason"] = held_by.reason[:ERROR_LENGTH_MAX]
+    turn.add(f.ITEM_HELD, item, payload)
+
+
+def send(turn: Turn, item: ItemRun) -> None:
+    """Have an item's system called, for the next attempt or again for one that nobody heard of."""
     definition = definition_of(item)
     attempt = max(1, item.attempt if item.is_unheard else item.attempt + 1)
     timeout = timedelta(seconds=definition.source.timeout_s)
@@ -422,7 +438,7 @@ def _finish(turn: Turn, roots: Iterable[str]) -> None:
         return
     finished = {index for root in roots for index in plan.lines_in_root[root]}
     _deliver(turn, sorted(index for index in finished if _is_automatic(plan, index)))
-    is_stuck = plan.fatally_failed > 0 and plan.moving == 0
+    is_stuck = plan.fatally_failed + plan.held_items > 0 and plan.moving == 0
     wanted = OrderState.HELD if is_stuck else OrderState.IN_PROGRESS
     if plan.order_state is not wanted:
         turn.add(f.ORDER_MOVED, None, {"state": wanted.value})

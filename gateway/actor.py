@@ -19,6 +19,8 @@ from actors.routing import HostClient
 from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
+from gateway.durability import DurabilityWatch
+from gateway.metrics import Metrics
 from gateway.stream import FANOUT
 from persistence import catalogue, incarnations
 from persistence.database import is_unavailable, open_pool
@@ -53,8 +55,11 @@ class Gateway:
         self._config = config
         self._runner: web.AppRunner | None = None
         self._context: Context | None = None
+        self._metrics = Metrics()
+        self._durability = DurabilityWatch({"orders": config.dsn, "keys": config.key_dsn}, self._metrics)
         # Ray starts a dead actor again by its constructor alone, so serving begins here.
         self._serving = asyncio.get_running_loop().create_task(self._serve())
+        self._watching = asyncio.get_running_loop().create_task(self._durability.run())
 
     async def start(self) -> str:
         """Wait until the gateway serves; returns its URL."""
@@ -96,6 +101,8 @@ class Gateway:
             director=lambda: handle_of(DIRECTOR),
             broadcast=self._broadcast,
             stats=self._stats,
+            weaknesses=self._durability.shown,
+            metrics=self._metrics,
             secret=await catalogue.callback_secret(pool),
         )
         self._runner = web.AppRunner(make_app(self._context), access_log=None, shutdown_timeout=SHUTDOWN_S)
@@ -115,19 +122,22 @@ class Gateway:
 
     async def stop(self) -> None:
         """Finish open requests and stop listening."""
+        self._watching.cancel()
         if self._runner is not None:
             await self._runner.cleanup()
 
     async def _broadcast(self, what: str) -> None:
         """Tell the actors that something was changed; each of them also finds out by itself, a little later."""
         assert self._context is not None
-        method = {"releases": "refresh_releases", "systems": "refresh"}[what]
+        hosts = list((await self._hosts()).values())
         if what == "releases":
-            handles = list((await self._hosts()).values())
+            told = [(host, "refresh_releases") for host in hosts]
         else:
+            # The adapters first: what leaves is what counts.
             adapters = handle_of(ADAPTERS)
-            handles = [adapters] if adapters is not None else []
-        for handle in handles:
+            told = [(adapters, "refresh")] if adapters is not None else []
+            told += [(host, "refresh_holds") for host in hosts]
+        for handle, method in told:
             try:
                 async with asyncio.timeout(BROADCAST_TIMEOUT_S):
                     await getattr(handle, method).remote()

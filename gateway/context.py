@@ -53,6 +53,8 @@ class Context:
     """Tell hosts and adapters to read something again: `releases` or `systems`."""
     stats: Callable[[], Awaitable[dict[str, Any]]]
     """Counters of the cluster's actors, for metrics."""
+    weaknesses: Callable[[], list[dict[str, Any]]] = list
+    """By what settings of the databases acknowledged orders could be lost."""
     secret: bytes = b""
     director: Callable[[], Any] = lambda: None
     """The handle of the director."""

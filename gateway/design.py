@@ -1,4 +1,4 @@
-"""Releases, the environment's systems, and the installed base."""
+"""Releases, and the installed base."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from aiohttp import web
 from actors.envelopes import ImportAssets
 from adapters.importers.dro import Imported, import_dro
 from adapters.importers.tmf620 import import_tmf620
-from adapters.registry import build_adapter
 from domain.catalogue import Release
 from domain.errors import BadDocument, NotPossibleNow
 from domain.ids import account_shard
@@ -134,41 +133,6 @@ async def _publish(
     )
     await context.broadcast("releases")
     return _checked(compiled) | {"published": is_new}
-
-
-async def list_systems(request: web.Request) -> web.Response:
-    """GET /v1/systems: how this environment reaches its fulfilment systems."""
-    systems = await catalogue.list_systems(context_of(request).pool, tenant_of(request))
-    for system in systems:
-        # Headers carry credentials; whoever may see where a system is need not see how one gets in.
-        if "headers" in system["config"]:
-            system["config"]["headers"] = dict.fromkeys(system["config"]["headers"], "********")
-    return native_json(systems)
-
-
-async def put_system(request: web.Request) -> web.Response:
-    """PUT /v1/systems/{code} with `{"adapter": "http", "config": {...}, "concurrency": 50}`."""
-    context = context_of(request)
-    body = await read_object(request)
-    adapter, config, concurrency = body.get("adapter"), body.get("config", {}), body.get("concurrency", 50)
-    if not isinstance(adapter, str):
-        raise BadDocument("must name the adapter", path="adapter", mend="http, simulated, or module:Class")
-    if not isinstance(config, dict):
-        raise BadDocument("must be an object", path="config")
-    if not isinstance(concurrency, int) or isinstance(concurrency, bool) or not 1 <= concurrency <= 10_000:
-        raise BadDocument("must be between 1 and 10000", path="concurrency")
-    await build_adapter(adapter, config).close()
-    await catalogue.put_system(
-        context.pool,
-        tenant_of(request),
-        request.match_info["code"],
-        adapter=adapter,
-        config=config,
-        concurrency=concurrency,
-        now=context.now(),
-    )
-    await context.broadcast("systems")
-    return native_json({"code": request.match_info["code"], "adapter": adapter, "concurrency": concurrency})
 
 
 async def import_inventory(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from typing import Any, Final
@@ -13,8 +13,9 @@ from domain.chains import LOOKED_AT_MAX, stands_behind
 from domain.errors import BadDocument, NotPossibleNow
 from domain.explain import STANDING_MAX, explain_item, explain_order, name_of
 from domain.explain_absent import explain_absent
-from domain.explanation import Reason, Staff, World
+from domain.explanation import Reason, Staff, SystemHold, World
 from domain.facts import ITEM_SKIPPED, PLAN_COMPOSED, Fact, upcast
+from domain.holds import HeldSystems
 from domain.ids import shard_of
 from domain.items import ItemRun
 from domain.plan import Plan
@@ -22,7 +23,9 @@ from domain.provenance import provenance_of
 from domain.states import ItemState
 from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json
-from persistence import catalogue, incarnations, people, reads, tasks
+from gateway.systems import COUNTED_MAX
+from persistence import catalogue, holds, incarnations, people, reads, tasks
+from persistence.catalogue import Limits
 from persistence.readstore import StoredFact
 
 HELD_UP_SHOWN_MAX: Final = 10
@@ -134,7 +137,33 @@ async def _world(context: Context, tenant: str, plan: Plan) -> World:
         systems=frozenset(each["code"] for each in systems),
         orders=await reads.states_of(context.pool, tenant, others),
         has_owner=table.get(shard_of(plan.order_id)) in alive,
+        holds=await _holds(context, tenant, plan, systems),
     )
+
+
+async def _holds(
+    context: Context, tenant: str, plan: Plan, systems: Sequence[Mapping[str, Any]]
+) -> dict[str, SystemHold]:
+    """How the systems stand for which items of the plan are On Hold."""
+    waited_for = {item.hold["system"] for item in plan.items if item.state is ItemState.ON_HOLD and item.hold}
+    if not waited_for:
+        return {}
+    rows = await holds.list_holds(context.pool, tenant)
+    held = HeldSystems.of(row.hold for row in rows)
+    limits = {each["code"]: Limits.from_row(each) for each in systems}
+    found = {}
+    for system in sorted(waited_for):
+        hold = held.of_system(system)
+        row = next((each for each in rows if each.hold is hold), None)
+        found[system] = SystemHold(
+            hold=hold,
+            by=row.actor if row is not None else "",
+            since=row.since if row is not None else None,
+            try_at=row.probe_at if row is not None else None,
+            waiting=await holds.count_held(context.pool, tenant, system, COUNTED_MAX),
+            drain_per_s=limits.get(system, Limits()).drain_per_s,
+        )
+    return found
 
 
 async def get_provenance(request: web.Request) -> web.Response:

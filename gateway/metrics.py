@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_BREAKER_VALUES: Final = {"closed": 0, "open": 1, "halfOpen": 2}
 
 
 class Metrics:
@@ -26,7 +28,18 @@ class Metrics:
         self.actors = Gauge(
             "orderplan_actor", "What the actors count, by actor and name", ["actor", "name"], registry=self.registry
         )
-
+        self.systems = Gauge(
+            "orderplan_system",
+            "What goes on at a system: calls running and waiting, breaker (0 closed, 1 open, 2 trying), held",
+            ["tenant", "system", "name"],
+            registry=self.registry,
+        )
+        self.weaknesses = Gauge(
+            "orderplan_durability_weakness",
+            "1 for each setting by which acknowledged orders could be lost",
+            ["database", "code", "setting"],
+            registry=self.registry,
+        )
         self.risks = Gauge(
             "orderplan_orders_by_risk", "Open orders by band of risk to be late", ["band"], registry=self.registry
         )
@@ -54,6 +67,12 @@ class Metrics:
             if (count := counters.get("plansRedriven")) is not None:
                 self.redriven.inc(max(0, count - self._redriven_by.get(actor, 0)))
                 self._redriven_by[actor] = count
+        self.systems.clear()
+        for each in stats.get("adapters", {}).get("systems", ()):
+            values = {"running": each["running"], "waiting": each["waiting"], "held": int(each["held"])}
+            values["breaker"] = _BREAKER_VALUES[each["breaker"]]
+            for name, value in values.items():
+                self.systems.labels(each["tenant"], each["code"], name).set(value)
         self.actors.clear()
         for actor, counters in stats.items():
             for name, value in counters.items():

@@ -16,7 +16,10 @@ async def get_health(request: web.Request) -> web.Response:
 
 
 async def get_readiness(request: web.Request) -> web.Response:
-    """GET /readyz: 200 when the database answers and every shard has a living owner, else 503 with what is missing."""
+    """GET /readyz: 200 when the database answers and every shard has a living owner, else 503 with what is missing.
+
+    `durability` lists what could lose acknowledged orders; that is no reason to send nobody here.
+    """
     context = context_of(request)
     table = await incarnations.assignments(context.pool)
     alive = {
@@ -25,9 +28,10 @@ async def get_readiness(request: web.Request) -> web.Response:
         if each.silent_s < incarnations.SILENT_MAX_S
     }
     homeless = sum(each.incarnation_id not in alive for each in table)
+    durability = {"durability": context.weaknesses()}
     if homeless or not table:
-        return native_json({"status": "starting", "shardsWithoutOwner": homeless}, 503)
-    return native_json({"status": "ready", "shards": len(table), "hosts": len(context.hosts.hosts())})
+        return native_json({"status": "starting", "shardsWithoutOwner": homeless} | durability, 503)
+    return native_json({"status": "ready", "shards": len(table), "hosts": len(context.hosts.hosts())} | durability)
 
 
 async def get_metrics(request: web.Request) -> web.Response:
@@ -42,7 +46,7 @@ async def get_cluster(request: web.Request) -> web.Response:
     """GET /v1/cluster: counters of every actor."""
     context = context_of(request)
     orders = await reads.state_counts(context.pool, tenant_of(request))
-    return native_json({"orders": orders, "actors": await context.stats()})
+    return native_json({"orders": orders, "actors": await context.stats(), "durability": context.weaknesses()})
 
 
 async def get_openapi(request: web.Request) -> web.Response:

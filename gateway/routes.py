@@ -23,6 +23,7 @@ from gateway import (
     risk,
     status_page,
     stream,
+    systems,
 )
 from gateway.context import Role
 
@@ -111,8 +112,11 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/releases:publish", design.publish_release, Role.DESIGNER, 201, body=True),
     Route("POST", "/v1/releases:import-tmf620", design.import_tmf620_catalogue, Role.DESIGNER, 201, body=True),
     Route("POST", "/v1/releases:import-dro", design.import_dro_catalogue, Role.DESIGNER, 201, body=True),
-    Route("GET", "/v1/systems", design.list_systems, Role.OPERATOR),
-    Route("PUT", "/v1/systems/{code}", design.put_system, Role.ADMIN, body=True),
+    Route("GET", "/v1/systems", systems.list_systems, Role.OPERATOR),
+    Route("POST", "/v1/systems:{action:hold|release}", systems.steer_everything, Role.ADMIN, body=True),
+    Route("PUT", "/v1/systems/{code}", systems.put_system, Role.ADMIN, body=True),
+    Route("POST", "/v1/systems/{code}:{action:hold|release}", systems.steer_system, Role.ADMIN, body=True),
+    Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
     Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),
     Route("POST", "/v1/cluster/hosts:restart", cluster.restart_hosts, Role.ADMIN, 202),

@@ -222,10 +222,33 @@ class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
         answer: list[Document] = self.request("GET", "/v1/systems")
         return answer
 
-    def put_system(self, code: str, adapter: str, config: Mapping[str, Any], concurrency: int = 50) -> Document:
-        """Say how a system is reached."""
-        body = {"adapter": adapter, "config": dict(config), "concurrency": concurrency}
+    def put_system(
+        self,
+        code: str,
+        adapter: str,
+        config: Mapping[str, Any],
+        concurrency: int = 50,
+        limits: Mapping[str, Any] | None = None,
+    ) -> Document:
+        """Say how a system is reached; `limits` are `ratePerS`, `breaker` and `drainPerS`."""
+        body = {"adapter": adapter, "config": dict(config), "concurrency": concurrency, **(limits or {})}
         answer: Document = self.request("PUT", f"/v1/systems/{part(code)}", body)
+        return answer
+
+    def hold_system(self, code: str | None, reason: str) -> Document:
+        """Let a system (None: every system) take no calls until it is released."""
+        answer: Document = self.request("POST", _steer(code, "hold"), {"reason": reason})
+        return answer
+
+    def release_system(self, code: str | None, reason: str = "") -> Document:
+        """Let a system (None: every system) take calls again; what was held goes on at its rate."""
+        body = {"reason": reason} if reason else {}
+        answer: Document = self.request("POST", _steer(code, "release"), body)
+        return answer
+
+    def system_changes(self, code: str) -> list[Document]:
+        """Who changed, held and released a system, newest first."""
+        answer: list[Document] = self.request("GET", f"/v1/systems/{part(code)}/changes")
         return answer
 
     def import_inventory(self, products: Sequence[Mapping[str, Any]]) -> Document:
@@ -278,3 +301,7 @@ class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
         query = {"offset": str(offset), "limit": str(limit), **filters}
         headers, items = self._transport.send("GET", path, query=query)
         return Page(items, int(headers.get("X-Total-Count") or len(items)))
+
+
+def _steer(code: str | None, action: str) -> str:
+    return f"/v1/systems:{action}" if code is None else f"/v1/systems/{part(code)}:{action}"

@@ -16,6 +16,7 @@ import socket
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,8 +25,9 @@ import structlog
 from actors.config import ADAPTERS, DIRECTOR, GATEWAY, NOTIFIER, PEOPLE, PREDICTOR, ClusterConfig
 from delay.loading import check_address
 from domain.errors import OrderplanError
-from persistence.database import DEDICATED_DEFAULT, migrate
+from persistence.database import DEDICATED_DEFAULT, check_durability, migrate
 from persistence.embedded import EmbeddedPostgres
+from persistence.holds import pause_everything
 
 log = structlog.get_logger(__name__)
 
@@ -57,7 +59,11 @@ class Options:
     faults_dir: str = ""
     delay_model: str = ""
     hub_suspend_after_h: float = 24.0
+    accept_data_loss: bool = False
+    require_synchronous_standby: bool = False
     log_to_driver: bool = False
+    is_paused: bool = False
+    """No call leaves until the systems are released, also after another start."""
 
 
 class Cluster:
@@ -109,7 +115,10 @@ class Cluster:
                 f"the data directory {options.data} cannot be made: {error.strerror}", mend="choose another with --data"
             ) from error
         dsn, key_dsn = self._databases()
+        self._check_durability(dsn, key_dsn)
         asyncio.run(migrate(dsn, key_dsn, dedicated=options.dedicated_plans))
+        if options.is_paused:
+            asyncio.run(pause_everything(dsn, options.tenant, datetime.now(UTC)))
         config = ClusterConfig(
             dsn=dsn,
             key_dsn=key_dsn,
@@ -141,6 +150,21 @@ class Cluster:
         self._postgres.start()
         return self._postgres.dsn("orderplan"), self._postgres.dsn("orderplan_keys")
 
+    def _check_durability(self, dsn: str, key_dsn: str) -> None:
+        """Refuse servers that would lose what is acknowledged; say what is weak where that is let pass."""
+        options = self._options
+        weak = asyncio.run(
+            check_durability(
+                dsn,
+                key_dsn,
+                accepts_loss=options.accept_data_loss,
+                needs_standby=options.require_synchronous_standby,
+            )
+        )
+        for database, found in weak.items():
+            for each in found:
+                log.warning(each.reason, database=database, setting=each.setting, mend=each.mend)
+
     def _start_ray(self) -> None:
         """Join or start Ray. The token and its mode must stand in the environment before Ray is imported."""
         token = self._options.data / "ray-token"
@@ -164,8 +188,13 @@ class Cluster:
             if self._options.address is not None:
                 ray.init(address=self._options.address, **common)
             else:
+                # Without an address Ray would join whatever cluster was last started on this machine.
                 ray.init(
-                    include_dashboard=False, object_store_memory=OBJECT_STORE_BYTES, num_cpus=os.cpu_count(), **common
+                    address="local",
+                    include_dashboard=False,
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    num_cpus=os.cpu_count(),
+                    **common,
                 )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from typing import Any
 
@@ -64,6 +65,26 @@ async def read_release(pool: asyncpg.Pool[Any], tenant: str, release_id: str) ->
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How many calls a system takes; None: no limit, no circuit breaker.
+
+    `rate_per_s` calls may begin in a second, `breaker_failures` in a row open its circuit breaker for
+    `breaker_pause_s`, and `drain_per_s` held items go on in a second when it takes calls again.
+    """
+
+    concurrency: int = 50
+    rate_per_s: float | None = None
+    breaker_failures: int | None = 20
+    breaker_pause_s: float = 10.0
+    drain_per_s: float = 200.0
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Limits:
+        """From a row of `list_systems`; what it leaves out is as by default."""
+        return cls(**{field.name: row[field.name] for field in fields(cls) if field.name in row})
+
+
 async def put_system(
     pool: asyncpg.Pool[Any],
     tenant: str,
@@ -71,28 +92,53 @@ async def put_system(
     *,
     adapter: str,
     config: Mapping[str, Any],
-    concurrency: int,
+    limits: Limits,
     now: datetime,
+    actor: str,
 ) -> None:
-    """Say how a system of this environment is reached."""
-    await pool.execute(
-        "insert into system (tenant, code, adapter, config, concurrency, updated_at) "
-        "values ($1, $2, $3, $4::jsonb, $5, $6) on conflict (tenant, code) do update set adapter = excluded.adapter, "
-        "config = excluded.config, concurrency = excluded.concurrency, updated_at = excluded.updated_at",
+    """Say how a system of this environment is reached. Its configuration may hold credentials: only its names are kept
+    with the change.
+    """
+    values = [getattr(limits, field.name) for field in fields(limits)]
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(
+            "insert into system (tenant, code, adapter, config, updated_at, concurrency, rate_per_s, breaker_failures, "
+            "breaker_pause_s, drain_per_s) values ($1, $2, $3, $4::jsonb, $5, $6, $7, $8, $9, $10) "
+            "on conflict (tenant, code) do update set adapter = excluded.adapter, config = excluded.config, "
+            "updated_at = excluded.updated_at, concurrency = excluded.concurrency, rate_per_s = excluded.rate_per_s, "
+            "breaker_failures = excluded.breaker_failures, breaker_pause_s = excluded.breaker_pause_s, "
+            "drain_per_s = excluded.drain_per_s",
+            tenant,
+            code,
+            adapter,
+            orjson.dumps(config).decode(),
+            now,
+            *values,
+        )
+        body = {"adapter": adapter, "config": sorted(config)} | asdict(limits)
+        await note_change(connection, tenant, code, "set", actor, now, body)
+
+
+async def note_change(
+    connection: Any, tenant: str, code: str, kind: str, actor: str, now: datetime, body: Mapping[str, Any]
+) -> None:
+    """Keep who changed a system, in the transaction that changes it."""
+    await connection.execute(
+        "insert into system_change (tenant, code, at, actor, kind, body) values ($1, $2, $3, $4, $5, $6::jsonb)",
         tenant,
         code,
-        adapter,
-        orjson.dumps(config).decode(),
-        concurrency,
         now,
+        actor,
+        kind,
+        orjson.dumps(body).decode(),
     )
 
 
 async def list_systems(pool: asyncpg.Pool[Any], tenant: str | None) -> list[dict[str, Any]]:
-    """The environment's systems, of one tenant or of all."""
+    """The environment's systems, of one tenant or of all, each with its `Limits`."""
     rows = await pool.fetch(
-        "select tenant, code, adapter, config, concurrency, updated_at from system "
-        "where $1::text is null or tenant = $1 order by tenant, code",
+        "select tenant, code, adapter, config, updated_at, concurrency, rate_per_s, breaker_failures, breaker_pause_s, "
+        "drain_per_s from system where $1::text is null or tenant = $1 order by tenant, code",
         tenant,
     )
     return [
@@ -101,9 +147,9 @@ async def list_systems(pool: asyncpg.Pool[Any], tenant: str | None) -> list[dict
             "code": row["code"],
             "adapter": row["adapter"],
             "config": orjson.loads(row["config"]),
-            "concurrency": row["concurrency"],
             "updatedAt": row["updated_at"].isoformat(),
         }
+        | asdict(Limits.from_row(row))
         for row in rows
     ]
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -15,8 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
+from persistence.durability import Weakness, require_durability
 from persistence.journal import CommitUnknown
+from persistence.servers import Pool, connect, open_pool, servers_of
 from persistence.tables import key_metadata
+
+__all__ = ["DatabaseTooOld", "DatabaseUnreachable", "Pool", "is_unavailable", "migrate", "open_pool"]
 
 SHARDS_DEFAULT: Final = 64
 DEDICATED_DEFAULT: Final = 4
@@ -24,7 +30,6 @@ DEDICATED_DEFAULT: Final = 4
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK: Final = 7_205_411_002
 """Advisory lock that lets one starter migrate while others wait."""
-POOL_TIMEOUT_S: Final = 5.0
 
 
 class DatabaseUnreachable(OrderplanError):
@@ -62,8 +67,36 @@ async def migrate(
         DatabaseUnreachable: one of them cannot be reached, does not let us in or refuses the schema.
         DatabaseTooOld: the server is older than PostgreSQL 14.
     """
-    try:
+    with _translated():
         await _migrate(dsn, key_dsn, shards, dedicated)
+
+
+async def check_durability(
+    dsn: str, key_dsn: str, *, accepts_loss: bool = False, needs_standby: bool = False
+) -> dict[str, list[Weakness]]:
+    """What is weak at the order database and at the key store, of what is let pass.
+
+    Args:
+        dsn: the order database.
+        key_dsn: the key store.
+        accepts_loss: the user said that a crash of the server may lose orders.
+        needs_standby: the user said that losing the server must lose none.
+    Raises:
+        DatabaseUnreachable: one of them cannot be reached or does not let us in.
+        DurabilityOff: it would lose orders, and that is not let pass.
+    """
+    found = {}
+    for name, each in {"orders": dsn, "keys": key_dsn}.items():
+        _check_url(each)
+        with _translated():
+            found[name] = await require_durability(each, accepts_loss=accepts_loss, needs_standby=needs_standby)
+    return found
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
     except (OSError, TimeoutError, SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         reason = str(getattr(error, "orig", None) or error) or type(error).__name__
         raise DatabaseUnreachable(
@@ -85,7 +118,7 @@ async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
             await connection.run_sync(key_metadata.create_all)
     finally:
         await key_engine.dispose()
-    connection_ = await asyncpg.connect(dsn, timeout=POOL_TIMEOUT_S)
+    connection_ = await connect(dsn)
     try:
         if connection_.get_server_version().major < 14:
             raise DatabaseTooOld("PostgreSQL 14 or newer is needed", mend="point --database-url at a newer server")
@@ -111,27 +144,27 @@ async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
 
 
 def _engine(dsn: str) -> AsyncEngine:
-    """An engine whose connections asyncpg opens itself: one reading of the URL, `sslmode` and the like included.
+    """An engine whose connections asyncpg opens itself: one reading of the URL, `sslmode` and the like included."""
+    _check_url(dsn)
+    return create_async_engine("postgresql+asyncpg://", async_creator=partial(connect, dsn))
+
+
+def _check_url(dsn: str) -> None:
+    """Find out whether it is a URL of PostgreSQL.
 
     Raises:
-        DatabaseUnreachable: it is no URL of PostgreSQL. Its text, which may hold a password anywhere, is not shown.
+        DatabaseUnreachable: it is none. Its text, which may hold a password anywhere, is not shown.
     """
     try:
-        parts = urlsplit(dsn)
-        is_url = parts.scheme in ("postgresql", "postgres") and parts.port != 0
+        parts = [urlsplit(each) for each in servers_of(dsn)]
+        is_url = all(each.scheme in ("postgresql", "postgres") and each.port != 0 for each in parts)
     except ValueError:
         is_url = False
     if not is_url:
         raise DatabaseUnreachable(
             "the database URL is not one of PostgreSQL", mend="write it as postgresql://user:password@host:port/name"
         )
-    return create_async_engine(
-        "postgresql+asyncpg://", async_creator=partial(asyncpg.connect, dsn, timeout=POOL_TIMEOUT_S)
-    )
 
-
-Pool: TypeAlias = "asyncpg.Pool[Any]"
-"""A pool of connections, as the other packages know it."""
 
 _UNAVAILABLE_CLASSES: Final = ("08", "57", "53", "25", "40", "55")
 """SQLSTATE classes that say: not now. Connection, operator intervention, resources, transaction state, rollback,
@@ -146,10 +179,3 @@ def is_unavailable(error: BaseException) -> bool:
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, asyncpg.DataError)
     return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _UNAVAILABLE_CLASSES
-
-
-async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
-    """A small pool with bounded waits."""
-    return await asyncpg.create_pool(
-        dsn, min_size=1, max_size=size_max, timeout=POOL_TIMEOUT_S, command_timeout=30.0
-    )

@@ -20,12 +20,11 @@ import orjson
 
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
-from persistence.rows import Commit, FactRow, FalloutRow, KnownKey, OwnedShard
+from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard
+from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 from persistence.watched import Watched, read_recent, read_watched
 
-CONNECT_TIMEOUT_S: Final = 5.0
-STATEMENT_TIMEOUT_S: Final = 30.0
 _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit
@@ -107,6 +106,15 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], 
 on conflict (order_id, item) do update
    set error_code = excluded.error_code, error = excluded.error, attempt = excluded.attempt,
        failed_at = excluded.failed_at, retry_at = excluded.retry_at"""
+_DROP_HELD: Final = """
+delete from held_item as h using unnest($1::text[], $2::text[]) as n(order_id, item)
+ where h.order_id = n.order_id and h.item = n.item"""
+_PUT_HELD: Final = """
+insert into held_item (tenant, system, order_id, item, shard, cause, priority, ready_at, held_at)
+select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::smallint[],
+                     $8::timestamptz[], $9::timestamptz[])
+on conflict (order_id, item) do update
+   set system = excluded.system, cause = excluded.cause, held_at = excluded.held_at"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -131,6 +139,7 @@ class Journal(ReadStore):
         self._connection: asyncpg.Connection[Any] | None = None
         self._backend: tuple[int, datetime] | None = None
         self._reads: asyncpg.Pool[Any] | None = None
+        self._is_warned = False
 
     async def open(self) -> None:
         """Connect and register the incarnation as living, with epoch 1."""
@@ -146,9 +155,7 @@ class Journal(ReadStore):
         assert row is not None
         self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
         self._connection = connection
-        self._reads = await asyncpg.create_pool(
-            self._dsn, min_size=1, max_size=3, timeout=CONNECT_TIMEOUT_S, command_timeout=STATEMENT_TIMEOUT_S
-        )
+        self._reads = await open_pool(self._dsn, size_max=3)
 
     async def close(self) -> None:
         """Mark the incarnation stopped, if it still is ours, and let go of the connections."""
@@ -170,10 +177,9 @@ class Journal(ReadStore):
             self._reads.terminate()
 
     async def _connect(self) -> asyncpg.Connection[Any]:
-        return await asyncpg.connect(
+        connection = await connect(
             self._dsn,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=STATEMENT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
             server_settings={
                 "application_name": f"orderplan {self.incarnation_id}",
                 "idle_in_transaction_session_timeout": "20000",
@@ -182,6 +188,20 @@ class Journal(ReadStore):
                 "tcp_keepalives_count": "3",
             },
         )
+        connection.add_log_listener(self._note_warning)
+        return connection
+
+    def _note_warning(self, _connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        self._is_warned |= message.severity_en == "WARNING"
+
+    def _check_heard(self) -> None:
+        """Believe a COMMIT only if the server had nothing to add.
+
+        When its wait for the synchronous standby is cut short (somebody cancels it), PostgreSQL answers that it is
+        done, with a warning that the standby may not have it.
+        """
+        if self._is_warned:
+            raise CommitUnknown("the commit may not be on the standby: the wait for it was cut short")
 
     async def commit(self, commit: Commit) -> None:
         """Write one tick, or nothing.
@@ -203,8 +223,9 @@ class Journal(ReadStore):
                 if not commit.is_empty():
                     await self._write(connection, commit)
                 await self._probe("committing")
-                is_written = True
-        except (Fenced, DataRefused):
+                is_written, self._is_warned = True, False
+            self._check_heard()
+        except (Fenced, DataRefused, CommitUnknown):
             raise
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
@@ -250,6 +271,8 @@ class Journal(ReadStore):
             await connection.execute(_CLOSE_TASKS, list(commit.tasks_closed), list(commit.tasks_closed.values()))
         if commit.fallout:
             await _write_fallout(connection, commit.fallout)
+        if commit.held:
+            await _write_held(connection, commit.held)
         if commit.sealed:
             await connection.executemany(
                 "insert into sealed_value (order_id, name, tenant, key_id, ciphertext) values ($1, $2, $3, $4, $5) "
@@ -306,6 +329,11 @@ class Journal(ReadStore):
                     "and i.state = 'living' returning i.epoch, i.backend_pid, i.backend_start",
                     self.incarnation_id,
                 )
+                self._is_warned = False
+            self._check_heard()
+        except CommitUnknown:
+            connection.terminate()
+            raise
         except (OSError, TimeoutError, *_CLIENT_ERRORS) as error:
             connection.terminate()
             raise CommitUnknown(f"the own epoch could not be raised: {error!r}") from error
@@ -408,6 +436,17 @@ async def _write_fallout(
     rows = [row for row in fallout.values() if row is not None]
     if rows:
         await connection.execute(_PUT_FALLOUT, *_columns(rows, 15))
+
+
+async def _write_held(
+    connection: asyncpg.Connection[Any], held: Mapping[tuple[str, str], HeldRow | None]
+) -> None:
+    gone = [key for key, row in held.items() if row is None]
+    if gone:
+        await connection.execute(_DROP_HELD, *_columns(gone, 2))
+    rows = [row for row in held.values() if row is not None]
+    if rows:
+        await connection.execute(_PUT_HELD, *_columns(rows, 9))
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -97,6 +97,20 @@ class FalloutRow(NamedTuple):
     retry_at: datetime | None
 
 
+class HeldRow(NamedTuple):
+    """One item On Hold, columns in the order of the table."""
+
+    tenant: str
+    system: str
+    order_id: str
+    item: str
+    shard: int
+    cause: str
+    priority: int
+    ready_at: datetime
+    held_at: datetime
+
+
 class SealedRow(NamedTuple):
     """One sealed value."""
 
@@ -137,6 +151,8 @@ class Commit:
     tasks_closed: dict[str, datetime] = field(default_factory=dict)
     fallout: dict[tuple[str, str], FalloutRow | None] = field(default_factory=dict)
     """(order, item) -> its row while it has failed; None: it has not any more."""
+    held: dict[tuple[str, str], HeldRow | None] = field(default_factory=dict)
+    """(order, item) -> its row while it is On Hold; None: it is not any more."""
     templates: dict[str, TemplateRow] = field(default_factory=dict)
     sealed: list[SealedRow] = field(default_factory=list)
     released_shards: list[tuple[int, str]] = field(default_factory=list)

@@ -265,6 +265,59 @@ system = sa.Table(
     sa.Column("config", JSONB, nullable=False),
     sa.Column("concurrency", sa.Integer, nullable=False),
     sa.Column("updated_at", _Instant, nullable=False),
+    # Null: no limit.
+    sa.Column("rate_per_s", sa.Float),
+    # Null: no circuit breaker.
+    sa.Column("breaker_failures", sa.Integer, server_default="20"),
+    sa.Column("breaker_pause_s", sa.Float, nullable=False, server_default="10"),
+    sa.Column("drain_per_s", sa.Float, nullable=False, server_default="200"),
+)
+
+# What holds systems; several may hold one. Code `*` is every system, and a row with `is_held` false takes one out.
+system_hold = sa.Table(
+    "system_hold",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("code", sa.Text, primary_key=True),
+    sa.Column("cause", sa.Text, primary_key=True),
+    sa.Column("is_held", sa.Boolean, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("since", _Instant, nullable=False),
+    # Of a circuit breaker: from when on one call is let through to try.
+    sa.Column("probe_at", _Instant),
+    sa.CheckConstraint("cause in ('pause', 'offline', 'breaker')", name="system_hold_cause_check"),
+)
+
+# Append-only: who changed a system, when, and to what.
+system_change = sa.Table(
+    "system_change",
+    metadata,
+    sa.Column("change_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("code", sa.Text, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("body", JSONB),
+    sa.Index("system_change_code_idx", "tenant", "code", "change_id"),
+)
+
+# Items On Hold: written and struck by their plans' ticks, let go one after another by the people actor.
+held_item = sa.Table(
+    "held_item",
+    metadata,
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("system", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("shard", sa.Integer, nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    sa.Column("priority", sa.SmallInteger, nullable=False),
+    sa.Column("ready_at", _Instant, nullable=False),
+    sa.Column("held_at", _Instant, nullable=False),
+    sa.Index("held_item_next_idx", "tenant", "system", "priority", "ready_at", "order_id", "item"),
+    sa.Index("held_item_probe_idx", "tenant", "system", "held_at"),
 )
 
 fallout_item = sa.Table(

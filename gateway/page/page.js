@@ -9,11 +9,12 @@ const PAGE_SIZE = 25;
 const TASKS_MAX = 500;
 const STATES = ["acknowledged", "pending", "inProgress", "held", "completed", "rejected", "failed", "partial",
   "assessingCancellation", "pendingCancellation", "cancelled"];
-const TABS = { order: "Order", queues: "Queues", fallout: "Fallout", risk: "Risk" };
+const TABS = { order: "Order", queues: "Queues", fallout: "Fallout", systems: "Systems", risk: "Risk" };
 const GROUP = { system: "System", errorCode: "Error", count: "Items", oldest: "Oldest", newest: "Newest", sample: "Example" };
 const FAILED = { orderId: "Order", item: "Item", name: "Name", system: "System", errorCode: "Error", error: "Text", attempt: "Attempt", at: "Since" };
 const QUEUE = { code: "Queue", name: "Name", open: "Open", held: "In work", free: "Free", oldest: "Oldest", oldestAt: "Oldest", dueNextAt: "Due next", members: "Members" };
 const TASK = { name: "Task", queue: "Queue", priority: "Priority", orderId: "Order", skills: "Skills", worker: "In work by", openedAt: "Opened", dueAt: "Due" };
+const SYSTEM = { code: "System", takesCalls: "Takes calls", why: "Because", heldItems: "Items On Hold", concurrency: "At once", ratePerS: "A second", updatedAt: "Changed" };
 const RISK = { orderId: "Order", pLate: "Late with probability", expectedAt: "Expected", lowAt: "Earliest", highAt: "Latest", dueAt: "Due", reasons: "Because" };
 
 const isNews = (part, ...data) => drawn[part] !== (drawn[part] = JSON.stringify(data));
@@ -75,6 +76,15 @@ const VIEWS = {
     ]];
   },
   fallout: () => listed("Fallout", "What failed and needs a person", ["/v1/fallout/groups", "By system and error", GROUP], ["/v1/fallout", "Items", FAILED]),
+  async systems() {
+    const { body } = await read("/v1/systems");
+    const rows = rowsOf(body).map((each) => ({
+      ...each, takesCalls: each.state === "online" ? "yes" : "no",
+      why: each.holds.map((hold) => `${hold.cause}: ${hold.reason} (${hold.by})`).join("; "),
+    }));
+    return [rows, () => [html("h2", {}, "Systems"),
+      rows.length ? table("Fulfilment systems, and what holds them", held(SYSTEM, rows), rows) : html("p", { class: "hint" }, "No system is set up.")]];
+  },
   risk: () => listed("Risk", "Orders that may be late", ["/v1/risk", "Most at risk first", RISK]),
 };
 
@@ -113,12 +123,14 @@ async function refresh() {
   const tab = Object.hasOwn(VIEWS, query.tab ?? "") ? query.tab : "order";
   const began = performance.now();
   try {
-    const [orders, [found, draw]] = await Promise.all([readOrders(query), VIEWS[tab](query)]);
+    const [orders, [found, draw], ready] = await Promise.all([readOrders(query), VIEWS[tab](query), read("/readyz").catch(() => ({}))]);
     if (mine !== round) return;
     if (isNews("orders", orders, query)) drawOrders(orders, query);
     if (isNews("main", tab, query.item, query.fit, found)) show(draw());
     if (tab === "order" && isNews("place", query.order)) reveal(query.item ?? frontier(found));
     tick();
+    // While shards are without an owner the server refuses to tell; what was shown stands.
+    if (ready.body) element("weak").textContent = [...new Set((ready.body.durability ?? []).map(({ reason }) => reason))].join("; ");
     element("live").textContent = `as of ${new Date().toLocaleTimeString("sv-SE")}`;
     element("live").className = "";
   } catch (error) {

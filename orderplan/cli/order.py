@@ -41,6 +41,7 @@ ITEM_STATE_AFTER: Final = {
     "item.started": "Running",
     "item.opened": "Ready",
     "item.scheduled": "Scheduled",
+    "item.held": "On Hold",
     "item.accepted": "Running",
     "item.claimed": "Running",
     "item.released": "Ready",
@@ -252,6 +253,18 @@ def _follow(client: Client, order_id: str, timeout_s: float, *, quiet: bool) -> 
         time.sleep(POLL_S)
 
 
+def _held(payload: Document) -> str:
+    """What a fact says of a hold."""
+    words = {
+        "offline": "is offline",
+        "breaker": "is failing",
+        "pause": "is paused",
+        "busy": "had no room for the call in time",
+    }
+    reason = f" ({payload['reason']})" if payload.get("reason") else ""
+    return f"system {payload.get('system')} {words.get(str(payload.get('cause')), 'is held')}{reason}"
+
+
 def change_of(fact: Document, names: dict[str, str]) -> str | None:
     """A fact as a line of `order watch`; None where nothing changed that a user watches for."""
     clock = fact["at"][11:19]
@@ -269,6 +282,7 @@ def change_of(fact: Document, names: dict[str, str]) -> str | None:
             "item.skipped": f"by {payload.get('reason')}",
             "item.retried": payload.get("reason", ""),
             "item.scheduled": f"until {payload.get('until')}",
+            "item.held": _held(payload),
         }
         note = notes.get(fact["kind"], "")
         return f"{clock}  {cell(name)}  {cell(state)}{'  ' + cell(note) if note else ''}"

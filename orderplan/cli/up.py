@@ -49,6 +49,15 @@ def up(
     hub_suspend_after: Annotated[
         float, typer.Option("--hub-suspend-after", min=0.01, help="Hours of failures that suspend a listener.")
     ] = 24.0,
+    paused: Annotated[
+        bool, typer.Option("--paused", help="Take orders, but make no call until the systems are released.")
+    ] = False,
+    accept_data_loss: Annotated[
+        bool, typer.Option("--accept-data-loss", help="Start although a crash of PostgreSQL can lose orders.")
+    ] = False,
+    require_synchronous_standby: Annotated[
+        bool, typer.Option("--require-synchronous-standby", help="Refuse a server whose loss would lose orders.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start everything and serve until Ctrl-C or SIGTERM."""
@@ -71,6 +80,9 @@ def up(
             address=address,
             delay_model=delay_model,
             hub_suspend_after_h=hub_suspend_after,
+            is_paused=paused,
+            accept_data_loss=accept_data_loss,
+            require_synchronous_standby=require_synchronous_standby,
         )
     )
     try:
@@ -85,6 +97,8 @@ def up(
             for name, path in (("API", "/openapi.json"), ("ready", "/readyz"), ("metrics", "/metrics")):
                 screen.print(f"  {name:8} {url}{path}")
             screen.print(f"  {'data':8} {folder}")
+            if paused:
+                screen.print("paused: orders are taken, no call leaves until: orderplan system release --all")
             screen.print("Ctrl-C stops it")
         sys.stdout.flush()
         stop.wait()

@@ -20,6 +20,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seed", type=int, help="run this seed alone and tell its story if it fails")
     parser.add_argument("--mutants", action="store_true", help="break the product on purpose, each time in another way")
+    parser.add_argument("--note", action="store_true", help="with --mutants: search from seed 0, note the first seeds")
     parser.add_argument("--mutant", help="run with this mutant alone (with --seed: tell its story)")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", action="store_true", help="the last line is one JSON object")
@@ -77,13 +78,15 @@ def _seeds(options: argparse.Namespace) -> int:
 def _mutants(options: argparse.Namespace) -> int:
     from tests.simulation import mutants
 
-    found: dict[str, str] = {}
-    for name, caught in mutants.hunt_all(options.processes):
-        found[name] = caught
-        say(f"{name}: {caught or 'GOT AWAY'}")
+    caught: dict[str, int] = {}
+    for name, seed, violation in mutants.hunt_all(options.processes, is_fresh=options.note):
+        caught[name] = seed
+        say(f"{name}: " + (f"seed {seed}: {violation}" if violation else "GOT AWAY"))
+    if options.note:
+        mutants.note_first_seeds(caught)
     if options.json:
-        say(json.dumps(found))
-    return int(not all(found.values()))
+        say(json.dumps(caught))
+    return int(min(caught.values()) < 0)
 
 
 sys.exit(main())

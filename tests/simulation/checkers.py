@@ -79,6 +79,9 @@ class Checkers:
         self.facts = 0
         self.effects = 0
         self._bookings: set[str] = set()
+        self._held: set[tuple[str, str]] = set()
+        """Items On Hold, by the facts."""
+        self._listed: set[tuple[str, str]] = set()
         self._sealed: set[str] = set()
         """Ids of keys with which something stored is sealed."""
         self.edited: set[str] = set()
@@ -125,6 +128,10 @@ class Checkers:
         for row in commit.sealed:
             self._sealed.add(row.key_id)
             self._hide("a sealed value", row.ciphertext.decode("latin-1"))
+        for place, held in commit.held.items():
+            (self._listed.discard if held is None else self._listed.add)(place)
+        if self._held != self._listed:
+            raise Violation(f"5: On Hold {self._held}, listed {self._listed}: nobody lets go what is not listed")
         for order_id in touched:
             self._goes_on(order_id)
 
@@ -209,8 +216,12 @@ class Checkers:
             item.failed = "unheard" if payload.get("unheard") else "heard"
         elif kind == "item.edited":
             item.is_edited = True
-        if kind in _BEGINS or kind in ("item.failed", "item.fatallyFailed", "item.scheduled"):
+        if kind in _BEGINS or kind in ("item.failed", "item.fatallyFailed", "item.scheduled", "item.held"):
             item.begun = True
+        if kind == "item.held":
+            self._held.add((order_id, name))
+        else:
+            self._held.discard((order_id, name))
         if kind in _DONE:
             item.done = True
 

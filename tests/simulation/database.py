@@ -21,6 +21,7 @@ import orjson
 
 from domain.errors import NotFound
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
+from persistence.holds import HoldRow
 from persistence.incarnations import Assignment, Incarnation
 from persistence.journal import CommitUnknown, DataRefused, Fenced
 from persistence.readstore import StoredFact
@@ -29,6 +30,7 @@ from persistence.rows import (
     Commit,
     FactRow,
     FalloutRow,
+    HeldRow,
     KnownKey,
     OrderRow,
     OwnedShard,
@@ -123,6 +125,9 @@ class MemoryDatabase:
         self.templates: dict[tuple[str, str], str] = {}
         self.tasks: dict[str, TaskRow] = {}
         self.fallout: dict[tuple[str, str], FalloutRow] = {}
+        self.held: dict[tuple[str, str], HeldRow] = {}
+        self.holds: dict[tuple[str, str], HoldRow] = {}
+        """(system, cause) -> what holds it."""
         self.sealed: dict[tuple[str, str], SealedRow] = {}
         self.order_keys: dict[str, str] = {}
         self.releases: list[tuple[str, dict[str, Any]]] = []
@@ -281,6 +286,11 @@ class MemoryDatabase:
                 self.fallout.pop(place, None)
             else:
                 self.fallout[place] = fallout
+        for place, held in commit.held.items():
+            if held is None:
+                self.held.pop(place, None)
+            else:
+                self.held[place] = held
         for sealed in commit.sealed:
             self.sealed[sealed.order_id, sealed.name] = sealed
         for shard, holder in commit.holders.items():

@@ -1,15 +1,17 @@
 """The product, broken on purpose: each of these has to be caught, else the simulator proves nothing.
 
 A mutant patches one thing, in the product or in the twin that stands for a statement of its SQL, for as long as it is
-applied. `FIRST` names for each the seed that catches it first, so that a hunt need not begin at zero every time; if a
-change of the simulator moves that, the hunt goes through the seeds again.
+applied. `first_seeds.json` names for each the seed that catches it first, so that a hunt need not begin at zero every
+time; if a change moves that, the hunt goes through the seeds again.
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -20,11 +22,12 @@ import domain.decide
 import domain.evolve
 import domain.turn
 from actors.bookings import Bookings
-from actors.dispatcher import Dispatcher
+from actors.dispatcher import Dispatcher, _Open
 from actors.folding import PlanFolder
 from actors.host_loop import HostLoop
 from actors.loading import Loader
 from actors.memory import Memory
+from actors.resumer import Resumer
 from actors.shredder import Shredder
 from actors.tick import Tick
 from actors.timers import Timers
@@ -37,6 +40,7 @@ from tests.simulation.runs import run_script
 from tests.simulation.world import script_of
 
 SEEDS_MAX: Final = 2_000
+FIRST: Final = Path(__file__).with_name("first_seeds.json")
 Patch = pytest.MonkeyPatch
 MUTANTS: dict[str, Callable[[Patch], None]] = {}
 
@@ -155,14 +159,17 @@ def a_refused_tick_is_dropped(patch: Patch) -> None:
 
 @_mutant
 def a_lost_wake_up(patch: Patch) -> None:
-    """Whoever puts calls in wakes the sender only if it has nothing to do, as it seems."""
+    """Whoever puts calls in while others are open believes that the sender is awake."""
     taken = Dispatcher.send
 
     def send(self: Dispatcher, calls: Any) -> None:
-        was_set = self._wake.is_set() or bool(self._open)
-        taken(self, calls)
-        if was_set:
-            self._wake.clear()
+        if not self._open:
+            taken(self, calls)
+            return
+        for call in calls:
+            key = (call.order_id, call.item, call.attempt)
+            self._open[key] = _Open(call)
+            self._unsent[key] = None
 
     patch.setattr(Dispatcher, "send", send)
 
@@ -290,8 +297,8 @@ def every_retry_has_a_new_key(patch: Patch) -> None:
         item.is_unheard = False
         sent(turn, item)
 
-    sent = domain.turn._send
-    patch.setattr(domain.turn, "_send", send)
+    sent = domain.turn.send
+    patch.setattr(domain.turn, "send", send)
 
 
 @_mutant
@@ -300,8 +307,8 @@ def a_heard_failure_keeps_its_key(patch: Patch) -> None:
         item.is_unheard = item.attempt > 0
         sent(turn, item)
 
-    sent = domain.turn._send
-    patch.setattr(domain.turn, "_send", send)
+    sent = domain.turn.send
+    patch.setattr(domain.turn, "send", send)
 
 
 @_mutant
@@ -421,6 +428,22 @@ def a_booking_is_confirmed_unheard(patch: Patch) -> None:
     patch.setattr(Bookings, "send", send)
 
 
+# Systems that are held.
+
+
+@_mutant
+def items_on_hold_are_not_let_go(patch: Patch) -> None:
+    async def look(self: Resumer) -> None:
+        return
+
+    patch.setattr(Resumer, "look", look)
+
+
+@_mutant
+def items_on_hold_are_not_listed(patch: Patch) -> None:
+    patch.setattr(Tick, "_keep_held", lambda *_: None)
+
+
 # Values that must not stay.
 
 
@@ -455,21 +478,25 @@ def applied(name: str) -> Iterator[None]:
         yield
 
 
-def hunt(name: str) -> str:
-    """Look for a seed that catches the mutant: `seed N: violation`, empty when none of them does."""
-    first = FIRST.get(name, 0)
+def hunt(name: str, first: int = 0) -> tuple[int, str]:
+    """Look for a seed that catches the mutant; (seed, violation), (-1, "") when none of them does."""
     with applied(name):
         for seed in [first, *(each for each in range(SEEDS_MAX) if each != first)]:
             _, violation = run_script(seed, script_of(seed))
             if violation is not None:
-                return f"seed {seed}: {violation}"
-    return ""
+                return seed, str(violation)
+    return -1, ""
 
 
-def hunt_all(processes: int) -> Iterator[tuple[str, str]]:
-    """Hunt every mutant; (name, what caught it)."""
+def hunt_all(processes: int, *, is_fresh: bool = False) -> Iterator[tuple[str, int, str]]:
+    """Hunt every mutant; (name, seed, violation). Fresh: all begin at seed 0, whatever is noted."""
+    noted = {} if is_fresh else json.loads(FIRST.read_text())
+    firsts = [noted.get(name, 0) for name in MUTANTS]
     with ProcessPoolExecutor(processes) as pool:
-        yield from zip(MUTANTS, pool.map(hunt, MUTANTS), strict=True)
+        for name, (seed, violation) in zip(MUTANTS, pool.map(hunt, MUTANTS, firsts), strict=True):
+            yield name, seed, violation
 
 
-FIRST: Final[dict[str, int]] = {}
+def note_first_seeds(found: dict[str, int]) -> None:
+    """Keep which seed catches which mutant."""
+    FIRST.write_text(json.dumps(found, indent=2) + "\n")

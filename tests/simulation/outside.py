@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.envelopes import Submission, Submitted
@@ -19,6 +19,7 @@ from domain.orders import Order
 from tests.simulation.catalogue import SYSTEMS
 from tests.simulation.checkers import SECRET
 from tests.simulation.database import POISON
+from tests.simulation.holds import LIMITS
 from tests.support.build import line, order_of
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ class Systems:
         self._world = world
         self._done: dict[str, dict[str, Any]] = {}
         self._accepted: set[str] = set()
+        self.down: set[str] = set()
+        """Systems that refuse everything just now."""
         self._secrets = 0
 
     def adapter(self, kind: str, config: Mapping[str, Any]) -> _SystemAdapter:
@@ -60,6 +63,8 @@ class Systems:
             answer(Outcome.completed(self._done[key]))
             return
         how = world.pick(BEHAVIOURS) if world.is_rough else "completes"
+        if task.system in self.down:
+            how = "refuses"
         if how in ("refuses", "refusesForGood"):
             world.checkers.answered(key, is_performed=False, is_refused=True)
             answer(Outcome.retryable("busy", "503") if how == "refuses" else Outcome.failed("no", "422"))
@@ -287,6 +292,6 @@ class People:
 
 
 SYSTEM_ROWS: Final[tuple[dict[str, Any], ...]] = tuple(
-    {"tenant": "main", "code": code, "adapter": "sim", "config": {}, "concurrency": 3, "updatedAt": "1"}
+    {"tenant": "main", "code": code, "adapter": "sim", "config": {}, "updatedAt": "1"} | asdict(LIMITS)
     for code in SYSTEMS
 )

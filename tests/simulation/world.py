@@ -24,13 +24,16 @@ from actors.host_runtime import HostRuntime
 from actors.routing import HostClient
 from actors.rows import order_row
 from domain.errors import Busy, OrderplanError
+from domain.holds import Hold, HoldCause
 from domain.ids import shard_of
 from domain.messages import PlanMessage
 from persistence.database import is_unavailable
-from tests.simulation.catalogue import RELEASES
+from persistence.holds import HoldRow
+from tests.simulation.catalogue import RELEASES, SYSTEMS
 from tests.simulation.checkers import Checkers, Violation
 from tests.simulation.database import OUTSIDE, MemoryDatabase, MemoryJournal, MemoryOwnership, MemoryStore, MemoryVault
 from tests.simulation.database import stored as stored_fact
+from tests.simulation.holds import MemoryHolds, SimulatedResumer
 from tests.simulation.loop import Endless, Idle, Process, VirtualLoop, current_process
 from tests.simulation.network import NOTICED_S, Network, Place
 from tests.simulation.outside import SYSTEM_ROWS, Channels, People, Systems
@@ -57,7 +60,8 @@ class Event(NamedTuple):
 FAULTS: Final[tuple[tuple[str, int], ...]] = (
     ("kill_host", 22), ("stop_host", 14), ("kill_adapters", 10), ("stop_adapters", 4), ("kill_gateway", 5),
     ("kill_director", 5), ("stop_director", 4), ("second_director", 4), ("outage", 10), ("crash", 6), ("jump", 4),
-    ("publish", 6), ("scale", 6), ("everything", 2), ("split", 14),
+    ("publish", 6), ("scale", 6), ("everything", 2), ("split", 26), ("hold", 8), ("system_down", 8),
+    ("kill_resumer", 4),
 )  # fmt: skip
 
 
@@ -107,6 +111,7 @@ class World:
         self.adapters = self.network.handle(self.adapters_at)
         self.gateway = self.network.handle(self.gateway_at)
         self.directors: list[tuple[Process, Watch]] = []
+        self.resumer: Process | None = None
         self.systems = Systems(self)
         self.channels = Channels(self)
         self.people = People(self)
@@ -225,6 +230,12 @@ class World:
         self.gateway_at.fill(process, process.run(_Gateway, self))
         self._restarts(process, self.start_gateway)
 
+    def start_resumer(self) -> None:
+        """A new life of the people actor, as far as held items are concerned."""
+        self.resumer = process = Process(self._id("resumer"))
+        process.spawn(SimulatedResumer(self).run())
+        self._restarts(process, self.start_resumer)
+
     def start_director(self) -> None:
         """A new life of the director; the last one may still be there."""
         process = Process(self._id("director"))
@@ -261,6 +272,10 @@ class World:
         self.trace("-- everything heals")
         self.is_rough = False
         self.database.start()
+        self.systems.down.clear()
+        # Circuit breakers find out by themselves.
+        for place in [place for place in self.database.holds if place[1] == HoldCause.OFFLINE]:
+            del self.database.holds[place]
         places = [self.adapters_at, self.gateway_at, *self.hosts.values()]
         for process in [*(place.process for place in places), *(process for process, _ in self.directors)]:
             if process is not None:
@@ -339,6 +354,26 @@ class World:
         if place.process is not None and not place.process.is_dead:
             self.hosts[name] = place
 
+    def _do_hold(self, number: float, share: float) -> None:
+        """An administrator takes a system offline for a while."""
+        code = SYSTEMS[int(number) % len(SYSTEMS)]
+        hold = Hold(code, HoldCause.OFFLINE, reason="maintenance")
+        self.database.holds[code, hold.cause.value] = HoldRow("main", hold, "olga", self.clock(), None)
+        self.later(0.5 + share * 20.0, self._release, code)
+
+    def _release(self, code: str) -> None:
+        for place in [place for place in self.database.holds if place[0] == code]:
+            del self.database.holds[place]
+
+    def _do_system_down(self, number: float, share: float) -> None:
+        code = SYSTEMS[int(number) % len(SYSTEMS)]
+        self.systems.down.add(code)
+        self.later(0.5 + share * 25.0, self.systems.down.discard, code)
+
+    def _do_kill_resumer(self, _number: float, _share: float) -> None:
+        assert self.resumer is not None
+        self.resumer.kill()
+
     def _do_publish(self, _number: float, _share: float) -> None:
         self._publish()
 
@@ -349,6 +384,7 @@ class World:
 
     def _do_everything(self, _number: float, _share: float) -> None:
         """The machine goes down: every process dies, the server too."""
+        self._do_kill_resumer(0, 0)
         for process in [*self.living_hosts(), *(each for each, _ in self.directors)]:
             process.kill()
         for place in (self.adapters_at, self.gateway_at):
@@ -417,6 +453,7 @@ class World:
         self.start_adapters()
         self.start_gateway()
         self.start_director()
+        self.start_resumer()
         self.outside(self.people.work())
         await self._play()
         while not self._is_over():
@@ -449,6 +486,8 @@ class World:
         open_tasks = [task for task, row in self.database.tasks.items() if row.closed_at is None]
         if open_tasks:
             raise Violation(f"5: tasks stay open: {open_tasks}")
+        if self.database.held:
+            raise Violation(f"12: held items of ended orders: {list(self.database.held)}")
         if self.database.fallout:
             raise Violation(f"12: fallout of ended orders: {list(self.database.fallout)}")
 
@@ -479,6 +518,7 @@ class _Host:
             entropy=lambda: world.draw.getrandbits(20),
             is_unavailable=is_unavailable,
             die=lambda _code: process.kill(),
+            read_held=MemoryHolds(world.database).read_held,
         )
         self._runtime.start()
         return self._name
@@ -541,9 +581,11 @@ class _Adapters:
                     boot_id=self._boot_id,
                     build=world.systems.adapter,
                     clock=world.clock,
+                    holds=MemoryHolds(world.database),
                 )
                 await runtime.refresh()
                 self._runtime = runtime
+                self._polling = asyncio.get_running_loop().create_task(runtime.poll())
             return self._runtime
 
     async def _read_systems(self) -> list[dict[str, Any]]:

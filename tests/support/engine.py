@@ -18,6 +18,7 @@ from domain.compose import Template
 from domain.decide import decide
 from domain.evolve import plan_from_facts
 from domain.facts import ASSETS_CHANGED, ORDER_CLOSING, Fact
+from domain.holds import NOTHING_HELD, HeldSystems, Hold, HoldCause
 from domain.ids import order_id_of
 from domain.intake import (
     accept,
@@ -40,6 +41,7 @@ from domain.messages import (
     PlanMessage,
     ReleaseTask,
     Report,
+    ResumeItem,
     TimerFired,
 )
 from domain.orders import Order
@@ -83,6 +85,8 @@ class Engine:
         self.calls: dict[str, list[Call]] = {}
         self.tasks: dict[str, dict[str, ItemRun]] = {}
         """Manual tasks that are open, by order and item."""
+        self.held = NOTHING_HELD
+        """Systems that take no calls, as far as plans have heard."""
         self._own_accounts: dict[str, Account] = {}
         self._news: deque[tuple[str, PlanMessage | None]] = deque()
 
@@ -102,6 +106,7 @@ class Engine:
             body_hash=body_hash,
             placement=placement,
             account_shard=1 if placement == DEDICATED and order.account is not None else None,
+            held=self.held,
         )
         self._own_accounts[order.order_id] = account
         self.plans[order.order_id] = turn.plan
@@ -116,14 +121,14 @@ class Engine:
         return turn
 
     def _turn(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause)
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause, held=self.held)
         decide(turn, message)
         self._collect(turn)
         return turn
 
     def redrive(self, plan: Plan, found: Iterable[Stuck] = (), lost: Sequence[Call] = ()) -> Turn:
         """The watchdog looks at a plan."""
-        turn = Turn(plan=plan, now=self.now, protector=self.protector)
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, held=self.held)
         if redrive(turn, self.account_of(plan), found, lost):
             self._collect(turn)
             self._drain()
@@ -142,7 +147,7 @@ class Engine:
             if message is not None:
                 self._turn(plan, message)
                 continue
-            turn = Turn(plan=plan, now=self.now, protector=self.protector)
+            turn = Turn(plan=plan, now=self.now, protector=self.protector, held=self.held)
             if readmit(turn, self._own_accounts[order_id]):
                 self._collect(turn)
 
@@ -183,6 +188,19 @@ class Engine:
         return self.tell(
             plan, Report(call.item, call.attempt, kind, error="it broke", error_code="E1", unheard=unheard)
         )
+
+    def hold(self, *codes: str, cause: HoldCause = HoldCause.OFFLINE, reason: str = "maintenance") -> None:
+        """Let plans hear that these systems, and no others, take no calls."""
+        self.held = HeldSystems.of(Hold(code, cause, reason=reason) for code in codes)
+
+    def resume(self, plan: Plan, item: str) -> Turn:
+        """An item's turn has come."""
+        return self.tell(plan, ResumeItem(item))
+
+    def turn_back(self, plan: Plan, call: Call, cause: HoldCause = HoldCause.BREAKER, reason: str = "") -> Turn:
+        """The adapters have not made a call."""
+        self._take(plan, call)
+        return self.tell(plan, Report(call.item, call.attempt, "held", error=reason, error_code=cause.value))
 
     def _take(self, plan: Plan, call: Call) -> None:
         self.calls[plan.order_id] = [each for each in self.calls[plan.order_id] if each is not call]

@@ -20,6 +20,7 @@ from domain import facts as f
 from domain.compose import Template
 from domain.evolve import plan_from_facts
 from domain.facts import VERSIONS, Fact, upcast
+from domain.holds import HoldCause
 from domain.inventory import Asset, AssetDelta
 from domain.messages import ChangeLine, Quarantine, Report
 from domain.orders import Order
@@ -191,6 +192,21 @@ def waiting() -> Engine:
     return engine
 
 
+def held() -> Engine:
+    """A system that is offline when its item is due; a call that comes back unmade, twice."""
+    engine = Engine(release("branches"))
+    engine.hold("sys")
+    plan = engine.accept(order_of(line("1", "offer"), line("2", "part", below="1")))
+    engine.hold()
+    for item in [item.key for item in plan.items if item.hold is not None]:
+        engine.resume(plan, item)
+    engine.turn_back(plan, engine.calls[plan.order_id][0], HoldCause.BUSY)
+    for item in [item.key for item in plan.items if item.hold is not None]:
+        engine.resume(plan, item)
+    engine.finish(plan)
+    return engine
+
+
 def booked() -> Fact:
     """What a dedicated plan has delivered, as its account keeps it."""
     delta = AssetDelta(
@@ -242,6 +258,7 @@ STORIES: Final[dict[str, tuple[str, Callable[[], Engine]]]] = {
     "replaced": ("branches", replaced),
     "dedicated": ("dedicated", dedicated),
     "waiting": ("waiting", waiting),
+    "held": ("branches", held),
 }
 ACCOUNT_FACTS: Final[dict[str, Callable[[], Fact]]] = {f.ASSETS_IMPORTED: imported, f.ASSETS_BOOKED: booked}
 """Facts that are no order's."""

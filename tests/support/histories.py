@@ -12,6 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from domain.errors import OrderplanError
+from domain.holds import HoldCause
 from domain.messages import Quarantine, Report, TimerFired
 from domain.orders import OrderLine
 from domain.plan import Plan
@@ -109,12 +110,14 @@ def lines(draw: st.DrawFn) -> list[OrderLine]:
 ACTS = (
     "answer", "answer", "answer", "answer", "fail", "unheard", "fatal", "accepted", "late", "timer", "timers", "claim",
     "release", "task", "task", "retry", "edit", "complete", "skip", "quarantine", "order", "order", "change", "change",
+    "away", "held", "held", "resume", "resume",
 )  # fmt: skip
 MEANT_FOR = {
     "retry": ("Failed", "Fatally Failed"),
     "edit": ("Failed", "Fatally Failed"),
     "complete": ("Running", "Failed", "Fatally Failed"),
-    "skip": ("Pending", "Ready", "Scheduled", "Failed", "Fatally Failed"),
+    "skip": ("Pending", "Ready", "On Hold", "Scheduled", "Failed", "Fatally Failed"),
+    "resume": ("On Hold",),
     "timer": ("Running", "Failed", "Scheduled"),
     "claim": ("Ready",),
     "release": ("Running",),
@@ -167,7 +170,9 @@ class History:
             for plan in list(engine.plans.values()):
                 for item in [each for each in plan.items if each.timer_at is not None and each.timer_at <= engine.now]:
                     engine.tell(plan, TimerFired(item.key))
-        elif act in ("answer", "fail", "unheard", "fatal", "accepted", "late"):
+        elif act == "away":
+            engine.hold(*(["sys"] if value < 2 else []))
+        elif act in ("answer", "fail", "unheard", "fatal", "accepted", "late", "held"):
             self._report(act, pick, value)
         else:
             found = [(plan, item) for plan in engine.plans.values() for item in plan.items]
@@ -193,6 +198,10 @@ class History:
         )
         kinds: dict[str, Any] = {"answer": "completed", "late": "completed", "fatal": "failed", "accepted": "accepted"}
         answer = {"attributes": {"n": value, "pin": f"secret-{value}"}} if value else {}
+        if act == "held":
+            cause = (HoldCause.BREAKER, HoldCause.OFFLINE, HoldCause.BUSY, HoldCause.BUSY)[value]
+            self.engine.tell(plan, Report(call.item, call.attempt, "held", error_code=cause.value))
+            return
         report = Report(call.item, call.attempt, kinds.get(act, "retryable"), answer=answer, unheard=act == "unheard")
         self.engine.tell(plan, report)
 
@@ -200,6 +209,8 @@ class History:
         engine = self.engine
         if act == "timer":
             return engine.tell(plan, TimerFired(item))
+        if act == "resume":
+            return engine.resume(plan, item)
         if act == "claim":
             return engine.claim(plan, item, f"worker-{value}")
         if act == "release":
@@ -225,6 +236,7 @@ class History:
     def finish(self) -> None:
         """Let everything end well: answers come, tasks are done, and what is stuck is skipped by an operator."""
         engine = self.engine
+        engine.hold()
         for _ in range(2_000):
             self._note_calls()
             open_plans = [plan for plan in engine.plans.values() if plan.ended_at is None]
@@ -238,6 +250,8 @@ class History:
                         engine.tell(plan, Report(item.key, item.attempt, "completed"))
                     elif item.is_manual and item.state in ("Ready", "Running"):
                         engine.complete_task(plan, item.key)
+                    elif item.state == "On Hold":
+                        engine.resume(plan, item.key)
                     elif item.state == "Fatally Failed":
                         engine.operate(plan, item.key, "skip")
                     elif item.timer_at is not None:

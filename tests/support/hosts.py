@@ -147,6 +147,14 @@ class Host:
         for pool in self._pools:
             pool.terminate()
 
+    async def end(self) -> None:
+        """Kill it, and wait until nothing of it runs any more."""
+        self.kill()
+        while not self.running.done():
+            # A cancellation that meets a commit comes out as the failure of that commit, and the loop goes on.
+            self.running.cancel()
+            await asyncio.wait({self.running}, timeout=0.1)
+
     async def ask(self, *envelopes: Envelope) -> list[Any]:
         """Answers of one tick's worth of envelopes."""
         answers: list[Any] = await self.while_running(self.loop.ask(envelopes))

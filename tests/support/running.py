@@ -102,7 +102,13 @@ def until(read: Callable[[], Any], holds: Callable[[Any], bool], bound_s: float 
 
 @contextmanager
 def running_cluster(
-    plan_hosts: int = 2, *, faults: bool = False, delay_ms: float = 0, delay_model: str = ""
+    plan_hosts: int = 2,
+    *,
+    faults: bool = False,
+    delay_ms: float = 0,
+    delay_model: str = "",
+    paused: bool = False,
+    databases: tuple[str, str] | None = None,
 ) -> Iterator[Running]:
     """Start a cluster and the stand-ins as processes of their own; both are ended here.
 
@@ -111,6 +117,8 @@ def running_cluster(
         faults: hosts stop themselves where a file in `data / "faults"` asks for it.
         delay_ms: how long a call to a stand-in takes.
         delay_model: a delay model of the test's own, by its address.
+        paused: no call leaves until systems are released.
+        databases: URLs of the order database and the key store; without them the cluster has a server of its own.
     """
     with tempfile.TemporaryDirectory(prefix="op-") as folder:
         data = Path(folder)
@@ -121,8 +129,12 @@ def running_cluster(
         try:
             place = _first_line(standins).split()[1]
             options = ["--data", str(data), "--plan-hosts", str(plan_hosts)]
+            if paused:
+                options.append("--paused")
             if delay_model:
                 options += ["--delay-model", delay_model]
+            if databases is not None:
+                options += ["--database-url", databases[0], "--key-database-url", databases[1]]
             if faults:
                 (data / "faults").mkdir()
                 options += ["--faults", str(data / "faults")]

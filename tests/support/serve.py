@@ -20,13 +20,19 @@ def main() -> None:
     parser.add_argument("--plan-hosts", type=int, default=2)
     parser.add_argument("--faults", default="")
     parser.add_argument("--delay-model", default="")
+    parser.add_argument("--paused", action="store_true")
+    parser.add_argument("--database-url")
+    parser.add_argument("--key-database-url")
     args = parser.parse_args()
     options = Options(
         data=args.data,
         port=0,
         plan_hosts=args.plan_hosts,
         faults_dir=args.faults,
+        database_url=args.database_url,
+        key_database_url=args.key_database_url,
         delay_model=args.delay_model,
+        is_paused=args.paused,
     )
     cluster = Cluster(options)
     try:

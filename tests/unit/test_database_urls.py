@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from persistence.database import DatabaseUnreachable, migrate
+from persistence.servers import servers_of
 
 
 @pytest.fixture
@@ -25,9 +26,24 @@ async def test_a_server_that_does_not_answer_is_no_traceback(closed_port, scheme
     assert "dontshow" not in str(refused.value)
 
 
-@pytest.mark.parametrize("url", ["", "orders", "mysql://somebody:dontshow@127.0.0.1/orders", "postgresql://:x:y/z"])
+@pytest.mark.parametrize("url", ["", "orders", "mysql://somebody:dontshow@127.0.0.1/orders", "postgresql://:x:y/z",
+                                 "postgresql://somebody:dontshow@one:5432,two:x/orders"])  # fmt: skip
 async def test_what_is_no_url_is_no_traceback(url):
     with pytest.raises(DatabaseUnreachable) as refused:
         await migrate(url, url)
 
     assert "dontshow" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "servers"),
+    [
+        ("postgresql://u:p@one:1/db?sslmode=require", ["postgresql://u:p@one:1/db?sslmode=require"]),
+        ("postgresql://u:p@one:1,two/db?a=b", ["postgresql://u:p@one:1/db?a=b", "postgresql://u:p@two/db?a=b"]),
+        ("postgres://u:p,q@[::1]:1,[::2]:2/db", ["postgres://u:p,q@[::1]:1/db", "postgres://u:p,q@[::2]:2/db"]),
+        ("postgresql://one,two/db", ["postgresql://one/db", "postgresql://two/db"]),
+        ("postgresql:///db?host=/run/postgresql", ["postgresql:///db?host=/run/postgresql"]),
+    ],
+)
+def test_each_server_of_a_url_gets_a_url_of_its_own(url, servers):
+    assert servers_of(url) == servers

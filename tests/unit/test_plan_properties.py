@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from domain import facts as f
 from domain.catalogue import ItemType
 from domain.decide import pending_effects
+from domain.items import ItemRun
 from domain.orders import OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
@@ -22,8 +23,8 @@ from tests.support.histories import History, Step, lines, releases, steps
 
 BUSY = {"Ready", "Running", "Failed", "Scheduled"}
 DONE = {"Completed", "Skipped"}
-SETTLES = {f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_ACCEPTED, f.ITEM_SKIPPED}
-BEGINS = {f.ITEM_STARTED, f.ITEM_OPENED, f.ITEM_SCHEDULED, f.ITEM_COMPLETED, f.ITEM_FATALLY_FAILED}
+SETTLES = {f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_ACCEPTED, f.ITEM_SKIPPED, f.ITEM_HELD}
+BEGINS = {f.ITEM_STARTED, f.ITEM_OPENED, f.ITEM_SCHEDULED, f.ITEM_HELD, f.ITEM_COMPLETED, f.ITEM_FATALLY_FAILED}
 
 
 class WatchedEngine(Engine):
@@ -49,6 +50,13 @@ class WatchedEngine(Engine):
         assert {call.item: call for call in pending_effects(plan, self.now)} == mine
 
 
+def moves(item: ItemRun) -> bool:
+    """Whether something happens to it by itself, or somebody is at work."""
+    if item.state.value == "On Hold":
+        return item.hold is not None and item.hold["cause"] == "busy"
+    return item.state.value in BUSY
+
+
 def counters_are_right(plan: Plan) -> None:
     """Each counter is what a count from scratch gives."""
     if plan.template is None:
@@ -56,7 +64,8 @@ def counters_are_right(plan: Plan) -> None:
     states = [item.state.value for item in plan.items]
     is_call = [item.definition is not None and item.definition.type is ItemType.CALLOUT for item in plan.items]
     assert plan.open_items == sum(state not in DONE for state in states)
-    assert plan.moving == sum(state in BUSY for state in states)
+    assert plan.moving == sum(moves(item) for item in plan.items)
+    assert plan.held_items == sum(item.state.value == "On Hold" and not moves(item) for item in plan.items)
     assert plan.fatally_failed == states.count("Fatally Failed")
     assert plan.calling == sum(
         state == "Running" and call and not item.is_accepted
@@ -87,7 +96,8 @@ def nothing_rests_that_could_move(plan: Plan) -> None:
         if item.state.value in ("Failed", "Scheduled") or (item.is_callout and item.state.value == "Running"):
             assert item.timer_at is not None, f"{item.key} waits for no time"
     assert (plan.ended_at is not None) == (plan.open_items == 0)
-    is_stuck = plan.fatally_failed > 0 and not any(item.state.value in BUSY for item in plan.items)
+    is_stuck = any(item.state.value in ("Fatally Failed", "On Hold") for item in plan.items)
+    is_stuck = is_stuck and not any(moves(item) for item in plan.items)
     if plan.ended_at is None:
         assert plan.order_state == ("held" if is_stuck else "inProgress")
 

@@ -1,0 +1,94 @@
+"""What the adapters tell plans of their calls, with nothing in it that must not stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+from urllib.parse import quote
+
+from adapters.interface import Outcome
+from adapters.storable import storable
+from domain.holds import HeldBack
+from domain.messages import Report
+from domain.sealing import is_encrypted, is_sealed
+from domain.turn import Call
+
+SECRET_LENGTH_MIN: Final = 3
+_AMBIGUOUS_STATUS: Final = frozenset({"500", "502", "504"})
+
+
+def _is_heard(code: str) -> bool:
+    """Whether the system itself said that it did not do the work: a status that leaves no doubt.
+
+    After everything else nobody knows, and the next try repeats the same key.
+    """
+    return code.isdigit() and code not in _AMBIGUOUS_STATUS
+
+
+def unknown_report(call: Call) -> Report:
+    """The system is not set up: a person has to."""
+    error = f"system {call.system!r} is not set up in this environment"
+    return report_of(call, Outcome.failed(error, "unknownSystem"))
+
+
+def held_report(call: Call, held: HeldBack) -> Report:
+    """The call comes back unmade; whether an earlier life has made it nobody knows, so its key stays."""
+    return Report(
+        item=call.item, attempt=call.attempt, kind="held", error=held.reason, error_code=held.cause.value, unheard=True
+    )
+
+
+def report_of(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report:
+    """How a call went, without the secrets that a system may have quoted."""
+    error = outcome.error
+    # A system may quote what it was sent; what must not stay must not come back in a message. The longest first: one
+    # secret may be part of another.
+    for secret in sorted(secrets, key=len, reverse=True):
+        error = error.replace(secret, "********")
+    return Report(
+        item=call.item,
+        attempt=call.attempt,
+        kind=outcome.kind,
+        answer=storable(dict(outcome.answer)),
+        error=storable(error),
+        error_code=outcome.error_code,
+        unheard=outcome.kind == "retryable" and not _is_heard(outcome.error_code),
+        simulated=outcome.simulated,
+    )
+
+
+def needs_opening(document: Any) -> bool:
+    """Whether anything in it is out of sight."""
+    if isinstance(document, dict):
+        return is_sealed(document) or is_encrypted(document) or any(needs_opening(each) for each in document.values())
+    if isinstance(document, list):
+        return any(needs_opening(each) for each in document)
+    return False
+
+
+def opened_secrets(before: Any, after: Any) -> set[str]:
+    """The texts of values that were out of sight before, in the forms in which a message may quote them."""
+    found: set[str] = set()
+    if is_sealed(before) or is_encrypted(before):
+        for text in _leaves(after):
+            if len(text) >= SECRET_LENGTH_MIN:
+                found.update((text, json.dumps(text)[1:-1], quote(text, safe="")))
+    elif isinstance(before, dict):
+        for key, value in before.items():
+            found |= opened_secrets(value, after[key])
+    elif isinstance(before, list):
+        for value, opened in zip(before, after, strict=True):
+            found |= opened_secrets(value, opened)
+    return found
+
+
+def _leaves(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for each in value.values():
+            yield from _leaves(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _leaves(each)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

@@ -1,0 +1,171 @@
+"""Held items go on: those of systems that take calls again, one after another at the system's own rate.
+
+Lives in the people actor. `held_item` says who waits; a message to the plan lets one go, and the plan's tick strikes
+the row. So whoever dies in between leaves everything as it was, a message that comes twice finds the item gone, and a
+second resumer does no harm but to the rate. An item that a plan has held on old news, after the system was released, is
+found like any other: what counts here is only whether its system is held now.
+
+A system held by its circuit breaker alone needs a call to be tried with: one item, each time another one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import structlog
+
+from actors.envelopes import Envelope, ToPlan
+from actors.limits import TokenBucket
+from actors.ports import HeldItemsPort
+from domain.errors import OrderplanError
+from domain.holds import HeldSystems, HoldCause
+from domain.ids import shard_of
+from domain.messages import ResumeItem
+from persistence.catalogue import Limits
+from persistence.database import is_unavailable
+from persistence.holds import HeldItem, HoldRow
+
+log = structlog.get_logger(__name__)
+
+LOOK_S: Final = 0.25
+ANSWER_TIMEOUT_S: Final = 20.0
+AGAIN_S: Final = 5.0
+"""After an item whose plan did not answer (twice as long each time), or a try that nobody heard of."""
+AGAIN_S_MAX: Final = 300.0
+UNANSWERED_MAX: Final = 1_000
+"""Items of one system that may be without an answer; beyond it no more of them go on just now."""
+BATCH_MAX: Final = 1_000
+
+
+class Asks(Protocol):
+    """The way to the plans."""
+
+    async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Unanswered:
+    """How often nobody answered, and when to ask again."""
+
+    times: int
+    again_at: datetime
+
+
+@dataclass(slots=True)
+class _Drain:
+    """One system whose held items go on."""
+
+    bucket: TokenBucket
+    unanswered: dict[HeldItem, _Unanswered] = field(default_factory=dict)
+    """Items whose plan did not answer."""
+    working: asyncio.Task[None] | None = None
+
+
+class Resumer:
+    """Lets held items go; plain asyncio. `clock` is the time of rows."""
+
+    def __init__(self, items: HeldItemsPort, hosts: Asks, *, clock: Callable[[], datetime]) -> None:
+        self._items = items
+        self._hosts = hosts
+        self._clock = clock
+        self._drains: dict[str, _Drain] = {}
+        self._tried: dict[str, datetime] = {}
+        """System -> when it was last tried."""
+        self.resumed = 0
+
+    async def run(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
+        """Look again and again, for ever."""
+        while True:
+            try:
+                await self.look()
+            except Exception as error:
+                # The rows stand until somebody has let them go.
+                if not is_unavailable(error):
+                    log.exception("held items could not go on")
+            await sleep(LOOK_S)
+
+    async def look(self) -> None:
+        """Begin to let go of what may go on by now. A system with slow plans does not keep the others waiting."""
+        waited_for = await self._items.systems()
+        for system in self._drains.keys() - set(waited_for):
+            del self._drains[system]
+        if not waited_for:
+            return
+        limits, rows = await self._items.limits(), await self._items.holds()
+        held = HeldSystems.of(row.hold for row in rows)
+        for system in waited_for:
+            hold = held.of_system(system)
+            if hold is None:
+                self._go_on(system, limits.get(system, Limits()))
+                continue
+            self._drains.pop(system, None)
+            if hold.cause is HoldCause.BREAKER:
+                await self._try(system, rows, limits.get(system, Limits()))
+
+    async def settled(self) -> None:
+        """Wait until what was begun is answered."""
+        await asyncio.gather(*(each.working for each in self._drains.values() if each.working is not None))
+
+    def _go_on(self, system: str, limits: Limits) -> None:
+        now_s = self._clock().timestamp()
+        rate = min(limits.drain_per_s, limits.rate_per_s or limits.drain_per_s)
+        drain = self._drains.get(system)
+        if drain is None:
+            drain = self._drains[system] = _Drain(TokenBucket(rate, now_s, 2 * LOOK_S))
+        elif drain.bucket.rate_per_s != rate:
+            drain.bucket = TokenBucket(rate, now_s, 2 * LOOK_S)
+        if drain.working is None or drain.working.done():
+            drain.working = asyncio.get_running_loop().create_task(self._batch(system, drain))
+
+    async def _batch(self, system: str, drain: _Drain) -> None:
+        now = self._clock()
+        without = [item for item, each in drain.unanswered.items() if each.again_at > now]
+        count = min(drain.bucket.available(now.timestamp()), BATCH_MAX)
+        if count == 0 or len(without) >= UNANSWERED_MAX:
+            return
+        try:
+            found = await self._items.next_held(system, count, without)
+        except Exception as error:
+            if not is_unavailable(error):
+                log.exception("held items could not be read", system=system)
+            return
+        drain.bucket.take(now.timestamp(), len(found))
+        answers = await asyncio.gather(*(self._resume(item) for item in found))
+        now = self._clock()
+        for item, is_answered in zip(found, answers, strict=True):
+            before = drain.unanswered.pop(item, None)
+            if not is_answered:
+                times = before.times + 1 if before is not None else 1
+                pause = timedelta(seconds=min(AGAIN_S_MAX, AGAIN_S * 2 ** min(times - 1, 20)))
+                drain.unanswered[item] = _Unanswered(times, now + pause)
+
+    async def _resume(self, item: HeldItem) -> bool:
+        envelope = ToPlan(item.order_id, ResumeItem(item.item))
+        try:
+            await self._hosts.ask("receive_orders", shard_of(item.order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
+        except OrderplanError as error:
+            log.warning("a held item could not go on yet", order_id=item.order_id, code=error.code)
+            return False
+        self.resumed += 1
+        return True
+
+    async def _try(self, system: str, rows: list[HoldRow], limits: Limits) -> None:
+        """Let one item go to a system whose circuit breaker wants to try."""
+        now = self._clock()
+        breaker = next(
+            row for row in rows if row.hold.system == system and row.hold.cause is HoldCause.BREAKER
+        )
+        if breaker.probe_at is None or breaker.probe_at > now:
+            return
+        tried_at = self._tried.get(system)
+        pause = timedelta(seconds=max(AGAIN_S, limits.breaker_pause_s))
+        if tried_at is not None and breaker.probe_at <= tried_at and now < tried_at + pause:
+            return
+        item = await self._items.next_try(system)
+        if item is not None:
+            self._tried[system] = now
+            await self._resume(item)

@@ -1,0 +1,133 @@
+"""Connections to the server that takes writes, whichever of those that the URL names that is just now.
+
+asyncpg knows several servers in a URL too, but tries one after the other within one time-out, so that one that hangs
+hides the next; it takes any that answers unless told otherwise; and of two that take writes it takes the first, which
+after a failover may be an old primary that somebody has started again. Here all are asked at once, and the one with
+the newest timeline (promoting a standby begins one) is taken. A process never goes back to an older one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final, NamedTuple, TypeAlias
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import structlog
+from asyncpg.connect_utils import SessionAttribute
+
+log = structlog.get_logger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+ROUND_S: Final = 0.25
+"""How much longer than the first that takes writes the others may take to answer."""
+
+COMMAND_TIMEOUT_S: Final = 30.0
+
+Connection: TypeAlias = "asyncpg.Connection[Any]"
+Pool: TypeAlias = "asyncpg.Pool[Any]"
+
+_TIMELINE: Final = (
+    "select s.system_identifier, ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::bigint as timeline "
+    "from pg_control_system() as s"
+)
+_newest: Final[dict[int, int]] = {}
+"""The newest timeline of each database cluster that this process has written to."""
+
+
+class NoPrimary(ConnectionError):
+    """No server that the URL names takes writes: standbys, or an old primary that a failover has left behind."""
+
+
+class _Reached(NamedTuple):
+    connection: Connection
+    system: int
+    timeline: int
+
+
+def servers_of(dsn: str) -> list[str]:
+    """The URL of each server that a URL names before its path, in its order."""
+    parts = urlsplit(dsn)
+    who, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        return [dsn]
+    return [urlunsplit(parts._replace(netloc=f"{who}{at}{host}")) for host in hosts.split(",")]
+
+
+async def connect(dsn: str, **options: Any) -> Connection:
+    """A connection to the server that takes writes. Further options are those of `asyncpg.connect`.
+
+    Raises:
+        NoPrimary: there is none just now.
+        OSError, asyncpg.PostgresError, ...: the only server, or the one that tells most, cannot be entered.
+    """
+    asked = [asyncio.create_task(_reach(each, options)) for each in servers_of(dsn)]
+    taken: _Reached | None = None
+    try:
+        await _hear(asked)
+        errors = [error for each in asked if each.done() and (error := each.exception()) is not None]
+        reached = [each.result() for each in asked if each.done() and each.exception() is None]
+        taken = max(reached, key=lambda each: each.timeline, default=None)
+        if taken is None:
+            # A server that says why tells more than one that is not there.
+            raise next((error for error in errors if isinstance(error, asyncpg.PostgresError)), errors[0])
+        if taken.timeline < _newest.get(taken.system, 0):
+            left_behind, taken = taken, None
+            log.warning("a server takes writes that a failover has left behind", timeline=left_behind.timeline)
+            raise NoPrimary("only a server that a failover has left behind takes writes")
+        _newest[taken.system] = taken.timeline
+        return taken.connection
+    finally:
+        for each in asked:
+            _leave(each, taken)
+
+
+async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
+    """A small pool with bounded waits, of connections to the server that takes writes."""
+    maker: Any = connect  # its options are asyncpg's; the pool gives some of them by name
+    made: Pool = await asyncpg.create_pool(
+        dsn, connect=maker, min_size=1, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S
+    )
+    return made
+
+
+async def _hear(asked: list[asyncio.Task[_Reached]]) -> None:
+    """Wait until all have answered, or one has that takes writes and the others had time to."""
+    waiting = set(asked)
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        if waiting and any(each.exception() is None for each in done):
+            await asyncio.wait(waiting, timeout=ROUND_S)
+            return
+
+
+def _leave(each: asyncio.Task[_Reached], taken: _Reached | None) -> None:
+    if not each.done():
+        each.cancel()
+    elif not each.cancelled() and each.exception() is None and each.result() is not taken:
+        each.result().connection.terminate()
+
+
+async def _reach(dsn: str, options: dict[str, Any]) -> _Reached:
+    """Enter one server, if it takes writes."""
+    async with asyncio.timeout(CONNECT_TIMEOUT_S):
+        try:
+            connection = await asyncpg.connect(dsn, target_session_attrs=SessionAttribute.read_write, **options)
+        except asyncpg.TargetServerAttributeNotMatched as error:
+            raise NoPrimary("the server is a standby, or takes no writes") from error
+        try:
+            return _Reached(connection, *await _standing(connection))
+        except BaseException:
+            connection.terminate()
+            raise
+
+
+async def _standing(connection: Connection) -> tuple[int, int]:
+    """(which database cluster it is, its timeline); zeros where a server does not tell."""
+    try:
+        row = await connection.fetchrow(_TIMELINE)
+    except (asyncpg.FeatureNotSupportedError, asyncpg.InsufficientPrivilegeError, asyncpg.UndefinedFunctionError):
+        # A service that speaks PostgreSQL and keeps its log to itself does its failover itself, too.
+        return 0, 0
+    assert row is not None
+    return row["system_identifier"], row["timeline"]

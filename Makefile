@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults bench clean
+.PHONY: help install demo test check simulate faults overload bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ simulate: install  ## Run SEEDS=n simulated clusters (2,000); SEED=n tells the s
 
 faults: install  ## The long form of the kill test: 1,000 orders, ten kills; SEED=n draws others
 	ORDERPLAN_FAULTS=long $(if $(SEED),ORDERPLAN_SEED=$(SEED)) $(BIN)/pytest -s -m faults tests/faults
+
+overload: install  ## Three times the orders that this machine can do, for a minute
+	$(BIN)/python -m tests.faults.overload
 
 bench: install  ## Measure throughput and latency on this machine
 	$(BIN)/orderplan bench

@@ -20,6 +20,7 @@ from actors.logs import configure_logs
 from actors.plan_host import PlanHost
 from actors.ports import FleetPort, OwnershipPort
 from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
+from domain.errors import NotFound, OrderplanError
 from persistence.database import is_unavailable, open_pool
 from persistence.incarnations import SILENT_MAX_S, Assignment, Incarnation, Ownership, balance
 
@@ -28,10 +29,19 @@ log = structlog.get_logger(__name__)
 CHECK_S: Final = 0.5
 PING_TIMEOUT_S: Final = 2.0
 START_TIMEOUT_S: Final = 60.0
+DRAIN_TIMEOUT_S: Final = 20.0
+"""For a host to finish what it has when the cluster stops."""
 CALL_TIMEOUT_S: Final = 10.0
 """For adopting, giving away, draining: a host that takes longer is asked again, so that it does not blind the
 director.
 """
+
+
+class NotDrained(OrderplanError):
+    """A host has not finished in time: what it had under way is done again by its successor."""
+
+    status = 503
+    code = "notDrained"
 
 
 class Watch:
@@ -56,7 +66,12 @@ class Watch:
         self.wanted = wanted
         self._adopted: dict[str, frozenset[int]] = {}
         self._dedicated = DedicatedHosts(self._start_host, self._give_away, self._adopt, self._retire)
+        self._ordinary: list[str] = []
+        """Living hosts, those of dedicated plans apart, as the last check found them."""
+        self._leaving: dict[str, None] = {}
+        """Hosts that are to be replaced, the next one first."""
         self.takeovers = 0
+        self.restarts = 0
         self._reached_since: float | None = None
         """Since when (on the loop's clock) the database answers without interruption."""
 
@@ -77,18 +92,37 @@ class Watch:
 
     async def drain(self) -> None:
         """Let every host finish what it has. Stop watching first."""
-        if self._opened is None:
+        if self._opened is not None:
+            await asyncio.gather(*(self._drain(each.incarnation_id) for each in await self._table.living()))
+
+    async def _drain(self, host: str) -> None:
+        handle = self._fleet.handle(host)
+        if handle is None:
             return
-        for each in await self._table.living():
-            handle = self._fleet.handle(each.incarnation_id)
-            if handle is not None:
-                try:
-                    async with asyncio.timeout(START_TIMEOUT_S):
-                        await handle.drain.remote()
-                except Exception as error:
-                    if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
-                        raise
-                    log.warning("a host did not drain", host=each.incarnation_id, error=str(error))
+        try:
+            async with asyncio.timeout(DRAIN_TIMEOUT_S):
+                await handle.drain.remote()
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
+                raise
+            log.warning("a host did not drain", host=host, error=str(error))
+            raise NotDrained(f"host {host} has not finished what it had") from error
+
+    def restart(self, host: str | None = None) -> list[str]:
+        """Replace a host, or all of them, one after another; returns those that will be.
+
+        Raises:
+            NotFound: no such host lives, or it is one of a dedicated plan, which ends with its order.
+        """
+        if host is not None and host not in (*self._ordinary, *self._leaving):
+            raise NotFound(f"there is no plan host {host!r}", mend="GET /v1/cluster names them")
+        wanted = self._ordinary if host is None else [host]
+        self._leaving.update(dict.fromkeys(wanted))
+        return list(wanted)
+
+    def restarting(self) -> int:
+        """How many hosts are still to be replaced."""
+        return len(self._leaving)
 
     def stop(self) -> None:
         """Return from `run` after the check under way."""
@@ -124,18 +158,35 @@ class Watch:
                 dedicated[each.incarnation_id] = each.dedicated_shard
             else:
                 well.append(each.incarnation_id)
+        leaver = self._next_leaver(well)
+        if leaver is not None:
+            # The last in line is the one too many, once its successor is there.
+            well.sort(key=lambda host: host == leaver)
         await self._place(well, dedicated)
-        missing = self.wanted - len(well)
+        missing = self.wanted - len(well) + (leaver is not None)
         if missing > 0:
             started = await asyncio.gather(*(self._start_host() for _ in range(missing)))
             # Only hosts that answered in this check get shards: a row alone may be that of a host that failed to start.
-            well += [incarnation_id for incarnation_id in started if incarnation_id is not None]
+            well[:0] = [incarnation_id for incarnation_id in started if incarnation_id is not None]
             await self._place(well, dedicated)
         kept = well[: self.wanted]
+        self._ordinary = kept
         await self._dedicated.check(await self._table.assignments(), dedicated, kept)
         await self._even_out(kept)
+        owners = {each.incarnation_id for each in await self._table.assignments()}
         for surplus in well[self.wanted :]:
-            await self._retire(surplus)
+            # One that could not give everything away is asked again first: its shards must never be without an owner.
+            if surplus not in owners:
+                await self._retire(surplus)
+
+    def _next_leaver(self, well: list[str]) -> str | None:
+        """The host that is replaced now; one that has gone by itself is replaced already."""
+        for host in list(self._leaving):
+            if host in well:
+                return host
+            del self._leaving[host]
+            self.restarts += 1
+        return None
 
     async def _is_well(self, each: Incarnation) -> bool:
         """False when the process is dead, or silent for too long. Slow is not dead."""
@@ -309,7 +360,21 @@ class Director:
 
     async def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
-        return {"takeovers": self._watch.takeovers, "wanted": self._watch.wanted, "pid": os.getpid()}
+        watch = self._watch
+        return {
+            "takeovers": watch.takeovers,
+            "restarts": watch.restarts,
+            "restarting": watch.restarting(),
+            "wanted": watch.wanted,
+            "pid": os.getpid(),
+        }
+
+    async def restart(self, host: str | None) -> list[str] | OrderplanError:
+        """See `Watch.restart`; a refusal is returned."""
+        try:
+            return self._watch.restart(host)
+        except OrderplanError as error:
+            return error
 
     async def drain(self) -> None:
         """Stop watching and let every host finish what it has."""

@@ -8,6 +8,7 @@ keys.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,9 @@ GRACE_S: Final = 1.0
 """For the answers of a dead adapter actor to arrive, before what it had accepted is sent again."""
 CALL_TIMEOUT_S: Final = 10.0
 
+OPEN_MAX: Final = 200_000
+"""Calls without a result; beyond it the host takes no new orders."""
+
 CallKey = tuple[str, str, int]
 
 
@@ -44,6 +48,10 @@ class Dispatcher:
         self._adapters = adapters
         self._open: dict[CallKey, _Open] = {}
         self._unsent: dict[CallKey, None] = {}
+        self._handed_s = 0.0
+        """How long the last batch took to be handed over."""
+        self._since: float | None = None
+        """When the batch that is being handed over was sent."""
         self._wake = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -61,6 +69,17 @@ class Dispatcher:
         """How many calls have no committed result."""
         return len(self._open)
 
+    def lag_s(self) -> float:
+        """How long it takes to hand calls over, in seconds, just now: long when the adapters have too much to do.
+
+        While they are away it is short: what is accepted meanwhile waits here, up to a bound.
+        """
+        if len(self._open) >= OPEN_MAX:
+            return math.inf
+        if self._since is None:
+            return self._handed_s if self._unsent else 0.0
+        return max(self._handed_s, asyncio.get_running_loop().time() - self._since)
+
     def send(self, calls: Sequence[Call]) -> None:
         """Take calls to send; returns at once."""
         for call in calls:
@@ -75,6 +94,10 @@ class Dispatcher:
         key = (order_id, item, attempt)
         self._open.pop(key, None)
         self._unsent.pop(key, None)
+
+    def knows(self, order_id: str, item: str, attempt: int) -> bool:
+        """Whether the attempt is kept: sent, or to be sent."""
+        return (order_id, item, attempt) in self._open
 
     def forget(self, keep: Callable[[str], bool]) -> None:
         """Drop the calls of orders that another host owns now."""
@@ -97,6 +120,7 @@ class Dispatcher:
             return False
         for key in keys:
             self._unsent.pop(key, None)
+        self._since, self._handed_s = asyncio.get_running_loop().time(), 0.0
         try:
             async with asyncio.timeout(CALL_TIMEOUT_S):
                 boot = await handle.perform.remote([self._open[key].call for key in keys if key in self._open])
@@ -105,6 +129,10 @@ class Dispatcher:
                 log.exception("calls could not be handed to the adapters")
             self._unsent.update((key, None) for key in keys if key in self._open)
             return False
+        else:
+            self._handed_s = asyncio.get_running_loop().time() - self._since
+        finally:
+            self._since = None
         for key in keys:
             entry = self._open.get(key)
             if entry is not None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from domain.errors import OrderplanError
 from domain.messages import PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
+from domain.watchdog import Stuck
 
 
 class NotOwner(OrderplanError):
@@ -111,6 +113,18 @@ class Due(Envelope):
     """An order with a timer that has passed; a host makes it for itself."""
 
     order_id: str
+
+
+@dataclass(slots=True)
+class Redrive(Envelope):
+    """An order that the watchdog has found stuck (`found`), or has to look at; a host makes it for itself.
+
+    `by` is the time by which its timers are judged.
+    """
+
+    order_id: str
+    found: tuple[Stuck, ...]
+    by: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,33 +28,38 @@ from actors.envelopes import (
     GiveAway,
     ImportAssets,
     NotOwner,
+    Redrive,
     Submission,
     ToPlan,
     booking_envelope,
 )
+from actors.inbox import Inbox
 from actors.loading import Loader
 from actors.memory import Memory, account_key
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
 from actors.tick import Tick
 from actors.timers import Timers
+from actors.watchdog import ROWS_A_LOOK, HostWatchdog
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable
 from domain.holds import HeldSystems
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
+from domain.watchdog import LATE_S
 from persistence.journal import CommitUnknown, DataRefused, Fenced
 from persistence.rows import Commit, OrderRow
 
 log = structlog.get_logger(__name__)
 
-INBOX_MAX: Final = 20_000
 BATCH_MAX: Final = 2_000
 WORK_MAX: Final = 20_000
 """Facts, lines and items after which a tick decides nothing more: large orders must not hold the loop for seconds."""
 HEARTBEAT_S: Final = 2.0
 ADOPT_PART: Final = 200
 """Plans that are read at once when shards are taken over; the loop does nothing else meanwhile."""
+LAG_MAX_S: Final = 1.0
+"""With adapters that take longer to accept a call no new orders are taken."""
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
@@ -96,10 +101,13 @@ class HostLoop:
         """The dedicated shards among them, each with the open order that has it for itself."""
         self._rows: dict[str, OrderRow] = {}
         self._timers = Timers()
+        self.watchdog = HostWatchdog(self.memory, self._loader.unreadable, dispatch.knows, self._timers.of)
         self._unwatched: dict[str, None] = {}
         """Orders of failed ticks whose timers are still to be read again."""
         self._between: list[tuple[Callable[[], Awaitable[None]], asyncio.Future[None]]] = []
-        self._inbox: list[Envelope] = []
+        self._inbox = Inbox(lambda: asyncio.get_running_loop().time())
+        self._deciding: list[Envelope] = []
+        """The batch of the tick under way: what was taken out of the inbox and is not answered yet."""
         self._wake = asyncio.Event()
         self._is_stopping = False
         self._sequence = 0
@@ -125,13 +133,14 @@ class HostLoop:
         """
         if self.is_fenced or self._is_stopping:
             raise NotOwner(f"host {self._journal.incarnation_id} has stopped")
-        if len(self._inbox) >= INBOX_MAX:
-            raise Busy("the host's inbox is full", retryAfterS=1)
+        if isinstance(envelope, Submission) and self._dispatch.lag_s() > LAG_MAX_S:
+            # Accepted, its calls would only queue up before systems that are asked as fast as can be already.
+            raise Busy("too many calls are waiting", retryAfterS=1)
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
             # From here on it is decided, by this host or by its successor: sent once more now, the call could be done
             # after the plan has been told that it was refused.
             self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
-        self._inbox.append(envelope)
+        self._inbox.put(envelope)
         self._wake.set()
 
     async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:
@@ -178,6 +187,7 @@ class HostLoop:
         unfinished = await self._journal.unfinished(new)
         await self._load_in_parts(unfinished)
         unshredded = await self._journal.unshredded(new)
+        recent = await self._journal.recent(new)
         now = self._clock()
         for order_id in unfinished:
             plan = self.memory.plans.get(order_id)
@@ -189,6 +199,7 @@ class HostLoop:
         self.heads.update(heads)
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
+        self.watchdog.note(recent)
         log.info("shards adopted", shards=len(new), plans=len(unfinished))
 
     async def _load_in_parts(self, order_ids: list[str]) -> None:
@@ -222,6 +233,7 @@ class HostLoop:
             if self._between:
                 await self._run_between()
                 continue
+            self._look()
             batch = self._take()
             if self._is_stopping and not batch:
                 return
@@ -259,14 +271,31 @@ class HostLoop:
         except TimeoutError:
             return
 
+    def _look(self) -> None:
+        """Let the watchdog look at some plans; what it has found comes before what waits, as it was found."""
+        now = self._clock()
+        if not self._is_stopping and self.watchdog.is_due(now):
+            answered = _answered(self._inbox)
+            self._inbox.put_first(
+                self.watchdog.look(
+                    now, self.lag(), self.heads.__contains__, self._unwatched, lambda *call: call in answered
+                )
+            )
+
+    async def sweep(self) -> None:
+        """Ask the database for orders that should be on their way, some shards at a time; the next looks read them."""
+        shards, after = self.watchdog.page(self.heads)
+        if shards:
+            before = self._clock() - timedelta(seconds=LATE_S)
+            self.watchdog.take_page(await self._journal.watched(shards, before, after, ROWS_A_LOOK))
+
     def _take(self) -> list[Envelope]:
-        batch, self._inbox = self._inbox[:BATCH_MAX], self._inbox[BATCH_MAX:]
+        batch, orders = self._inbox.take(BATCH_MAX)
         # Those that a full tick left are in the inbox still: however many come due at once, so many wait there at most.
         due = self._timers.take_due(self._clock(), BATCH_MAX - len(self._unwatched))
         # Until their tick is stored: whatever fails, the timers are set again.
         self._unwatched.update(dict.fromkeys(due))
-        batch.extend(Due(order_id) for order_id in due)
-        return batch
+        return [*batch, *(Due(order_id) for order_id in due), *orders]
 
     def _fall(self, batch: list[Envelope]) -> None:
         """Fenced: answer nobody with success, remember nothing."""
@@ -281,6 +310,7 @@ class HostLoop:
     async def _tick(self, batch: list[Envelope]) -> None:
         """Decide and commit a batch; returns when it is stored (or answered with its refusals)."""
         self.ticks += 1
+        self._deciding = batch
         attempt = 0
         while True:
             try:
@@ -366,6 +396,7 @@ class HostLoop:
             _answer(envelope, NotOwner("the shard belongs to another host"))
             if isinstance(envelope, Due):
                 self._unwatched.pop(envelope.order_id, None)
+        mine = await self._read_anew(mine)
         known = await self._loader.batch(mine)
         imports = await self._loader.known_imports(mine)
         bookings = await self._loader.known_bookings(mine)
@@ -382,6 +413,7 @@ class HostLoop:
             sequence=self._sequence,
             holders=dict(self._holders),
             known_bookings=bookings,
+            knows_call=self._call_test(mine),
             held=self.held,
         )
         self._doubtful = tick
@@ -396,6 +428,27 @@ class HostLoop:
         await self._vault.store_keys()
         await self._journal.commit(tick.commit)
         self._committed(tick)
+
+    async def _read_anew(self, batch: list[Envelope]) -> list[Envelope]:
+        """Read the plans that the watchdog names: what memory says of one that is stuck is in doubt, the journal
+        decides. Returns the batch without those that cannot be read.
+        """
+        looks = {each.order_id: each for each in batch if isinstance(each, Redrive)}
+        for order_id, each in looks.items():
+            if each.found and (plan := self.memory.plans.get(order_id)) is not None:
+                self.memory.forget([order_id], [account_key(plan)])
+        if not looks:
+            return batch
+        await self._loader.each(list(looks))
+        unreadable = self._loader.unreadable
+        return [each for each in batch if not (isinstance(each, Redrive) and each.order_id in unreadable)]
+
+    def _call_test(self, batch: list[Envelope]) -> Callable[[str, str, int], bool]:
+        """Tells for a tick whether a call is on its way, or its result here; asked only where the watchdog looks."""
+        if not any(isinstance(each, Redrive) for each in batch):
+            return lambda _order_id, _item, _attempt: True
+        answered = _answered([*self._deciding, *self._inbox])
+        return lambda *call: call in answered or self._dispatch.knows(*call)
 
     _doubtful: Tick | None = None
     """The tick whose commit is under way: what it touched is forgotten if it fails."""
@@ -415,7 +468,7 @@ class HostLoop:
             match envelope:
                 case Submission() | ImportAssets() | BookAssets():
                     is_mine = envelope.shard in self.heads
-                case ToPlan() | Due():
+                case ToPlan() | Due() | Redrive():
                     is_mine = shard_of(envelope.order_id) in self.heads
                 case GiveAway():
                     is_mine = all(shard in self.heads for shard in envelope.shards)
@@ -457,7 +510,7 @@ class HostLoop:
         self.heads = tick.heads
         self._holders = tick.holders
         # Before what has arrived since; beyond the bound of the inbox by a batch and its due orders at most.
-        self._inbox[:0] = tick.left
+        self._inbox.put_back(tick.left)
         self._rows.update(tick.commit.orders_new)
         self._rows.update(tick.commit.orders_changed)
         self.memory.folder.stored_templates.update(
@@ -473,6 +526,8 @@ class HostLoop:
             self._unwatched.pop(order_id, None)
         for order_id in dict.fromkeys([*tick.touched, *tick.due]):
             self._watch(order_id)
+        self.watchdog.mended(tick.redriven)
+        self.watchdog.note(self._to_look_at(tick))
         self.memory.trim(tick.touched)
         for order_id in tick.touched:
             if order_id not in self.memory.plans:
@@ -481,6 +536,19 @@ class HostLoop:
             self._let_go({shard for shard, _ in tick.commit.released_shards})
         if tick.ended_with_secrets:
             self._shredder.add(tick.ended_with_secrets)
+
+    def _to_look_at(self, tick: Tick) -> Iterable[str]:
+        """Open orders that a tick has touched, and those that may have waited for one that it has ended."""
+        for order_id in tick.touched:
+            plan = self.memory.plans.get(order_id)
+            if plan is None:
+                continue
+            if plan.ended_at is None:
+                yield order_id
+                continue
+            self.watchdog.ended(order_id)
+            if (account := self.memory.accounts.get(account_key(plan))) is not None:
+                yield from account.open_orders
 
     def _watch(self, order_id: str) -> None:
         plan = self.memory.plans.get(order_id)
@@ -498,6 +566,7 @@ class HostLoop:
         for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:
             del self._rows[order_id]
         self._timers.drop(lambda order_id: shard_of(order_id) in shards)
+        self.watchdog.forget(lambda order_id: shard_of(order_id) in shards)
         self._loader.forget_unreadable([each for each in self._loader.unreadable if shard_of(each) in shards])
         self.memory.accounts.clear()
 
@@ -585,6 +654,15 @@ def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bo
         return all(heads.get(row.shard) == tick.heads[row.shard] for row in tick.commit.facts)
     given = {shard for shard, _ in tick.commit.released_shards}
     return bool(given) and given.isdisjoint(owned)
+
+
+def _answered(envelopes: Iterable[Envelope]) -> set[tuple[str, str, int]]:
+    """Calls whose results are among the envelopes."""
+    return {
+        (each.order_id, each.message.item, each.message.attempt)
+        for each in envelopes
+        if isinstance(each, ToPlan) and isinstance(each.message, Report)
+    }
 
 
 def _answer(envelope: Envelope, answer: Any) -> None:

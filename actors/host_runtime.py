@@ -21,6 +21,7 @@ from actors.envelopes import Envelope, GiveAway, NotOwner, ToPlan
 from actors.host_loop import HostLoop
 from actors.ports import JournalPort, ReadHeld, VaultPort
 from actors.routing import HostClient
+from actors.watchdog import LOOK_S
 from domain.errors import Busy
 from domain.ids import shard_of
 from domain.messages import AssetsBooked, Quarantine
@@ -73,7 +74,7 @@ class HostRuntime:
         """Begin to tick and to send. Shards come with `adopt`."""
         loop = asyncio.get_running_loop()
         self._dispatcher.start()
-        self._tasks = [loop.create_task(self._run()), loop.create_task(self._poll())]
+        self._tasks = [loop.create_task(each) for each in (self._run(), self._poll(), self._sweep())]
 
     async def _run(self) -> None:
         try:
@@ -96,6 +97,16 @@ class HostRuntime:
             except Exception as error:
                 if not self._is_unavailable(error):
                     log.exception("releases or holds could not be read")
+
+    async def _sweep(self) -> None:
+        """Let the watchdog see what stands in the database."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self.loop.sweep()
+            except Exception as error:
+                if not self._is_unavailable(error):
+                    log.exception("the watchdog could not read its orders")
 
     def _confirmed(self, order_id: str, number: int) -> None:
         self._tell(ToPlan(order_id, AssetsBooked(number)))
@@ -151,6 +162,8 @@ class HostRuntime:
     async def drain(self) -> None:
         """Finish what is in the inbox, then mark the incarnation stopped."""
         self.loop.stop()
+        for task in self._tasks[1:]:
+            task.cancel()
         if self._tasks:
             await self._tasks[0]
         self._dispatcher.stop()
@@ -169,5 +182,8 @@ class HostRuntime:
             "unreadableOrders": dict(islice(loop.unreadable().items(), UNREADABLE_SHOWN_MAX)),
             "openCalls": self._dispatcher.open_calls(),
             "timerLagS": loop.lag().total_seconds(),
+            "plansLookedAt": loop.watchdog.looked,
+            "plansStuck": loop.watchdog.stuck(),
+            "plansRedriven": loop.watchdog.redriven,
             "cpuS": time.process_time(),
         }

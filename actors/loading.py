@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import structlog
 
-from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Submission, ToPlan
+from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Redrive, Submission, ToPlan
 from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
@@ -35,7 +35,8 @@ class Loader:
 
     async def batch(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
         """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
-        plans = [each.order_id for each in batch if isinstance(each, ToPlan | Due | Submission) and each.order_id]
+        named = (each for each in batch if isinstance(each, ToPlan | Due | Redrive | Submission))
+        plans = [each.order_id for each in named if each.order_id]
         await self.memory.load_plans(plans)
         accounts: dict[str, list[str]] = {}
         keys: dict[str, list[str]] = {}

@@ -17,6 +17,7 @@ from persistence.catalogue import Limits
 from persistence.holds import HeldItem, HoldRow
 from persistence.incarnations import Assignment, Incarnation
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
+from persistence.watched import Watched
 
 
 class JournalPort(StorePort, Protocol):
@@ -32,6 +33,8 @@ class JournalPort(StorePort, Protocol):
     async def owned_shards(self) -> dict[int, OwnedShard]: ...
     async def unfinished(self, shards: Iterable[int]) -> list[str]: ...
     async def unshredded(self, shards: Iterable[int]) -> list[str]: ...
+    async def watched(self, shards: Sequence[int], before: datetime, after: str, limit: int) -> Watched: ...
+    async def recent(self, shards: Sequence[int]) -> list[str]: ...
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
     async def account_state(
         self, tenant: str, accounts: Sequence[str]
@@ -58,6 +61,14 @@ class DispatchPort(Protocol):
 
     def settled(self, order_id: str, item: str, attempt: int) -> None:
         """The attempt needs no sending any more: its result is here, or nobody waits for it."""
+        ...
+
+    def lag_s(self) -> float:
+        """How long it takes to hand calls over, in seconds, just now."""
+        ...
+
+    def knows(self, order_id: str, item: str, attempt: int) -> bool:
+        """Whether the attempt is kept: sent, or to be sent."""
         ...
 
 

@@ -24,6 +24,7 @@ from typing import Any, Final
 import structlog
 
 from actors.envelopes import Envelope, NotOwner
+from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
 from domain.errors import Busy, OrderplanError
@@ -32,9 +33,12 @@ from persistence.database import is_unavailable
 log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 500
+ORDERS_LANE: Final = "receive_orders"
+ORDERS_BATCH_MAX: Final = 25
+"""Each answer of a batch is worked on in the same turn of the sender's loop: whoever asks meanwhile waits for it."""
 CALLS_OPEN_MAX: Final = 4
 """Ray calls in flight to one host and lane; what waits meanwhile travels together in the next."""
-WAITING_MAX: Final = 50_000
+WAITING_MAX: Final = 10_000
 RETRY_S: Final = 0.1
 LOOK_S: Final = 5.0
 """Between two looks at the table while a call is not answered."""
@@ -56,6 +60,7 @@ class _Lane:
     """What waits for one host on one of its methods."""
 
     waiting: deque[_Waiting] = field(default_factory=deque)
+    pace: Pace = field(default_factory=Pace)
     open_calls: int = 0
     is_scheduled: bool = False
 
@@ -81,12 +86,35 @@ class HostClient:
         self._refreshing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
         self.shards = 0
 
     async def open(self) -> None:
         """Read the routing table once."""
         self.shards = await self._table.shard_count()
         await self._read_table()
+
+    def admit(self, lane: str, shard: int | None = None) -> None:
+        """See whether one more may be sent to the shard's owner, or (None) to anybody; to be asked before `ask` where
+        the sender can come again later.
+
+        Raises:
+            Busy: it would wait for too long.
+        """
+        owners = set(self._owners.values()) if shard is None else {self._owners.get(shard)}
+        queues = [self._lanes.get((owner, lane)) for owner in owners if owner is not None]
+        if not queues:
+            return
+        now = asyncio.get_running_loop().time()
+        # The one that is served soonest speaks for all.
+        soonest = min(queues, key=lambda queue: queue.pace.expected_s(now) if queue is not None else 0.0)
+        if soonest is not None:
+            soonest.pace.admit(now, "orders")
+
+    async def answered(self) -> None:
+        """Return when nobody waits for an answer."""
+        await self._idle.wait()
 
     def hosts(self) -> dict[str, Any]:
         """Handles of the hosts that own shards now, by incarnation."""
@@ -110,6 +138,7 @@ class HostClient:
         future: asyncio.Future[Any] = loop.create_future()
         waiting = _Waiting(envelope, shard, future.set_result, loop.time() + timeout_s)
         self._waiting += 1
+        self._idle.clear()
         try:
             self._enqueue(lane, waiting)
             async with asyncio.timeout(timeout_s):
@@ -119,6 +148,8 @@ class HostClient:
         finally:
             waiting.is_over = True
             self._waiting -= 1
+            if not self._waiting:
+                self._idle.set()
         if isinstance(answer, OrderplanError):
             raise answer
         return answer
@@ -139,6 +170,7 @@ class HostClient:
             return
         queue = self._lanes.setdefault((owner, lane), _Lane())
         queue.waiting.append(waiting)
+        queue.pace.joined(asyncio.get_running_loop().time())
         if not queue.is_scheduled and queue.open_calls < CALLS_OPEN_MAX:
             # At the end of this turn of the loop: whatever arrives in the same turn travels in one call.
             queue.is_scheduled = True
@@ -148,7 +180,8 @@ class HostClient:
         queue = self._lanes[owner, lane]
         queue.is_scheduled = False
         while queue.waiting and queue.open_calls < CALLS_OPEN_MAX:
-            batch = [queue.waiting.popleft() for _ in range(min(BATCH_MAX, len(queue.waiting)))]
+            size = ORDERS_BATCH_MAX if lane == ORDERS_LANE else BATCH_MAX
+            batch = [queue.waiting.popleft() for _ in range(min(size, len(queue.waiting)))]
             queue.open_calls += 1
             task = asyncio.get_running_loop().create_task(self._call(owner, lane, batch))
             self._tasks.add(task)
@@ -156,6 +189,7 @@ class HostClient:
 
     async def _call(self, owner: str, lane: str, batch: list[_Waiting]) -> None:
         queue = self._lanes[owner, lane]
+        loop = asyncio.get_running_loop()
         asked: list[_Waiting | None] = [each for each in batch if not each.is_over]
         again: list[_Waiting] = []
         try:
@@ -176,6 +210,7 @@ class HostClient:
             again = [each for each in asked if each is not None and not each.is_over]
         finally:
             queue.open_calls -= 1
+            queue.pace.left(loop.time(), len(batch))
         self._send_again(lane, again)
         self._flush(owner, lane)
 

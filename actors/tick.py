@@ -19,6 +19,7 @@ from actors.envelopes import (
     Envelope,
     GiveAway,
     ImportAssets,
+    Redrive,
     Submission,
     Submitted,
     ToPlan,
@@ -27,7 +28,7 @@ from actors.envelopes import (
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.rows import asset_row, fact_row, fallout_row, held_row, order_row, task_id_of, task_row
 from domain import facts as f
-from domain.decide import decide
+from domain.decide import decide, pending_effects
 from domain.errors import (
     ClientKeyReused,
     InventoryConflict,
@@ -45,8 +46,10 @@ from domain.messages import PlanMessage
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
+from domain.redrive import redrive
 from domain.sealing import Protector
 from domain.turn import Call, Turn
+from domain.watchdog import CALL_LOST, Stuck
 from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
 
 MESSAGES_MAX = 100_000
@@ -104,6 +107,10 @@ class Tick:
     """The end of the batch, left to the next tick because this one has work enough."""
     due: list[str] = field(default_factory=list)
     """Orders whose due timers were looked at."""
+    knows_call: Callable[[str, str, int], bool] = lambda _order, _item, _attempt: True
+    """Whether a call (order, item, attempt) is with the dispatcher."""
+    redriven: list[str] = field(default_factory=list)
+    """Orders that stood still and were made to go on."""
     sequence: int = 0
     """Orders that the host has numbered so far; grows with each new order, over all ticks."""
     holders: dict[int, str | None] = field(default_factory=dict)
@@ -135,6 +142,8 @@ class Tick:
                 return self._import(envelope)
             case BookAssets():
                 return self._book_for(envelope)
+            case Redrive():
+                return self._redrive(envelope)
             case GiveAway():
                 self.commit.released_shards.extend(envelope.shards.items())
                 return None
@@ -244,6 +253,28 @@ class Tick:
             raise
         self._collect(turn)
 
+    def _redrive(self, envelope: Redrive) -> None:
+        """Make a plan go on that stands still; one that is well is left as it is."""
+        plan = self.memory.plans.get(envelope.order_id)
+        if plan is None:
+            return
+        # Whatever comes of it: its timer is set anew, and it leaves memory if it has ended.
+        self.touched[plan.order_id] = None
+        sent = {(call.order_id, call.item, call.attempt) for call in self.calls}
+        lost = [
+            call
+            for call in pending_effects(plan, self.now)
+            if not self.knows_call(call.order_id, call.item, call.attempt)
+            and (call.order_id, call.item, call.attempt) not in sent
+        ]
+        named = (Stuck(call.item, CALL_LOST) for call in lost)
+        account = self.memory.account_of(plan) if plan.account_shard is None else None
+        held = self._held(plan.order.tenant)
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, held=held)
+        if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
+            self._collect(turn)
+            self.redriven.append(plan.order_id)
+
     def _held(self, tenant: str) -> HeldSystems:
         return self.held.get(tenant, NOTHING_HELD)
 
@@ -307,6 +338,9 @@ class Tick:
             self.commit.orders_new[order_id] = row
         elif self.rows.get(order_id) != row:
             self.commit.orders_changed[order_id] = row
+        else:
+            # As it was before this tick: what an earlier turn of the tick made of it must not be written.
+            self.commit.orders_changed.pop(order_id, None)
         if plan.ended_at is not None and plan.has_secrets:
             self.ended_with_secrets.append(order_id)
 

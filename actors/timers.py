@@ -22,6 +22,10 @@ class Timers:
             self._next[order_id] = at
             heapq.heappush(self._heap, (at, order_id))
 
+    def of(self, order_id: str) -> datetime | None:
+        """The order's next timer, None when it has none here."""
+        return self._next.get(order_id)
+
     def earliest(self) -> datetime | None:
         """The earliest live timer."""
         while self._heap and self._next.get(self._heap[0][1]) != self._heap[0][0]:

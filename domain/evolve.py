@@ -20,8 +20,10 @@ from domain.lines import Line
 from domain.orders import Order
 from domain.placement import AssetBooking
 from domain.plan import Plan, roots_of
+from domain.recount import recount
 from domain.release import CompiledRelease
 from domain.states import (
+    MOVING_ITEM_STATES,
     ORDER_TRANSITIONS,
     ItemEvent,
     ItemState,
@@ -32,8 +34,6 @@ from domain.states import (
     next_plan_state,
 )
 
-_MOVING: Final = frozenset({ItemState.READY, ItemState.RUNNING, ItemState.FAILED, ItemState.SCHEDULED})
-"""States in which something will happen by itself or by somebody at work."""
 _APPLIED_MAX: Final = 50
 """How many operator messages a plan remembers, to recognise one that is decided again after an unheard commit."""
 
@@ -154,7 +154,7 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
         state = next_item_state(state, event)
     item.state = state
     stands = item.standing
-    plan.moving += (stands in _MOVING) - (stood in _MOVING)
+    plan.moving += (stands in MOVING_ITEM_STATES) - (stood in MOVING_ITEM_STATES)
     plan.held_items += (stands is ItemState.ON_HOLD) - (stood is ItemState.ON_HOLD)
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
     if item.is_callout and not item.is_accepted:
@@ -422,6 +422,12 @@ def _order_quarantined(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> No
     plan.reasons = [*plan.reasons, {"code": "unstorable", "reason": payload["reason"]}]
 
 
+def _plan_redriven(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
+    plan.redriven_at = fact.at
+    plan.redriven = [*payload["stuck"]]
+    recount(plan)
+
+
 def _order_ended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     _to_order_state(plan, OrderState(payload["state"]))
     plan.ended_at = fact.at
@@ -439,6 +445,7 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ORDER_ENDED: _order_ended,
     f.ORDER_QUARANTINED: _order_quarantined,
     f.PLAN_COMPOSED: _plan_composed,
+    f.PLAN_REDRIVEN: _plan_redriven,
     f.ITEM_STARTED: _item_started,
     f.ITEM_OPENED: _item_opened,
     f.ITEM_BEGUN: _item_begun,

@@ -22,6 +22,7 @@ from domain.plan import Plan
 from domain.release import TASKS_SYSTEM, ItemDef
 from domain.states import TERMINAL_ITEM_STATES, ItemState, OrderState
 from domain.turn import DEADLINE_GRACE_S
+from domain.watchdog import TEXTS, stuck_items
 
 STANDING_MAX: Final = 200
 """Items that an explanation of an order names one by one."""
@@ -55,6 +56,8 @@ def _summary(plan: Plan, reasons: Sequence[Reason], items: Sequence[Standing], o
         return reasons[0].text if reasons else f"The order is {plan.order_state.value}."
     if any(reason.code == "noOwner" for reason in reasons):
         return "No plan host owns the order's shard just now, so nothing of it moves."
+    if reasons and reasons[0].code == "stuck":
+        return reasons[0].text
     found = [(URGENCY.get(reason.code, len(URGENCY)), reason) for each in items for reason in each.reasons]
     if not found:
         return reasons[0].text if reasons else f"The order is {plan.order_state.value}; nothing of it waits."
@@ -87,7 +90,7 @@ URGENCY: Final = {code: rank for rank, code in enumerate(_URGENT)}
 
 
 def _of_order(plan: Plan, world: World, now: datetime) -> list[Reason]:
-    found: list[Reason] = []
+    found = _watched(plan, now)
     if plan.order_state is OrderState.REJECTED:
         texts = "; ".join(str(each.get("reason", "")) for each in plan.reasons)
         return [Reason("rejected", f"The order was rejected: {texts}.", {"reasons": plan.reasons})]
@@ -116,6 +119,27 @@ def _of_order(plan: Plan, world: World, now: datetime) -> list[Reason]:
     if plan.template is not None:
         found.extend(explain_idle(plan))
     return found
+
+
+def _watched(plan: Plan, now: datetime) -> list[Reason]:
+    """What the watchdog sees now, and what it has found the last time."""
+    found = []
+    stuck = [{"item": each.item, "why": each.why} for each in stuck_items(plan, now)]
+    if stuck:
+        text = f"The order stands still although it could go on: {_stuck_text(stuck)}; its host makes it go on."
+        found.append(Reason("stuck", text, {"stuck": stuck[:STANDING_MAX]}))
+    if plan.redriven_at is not None:
+        text = f"It stood still and was made to go on {when(plan.redriven_at, now)}: {_stuck_text(plan.redriven)}."
+        found.append(Reason("redriven", text, {"at": plan.redriven_at.isoformat(), "stuck": plan.redriven}))
+    return found
+
+
+def _stuck_text(stuck: Sequence[Mapping[str, Any]]) -> str:
+    first, more = stuck[0], len(stuck) - 1
+    text = TEXTS.get(first["why"], first["why"])
+    item = first.get("item")
+    named = f"item {item}: {text}" if item is not None else text
+    return f"{named} (and {more} more)" if more else named
 
 
 _PLACEMENTS: Final = {

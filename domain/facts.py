@@ -19,6 +19,8 @@ ORDER_ENDED: Final = "order.ended"
 ORDER_QUARANTINED: Final = "order.quarantined"
 ORDER_CLOSING: Final = "order.closing"
 PLAN_COMPOSED: Final = "plan.composed"
+PLAN_REDRIVEN: Final = "plan.redriven"
+"""It stood still although it could go on; what was stuck is named."""
 ITEM_STARTED: Final = "item.started"
 ITEM_OPENED: Final = "item.opened"
 ITEM_BEGUN: Final = "item.begun"
@@ -54,6 +56,7 @@ VERSIONS: Final[dict[str, int]] = {
     ORDER_QUARANTINED: 1,
     ORDER_CLOSING: 1,
     PLAN_COMPOSED: 1,
+    PLAN_REDRIVEN: 1,
     ITEM_STARTED: 1,
     ITEM_OPENED: 1,
     ITEM_BEGUN: 1,

@@ -77,6 +77,9 @@ class Plan:
     booked: int = 0
     """How many bookings the plan has asked for."""
     is_closing: bool = False
+    redriven_at: datetime | None = None
+    redriven: list[dict[str, Any]] = field(default_factory=list)
+    """What the watchdog has found stuck the last time."""
     facts: int = 0
     applied: dict[str, None] = field(default_factory=dict)
     timers: list[tuple[datetime, int]] = field(default_factory=list)

@@ -219,6 +219,9 @@ SATISFYING_ITEM_STATES: Final = frozenset({_S.COMPLETED, _S.SKIPPED})
 for.
 """
 
+MOVING_ITEM_STATES: Final = frozenset({_S.READY, _S.RUNNING, _S.FAILED, _S.SCHEDULED})
+"""States in which something will happen by itself or by somebody at work."""
+
 PLAN_TRANSITIONS: Final[dict[PlanState, dict[PlanEvent, PlanState]]] = {
     PlanState.NOT_STARTED: {PlanEvent.STARTED: PlanState.IN_PROGRESS},
     PlanState.IN_PROGRESS: {

@@ -98,6 +98,7 @@ class Gateway:
             hosts=hosts,
             folder=PlanFolder(store),
             people=lambda: handle_of(PEOPLE),
+            director=lambda: handle_of(DIRECTOR),
             broadcast=self._broadcast,
             stats=self._stats,
             weaknesses=self._durability.shown,
@@ -109,6 +110,15 @@ class Gateway:
         site = web.TCPSite(self._runner, config.host, config.port, backlog=1024)
         await site.start()
         log.info("gateway serves", host=config.host, port=config.port)
+
+    async def drain(self) -> None:
+        """Refuse whatever is new and would change something, and wait for what was taken in to be answered."""
+        if self._context is None:
+            return
+        self._context.is_draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(SHUTDOWN_S):
+                await self._context.hosts.answered()
 
     async def stop(self) -> None:
         """Finish open requests and stop listening."""

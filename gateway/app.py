@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 
 VERSION: Final = "0.1.0"
 _NAMING_HEADERS: Final = ("X-User", "Idempotency-Key")
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+DRAINING_RETRY_S: Final = 5
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -67,6 +69,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def _answered(request: web.Request, handler: Handler, context: Context) -> web.StreamResponse:
     try:
         _refuse_unstorable(request)
+        if context.is_draining and request.method not in _READING:
+            raise Busy("the server is stopping", retryAfterS=DRAINING_RETRY_S, mend="send it again to its successor")
         return await handler(request)
     except OrderplanError as error:
         return answer_of(request, error)

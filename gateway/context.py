@@ -56,6 +56,10 @@ class Context:
     weaknesses: Callable[[], list[dict[str, Any]]] = list
     """By what settings of the databases acknowledged orders could be lost."""
     secret: bytes = b""
+    director: Callable[[], Any] = lambda: None
+    """The handle of the director."""
+    is_draining: bool = False
+    """The server is stopping: nothing new is taken in."""
     metrics: Metrics = field(default_factory=Metrics)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever compiles a release that was sent in."""

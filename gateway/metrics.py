@@ -44,6 +44,14 @@ class Metrics:
             "orderplan_orders_by_risk", "Open orders by band of risk to be late", ["band"], registry=self.registry
         )
 
+        self.stuck = Gauge(
+            "orderplan_plans_stuck", "Plans found standing still that are not well yet", registry=self.registry
+        )
+        self.redriven = Counter(
+            "orderplan_plans_redriven_total", "Plans that stood still and were made to go on", registry=self.registry
+        )
+        self._redriven_by: dict[str, float] = {}
+
     def render(self, orders: Mapping[str, int], stats: Mapping[str, Any]) -> bytes:
         """The exposition text."""
         self.orders.clear()
@@ -53,6 +61,12 @@ class Metrics:
         for band in ("Low", "Medium", "High"):
             if (count := stats.get("predictor", {}).get(f"risk{band}")) is not None:
                 self.risks.labels(band.lower()).set(count)
+        self.stuck.set(sum(counters.get("plansStuck", 0) for counters in stats.values()))
+        for actor, counters in stats.items():
+            # By incarnation: a host that starts anew has another name and counts from 0.
+            if (count := counters.get("plansRedriven")) is not None:
+                self.redriven.inc(max(0, count - self._redriven_by.get(actor, 0)))
+                self._redriven_by[actor] = count
         self.systems.clear()
         for each in stats.get("adapters", {}).get("systems", ()):
             values = {"running": each["running"], "waiting": each["waiting"], "held": int(each["held"])}

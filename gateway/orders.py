@@ -11,6 +11,7 @@ import orjson
 from aiohttp import web
 
 from actors.envelopes import Submission, Submitted, ToPlan
+from actors.routing import ORDERS_LANE
 from actors.tokens import key_of
 from domain.errors import BadDocument, NotFound, NotPossibleNow
 from domain.ids import account_shard, parse_effect_key, shard_for, shard_of
@@ -46,6 +47,8 @@ def native_json(document: Any, status: int = 200) -> web.Response:
 async def create_product_order(request: web.Request) -> web.Response:
     """POST productOrder: 201 with the order as `acknowledged`, `pending` or `rejected`, after it is stored."""
     context = context_of(request)
+    # Before anything is worked on: under a flood most of what comes is refused, which has to cost next to nothing.
+    context.hosts.admit(ORDERS_LANE)
     body = decode_body(await request.read())
     tenant = tenant_of(request)
     order = parse_order(body, order_id="", tenant=tenant, client_key=None)
@@ -97,8 +100,9 @@ async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
         shard = shard_for(f"{order.tenant}/{order.client_key}", shards)
     else:
         shard = random.randrange(shards)
+    context.hosts.admit(ORDERS_LANE, shard)
     answer: Submitted = await context.hosts.ask(
-        "receive_orders",
+        ORDERS_LANE,
         shard,
         Submission(shard, order.to_dict(), digest, release_id=_named_release(order)),
         timeout_s=SUBMIT_TIMEOUT_S,

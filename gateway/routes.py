@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway import (
+    cluster,
     design,
     explain,
     fallout,
@@ -118,6 +119,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
     Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),
+    Route("POST", "/v1/cluster/hosts:restart", cluster.restart_hosts, Role.ADMIN, 202),
+    Route("POST", "/v1/cluster/hosts/{host}:restart", cluster.restart_host, Role.ADMIN, 202),
     Route("GET", "/healthz", operations.get_health, Role.ANYONE),
     Route("GET", "/readyz", operations.get_readiness, Role.ANYONE),
     Route("GET", "/metrics", operations.get_metrics, Role.ANYONE),

@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from orderplan.client_calls import Document, WaitedTooLong, part
+from orderplan.client_cluster import ClusterCalls
 from orderplan.client_desk import DeskCalls
 from orderplan.client_hub import HubCalls
 from orderplan.client_people import PeopleCalls
@@ -42,7 +43,7 @@ class Page:
     total: int
 
 
-class Client(DeskCalls, HubCalls, PeopleCalls):
+class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
     """A connection to one orderplan server."""
 
     def __init__(
@@ -268,11 +269,6 @@ class Client(DeskCalls, HubCalls, PeopleCalls):
             offset += len(page.items)
             if not page.items or offset >= page.total:
                 return
-
-    def cluster(self) -> Document:
-        """Orders per state, and counters of the cluster's actors."""
-        answer: Document = self.request("GET", "/v1/cluster")
-        return answer
 
     # One request.
 

@@ -242,40 +242,52 @@ class Cluster:
             except OrderplanError as error:
                 log.error("the embedded PostgreSQL is down", error=str(error))
 
-    def drain(self) -> None:
-        """Let hosts finish what they have, so that nothing has to be recovered."""
+    def drain(self) -> bool:
+        """Take in nothing new and let hosts finish what they have; False when something was not finished in time."""
         import ray  # see _start_ray
         from ray.exceptions import RayError
 
         from actors.remote import handle_of
 
-        for name, method in ((GATEWAY, "stop"), (DIRECTOR, "drain")):
+        deadline = time.monotonic() + DRAIN_TIMEOUT_S
+        is_finished = True
+        # The gateway refuses until the hosts are done, and only then goes: whoever asks hears when to come again.
+        for name, method in ((GATEWAY, "drain"), (DIRECTOR, "drain"), (GATEWAY, "stop")):
             handle = handle_of(name)
             if handle is None:
                 continue
             try:
-                ray.get(getattr(handle, method).remote(), timeout=DRAIN_TIMEOUT_S)
+                ray.get(getattr(handle, method).remote(), timeout=max(1.0, deadline - time.monotonic()))
             except RayError as error:
+                is_finished = False
                 log.warning("an actor did not drain", actor=name, error=str(error))
+        return is_finished
 
-    def stop(self) -> None:
+    def stop(self, *, is_hard: bool = False) -> bool:
         """End what this process started: the actors (on a local Ray), Ray, the embedded server. Repeating is
         harmless.
+
+        Args:
+            is_hard: end it without finishing what is under way, which the next start then does again.
+        Returns:
+            Whether everything that was under way was finished first.
         """
         self._is_stopping.set()
         atexit.unregister(self.stop)
         if self._supervisor is not None:
             self._supervisor.join()
             self._supervisor = None
+        is_finished = not is_hard
         if self._options.address is None and self.config is not None:
             import ray  # see _start_ray
 
             if ray.is_initialized():
-                self.drain()
+                is_finished = not is_hard and self.drain()
                 ray.shutdown()
         if self._postgres is not None:
             self._postgres.stop()
             self._postgres = None
+        return is_finished
 
 
 def check_port(port: int) -> None:

@@ -23,6 +23,7 @@ from persistence.readstore import ReadStore
 from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard
 from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
+from persistence.watched import Watched, read_recent, read_watched
 
 _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DATA_CLASSES: Final = ("22", "23", "54")
@@ -383,6 +384,14 @@ class Journal(ReadStore):
             list(shards),
         )
         return [row["order_id"] for row in rows]
+
+    async def watched(self, shards: Sequence[int], before: datetime, after: str, limit: int) -> Watched:
+        """A page of what the watchdog asks for; see `persistence.watched`."""
+        return await read_watched(self._pool(), shards, before, after, limit)
+
+    async def recent(self, shards: Sequence[int]) -> list[str]:
+        """Open orders that the newest facts of the shards are about."""
+        return await read_recent(self._pool(), shards)
 
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]:
         """Orders that the client keys already name."""

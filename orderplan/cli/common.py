@@ -108,8 +108,8 @@ def describe(error: Exception) -> dict[str, Any]:
             rest = {"path": error.path, "mend": error.mend, **error.facts}
         case WaitedTooLong():
             shown = {"code": "waitedTooLong", "reason": str(error), "id": error.order_id, "state": error.state}
-            look = {"order": "order plan", "job": "job show"}[error.what]
-            rest = {"mend": f"see what it waits for: orderplan {look} {error.order_id}"}
+            look = {"order": f"orderplan order plan {error.order_id}", "job": f"orderplan job show {error.order_id}"}
+            rest = {"mend": f"see what it waits for: {look.get(error.what, 'GET /v1/cluster')}"}
         case _:
             raise AssertionError(f"{type(error).__name__} is not expected here")
     return shown | {name: value for name, value in rest.items() if value is not None}

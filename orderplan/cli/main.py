@@ -9,6 +9,7 @@ import typer
 from orderplan.cli import (
     bench,
     catalogue,
+    cluster,
     demo,
     events,
     explain,
@@ -49,6 +50,7 @@ app.add_typer(risk.app, name="risk")
 app.add_typer(hub.app, name="hub")
 app.add_typer(fallout.app, name="fallout")
 app.add_typer(fallout.jobs, name="job")
+app.add_typer(cluster.app, name="cluster")
 
 
 def _show_version(value: bool) -> None:

@@ -293,6 +293,8 @@ def change_of(fact: Document, names: dict[str, str]) -> str | None:
             return f"{clock}  order accepted"
         case "order.waiting":
             return f"{clock}  waits for order {cell(', '.join(payload.get('behind', ())))}"
+        case "plan.redriven":
+            return f"{clock}  stood still and was made to go on"
         case "order.moved" | "order.ended":
             return f"{clock}  order {cell(payload.get('state'))}"
         case _:

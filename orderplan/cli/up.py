@@ -88,7 +88,7 @@ def up(
     try:
         url = cluster.start()
         # Only now: ray.init puts handlers of its own in their place.
-        stop_on_signals(stop.set)
+        drain_on_signals(stop.set)
         if as_json:
             print_json({"url": url, "data": str(folder), "pid": os.getpid()})
         else:
@@ -103,13 +103,41 @@ def up(
         sys.stdout.flush()
         stop.wait()
         if not as_json:
-            console().print("stopping: what is under way is finished first")
+            console().print("stopping: what is under way is finished first; a second signal ends it at once")
+        is_finished = cluster.stop()
+    except EndNow:
+        console(stderr=True).print("ending at once: what was under way is done again after the next start")
+        is_finished = False
+    else:
+        if not is_finished:
+            console(stderr=True).print("not everything was finished in time: that is done again after the next start")
     finally:
-        cluster.stop()
+        cluster.stop(is_hard=True)
+    if not is_finished:
+        raise typer.Exit(1)
+
+
+class EndNow(BaseException):
+    """A second signal: no time to finish anything."""
+
+
+def drain_on_signals(stop: Callable[[], None]) -> None:
+    """Call `stop` on the first SIGINT or SIGTERM; the second raises `EndNow` in the main thread, more do nothing."""
+    received = 0
+
+    def heard() -> None:
+        nonlocal received
+        received += 1
+        if received == 1:
+            stop()
+        elif received == 2:
+            raise EndNow
+
+    stop_on_signals(heard)
 
 
 def stop_on_signals(stop: Callable[[], None]) -> None:
-    """Call `stop` on SIGINT and SIGTERM; a second signal changes nothing, for draining has a bound of its own."""
+    """Call `stop` on every SIGINT and SIGTERM."""
 
     def handle(number: int, frame: FrameType | None) -> None:
         stop()

@@ -71,12 +71,13 @@ class Client:
                 async with session.post(self.url + TMF622, json=document, headers={"Idempotency-Key": key}) as answer:
                     body = await answer.json(content_type=None)
                     status = answer.status
+                    is_told_when = "Retry-After" in answer.headers
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 self.retries[type(error).__name__] += 1
                 await asyncio.sleep(PAUSE_S)
                 continue
             if status == 503:
-                self.retries["503"] += 1
+                self.retries["503" if is_told_when else "503 without Retry-After"] += 1
                 await asyncio.sleep(PAUSE_S)
                 continue
             if status == 201:

@@ -12,7 +12,7 @@ import actors.tick
 import domain.decide
 import domain.intake
 from actors.config import ClusterConfig
-from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted
+from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted, ToPlan
 from actors.plan_host import PlanHost
 from domain.errors import ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
 from domain.ids import shard_for, shard_of
@@ -633,6 +633,25 @@ async def test_the_next_owner_knows_the_timers(hosts, pool):
     new.advance(6)
     await until(new.dispatch.calls)
 
+    await new.finish()
+    assert await state_of(pool, submitted.order_id) == "completed"
+
+
+async def test_the_next_owner_knows_a_call_that_began_in_the_tick_in_which_the_last_one_ended(hosts, pool):
+    """The row says in the end what it said before, and something else in between (simulation, seed 18)."""
+    old = await hosts()
+    [submitted] = await old.submit(order_of(line("1", "sim"), line("2", "visit")))
+    await old.report(old.dispatch.calls()[0])
+    [activate] = old.dispatch.calls()
+    survey = next(key for key in old.loop.memory.plans[submitted.order_id].by_key if key.startswith("visit/survey"))
+    done = ToPlan(submitted.order_id, CompleteTask(survey, "ann", {}, "m-1"), "person:ann", "m-1")
+
+    await old.ask(reported(activate), done)
+    old.kill()
+    await incarnations.fence(pool, "host-a")
+    new = await hosts("host-b")
+
+    assert [call.name for call in new.dispatch.calls()] == ["close"]
     await new.finish()
     assert await state_of(pool, submitted.order_id) == "completed"
 

@@ -165,6 +165,9 @@ class Checkers:
             raise Violation(f"4: {kind} of {order_id} after its end")
         if release != order.release:
             raise Violation(f"8: {order_id} was on release {order.release}, {kind} is on {release}")
+        if kind == "plan.redriven":
+            # What the watchdog mends is no less a mistake of whatever let the plan stand still.
+            raise Violation(f"5: {order_id} stood still: {payload['stuck']}")
         if kind == "plan.composed":
             self._composed(order_id, order, payload)
         elif kind in ("order.ended", "order.rejected"):

@@ -37,6 +37,7 @@ from persistence.rows import (
     SealedRow,
     TaskRow,
 )
+from persistence.watched import Watched
 
 POISON: Final = "\N{SKULL AND CROSSBONES}"
 """Stands for whatever the server refuses to store: every commit with it is refused for its data."""
@@ -538,6 +539,17 @@ class MemoryJournal(MemoryStore):
     async def unshredded(self, shards: Iterable[int]) -> list[str]:
         wanted = set(shards)
         rows = await self._rows(lambda row: row.shard in wanted and row.sealed and row.ended_at is not None)
+        return [row.order_id for row in rows]
+
+    async def watched(self, shards: Sequence[int], before: datetime, after: str, limit: int) -> Watched:
+        rows = await self._rows(lambda row: row.shard in shards and (row.active or row.timer_at is not None))
+        active = sorted(row.order_id for row in rows if row.active and row.order_id > after)
+        timed = ((row.timer_at, row.order_id) for row in rows if row.timer_at is not None)
+        late = sorted(each for each in timed if each[0] < before)
+        return Watched(active[:limit], [order_id for _, order_id in late[:limit]])
+
+    async def recent(self, shards: Sequence[int]) -> list[str]:
+        rows = await self._rows(lambda row: row.shard in shards and row.ended_at is None)
         return [row.order_id for row in rows]
 
     async def _rows(self, is_wanted: Callable[[OrderRow], bool]) -> list[OrderRow]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import zlib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,8 +47,10 @@ from domain.messages import (
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
+from domain.redrive import redrive
 from domain.release import CompiledRelease
 from domain.turn import Call, Turn
+from domain.watchdog import Stuck
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 
@@ -123,6 +125,18 @@ class Engine:
         decide(turn, message)
         self._collect(turn)
         return turn
+
+    def redrive(self, plan: Plan, found: Iterable[Stuck] = (), lost: Sequence[Call] = ()) -> Turn:
+        """The watchdog looks at a plan."""
+        turn = Turn(plan=plan, now=self.now, protector=self.protector, held=self.held)
+        if redrive(turn, self.account_of(plan), found, lost):
+            self._collect(turn)
+            self._drain()
+        return turn
+
+    def account_of(self, plan: Plan) -> Account | None:
+        """The plan's account; None when another host would keep it."""
+        return self._own_accounts[plan.order_id] if plan.account_shard is None else None
 
     def _drain(self) -> None:
         while self._news:

@@ -142,6 +142,8 @@ def branches() -> Engine:
     engine.operate(plan, "p/one@2", "skip")
     engine.tell(plan, Quarantine("a value cannot be stored", "p/two@2"))
     engine.operate(plan, "p/two@2", "complete", {"attributes": {"number": "079"}})
+    engine.wait(600)
+    engine.redrive(plan)
     engine.finish(plan)
     change = engine.accept(order_of(line("1", None, "suspend", product_id=plan.lines[1].asset_id)))
     engine.finish(change)

@@ -47,6 +47,12 @@ class ScriptedDispatch:
     def settled(self, order_id: str, item: str, attempt: int) -> None:
         self.open.pop((order_id, item, attempt), None)
 
+    def lag_s(self) -> float:
+        return 0.0
+
+    def knows(self, order_id: str, item: str, attempt: int) -> bool:
+        return (order_id, item, attempt) in self.open
+
     def forget(self, keep: Callable[[str], bool]) -> None:
         self.open = {key: call for key, call in self.open.items() if keep(call.order_id)}
 

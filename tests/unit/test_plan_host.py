@@ -45,3 +45,14 @@ async def test_orders_that_cannot_be_read_are_counted_listed_and_measured(monkey
     assert stats["unreadableOrders"] == {"o1-0": "ValueError", "o1-1": "ValueError"}
     text = Metrics().render({}, {"host-a": stats}).decode()
     assert 'orderplan_actor{actor="host-a",name="unreadable"} 3.0' in text
+
+
+def test_plans_that_were_made_to_go_on_are_counted_over_all_hosts_and_their_restarts() -> None:
+    metrics = Metrics()
+    metrics.render({}, {"host-a": {"plansRedriven": 2, "plansStuck": 1}, "host-b": {"plansRedriven": 1}})
+
+    later = {"host-b": {"plansRedriven": 2}, "host-c": {"plansRedriven": 1, "plansStuck": 4}}
+    text = metrics.render({}, later).decode()
+
+    assert "orderplan_plans_redriven_total 5.0" in text
+    assert "orderplan_plans_stuck 4.0" in text

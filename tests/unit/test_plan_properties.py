@@ -15,6 +15,7 @@ from domain.orders import OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
 from domain.turn import Call
+from domain.watchdog import next_time, stuck_items
 from tests.support.build import release_of
 from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint
@@ -101,6 +102,16 @@ def nothing_rests_that_could_move(plan: Plan) -> None:
         assert plan.order_state == ("held" if is_stuck else "inProgress")
 
 
+def nothing_is_stuck(engine: Engine) -> None:
+    """The watchdog finds nothing in a healthy plan, and leaves it as it is. Timers are judged by when they are due:
+    here nobody fires them in time.
+    """
+    for plan in engine.plans.values():
+        now = min(engine.now, next_time(plan) or engine.now)
+        account = engine.account_of(plan)
+        assert stuck_items(plan, now, account.open_orders if account is not None else None) == []
+
+
 def nothing_began_before_its_time(engine: Engine, plan: Plan) -> None:
     """From the facts alone: who begins, or is skipped by rule, has all that it waits for behind it."""
     if plan.template is None:
@@ -138,6 +149,7 @@ def test_every_history_keeps_the_rules(
     history.begin()
     for step in happening:
         history.do(step)
+        nothing_is_stuck(engine)
         if step[0] in ("order", "change"):
             account_can_be_reloaded(engine)
     for plan in engine.plans.values():

@@ -11,9 +11,12 @@ from typing import Any, cast
 import pytest
 from ray.exceptions import ActorDiedError
 
+import actors.pace
 import actors.routing
 from actors.envelopes import Envelope, NotOwner, ToPlan
+from actors.pace import ALWAYS_ADMITTED
 from actors.routing import BATCH_MAX, CALLS_OPEN_MAX, HostClient
+from domain.errors import Busy
 from domain.messages import TimerFired
 from persistence.incarnations import Assignment
 from tests.support.until import until
@@ -173,3 +176,45 @@ async def test_a_slow_host_holds_a_bounded_number_of_envelopes_of_one_sender() -
         await until(lambda: len(senders.answers) > before)  # noqa: B023  # awaited in this very round
 
     assert Counter(senders.answers) == Counter(posted)
+
+
+async def test_who_would_wait_for_too_long_is_refused_unless_another_host_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(actors.pace, "WAIT_MAX_S", 0.02)
+    slow, free = SlowHost(), SlowHost()
+    senders = await opened(Table("a", "b"), a=slow, b=free)
+    senders.client.admit(LANE, 0)
+    for number in range(ALWAYS_ADMITTED):
+        senders.post(0, f"o0-{number}")
+
+    def is_refused() -> bool:
+        try:
+            senders.client.admit(LANE, 0)
+        except Busy as error:
+            return bool(error.facts["retryAfterS"] >= 1)
+        return False
+
+    await until(is_refused)
+    senders.client.admit(LANE, 1)
+    senders.client.admit(LANE)
+
+    await until(lambda: slow.calls)
+    slow.answer_all()
+    await until(lambda: len(senders.answers) == ALWAYS_ADMITTED)
+    senders.client.admit(LANE, 0)
+
+
+async def test_waiting_ends_when_everybody_is_answered() -> None:
+    host = SlowHost()
+    senders = await opened(Table("a"), a=host)
+    asked = asyncio.create_task(senders.client.ask(LANE, 0, ToPlan("o0-1", TimerFired("item")), timeout_s=5))
+    await until(lambda: host.calls)
+    idle = asyncio.create_task(senders.client.answered())
+    await senders.looks(2)
+    assert not idle.done()
+
+    host.answer_all()
+
+    assert await asked == "o0-1"
+    await asyncio.wait_for(idle, 5)

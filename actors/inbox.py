@@ -1,0 +1,84 @@
+"""What waits for a host's next tick: what orders under way need goes first, new orders take what is left.
+
+Results, timers and people move orders that were acknowledged; under a flood of new ones they must not wait behind it.
+So new orders have a queue of their own, of which a tick takes a bounded part, and one that would wait for too long is
+refused at once (`actors/pace.py`): what was accepted is finished at full pace, and no more is accepted than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import Final
+
+from actors.envelopes import Envelope, Submission
+from actors.pace import Pace
+from domain.errors import Busy
+
+INBOX_MAX: Final = 20_000
+ORDERS_MAX: Final = 10_000
+TOGETHER_MAX: Final = 500
+"""New orders go into a tick up to this size: where results alone fill it, as many orders end as begin, and what is
+under way does not grow.
+"""
+ORDERS_A_TICK_MIN: Final = 10
+"""So many are taken whatever waits before them."""
+
+
+class Inbox:
+    """Two bounded queues; `clock` is that of the event loop."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._first: list[Envelope] = []
+        self._orders: list[Envelope] = []
+        self._pace = Pace()
+
+    def __len__(self) -> int:
+        return len(self._first) + len(self._orders)
+
+    def __iter__(self) -> Iterator[Envelope]:
+        return chain(self._first, self._orders)
+
+    def put(self, envelope: Envelope) -> None:
+        """Put one envelope at the end of its queue.
+
+        Raises:
+            Busy: its queue is full, or a new order would wait for too long.
+        """
+        if not isinstance(envelope, Submission):
+            if len(self._first) >= INBOX_MAX:
+                raise Busy("the host's inbox is full", retryAfterS=1)
+            self._first.append(envelope)
+            return
+        now = self._clock()
+        if len(self._orders) >= ORDERS_MAX:
+            raise Busy("the host's inbox is full", retryAfterS=1)
+        self._pace.admit(now, "orders")
+        self._pace.joined(now)
+        self._orders.append(envelope)
+
+    def put_first(self, envelopes: Iterable[Envelope]) -> None:
+        """Put what the host itself has to do before everything else."""
+        self._first[:0] = envelopes
+
+    def put_back(self, envelopes: list[Envelope]) -> None:
+        """Put what a tick has left to the head of its queue, in its order; beyond the bound by a batch at most."""
+        orders = [each for each in envelopes if isinstance(each, Submission)]
+        self._first[:0] = [each for each in envelopes if not isinstance(each, Submission)]
+        self._orders[:0] = orders
+        self._pace.returned(len(orders))
+
+    def take(self, count_max: int) -> tuple[list[Envelope], list[Envelope]]:
+        """What the next tick is to decide: what goes first, then new orders."""
+        first, self._first = self._first[:count_max], self._first[count_max:]
+        share = max(ORDERS_A_TICK_MIN, TOGETHER_MAX - len(first))
+        orders, self._orders = self._orders[:share], self._orders[share:]
+        self._pace.left(self._clock(), len(orders))
+        return first, orders
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._pace.left(self._clock(), len(self._orders))
+        self._first.clear()
+        self._orders.clear()

@@ -1,0 +1,45 @@
+"""A plan's counters from scratch: what `domain/evolve.py` keeps by adding and taking away."""
+
+from __future__ import annotations
+
+import heapq
+
+from domain.plan import Plan, roots_of
+from domain.states import MOVING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
+
+
+def recount(plan: Plan) -> None:
+    """Make everything right that follows from the states of the items: whoever waits, what is open, timers."""
+    template = plan.template
+    if template is None:
+        return
+    states = [item.state for item in plan.items]
+    is_open = [state not in TERMINAL_ITEM_STATES for state in states]
+    for item in plan.items:
+        targets = template.waits[item.node]
+        parent = template.parents.get(item.node)
+        # A sub-plan lets its items go when it begins, and never takes them back.
+        is_held = parent is not None and plan.items[parent].started_at is None
+        item.waits = sum(is_open[target] for target in targets) + is_held
+        item.branch_skipped_waits = sum(
+            plan.items[target].is_branch_skipped for target in targets if not is_open[target]
+        )
+    plan.open_items = sum(is_open)
+    standing = [item.standing for item in plan.items]
+    plan.moving = sum(stands in MOVING_ITEM_STATES for stands in standing)
+    plan.held_items = standing.count(ItemState.ON_HOLD)
+    plan.fatally_failed = states.count(ItemState.FATALLY_FAILED)
+    plan.calling = sum(
+        item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted for item in plan.items
+    )
+    plan.open_children = {
+        parent: sum(is_open[node] for node in nodes) for parent, nodes in template.children.items()
+    }
+    plan.awaiting = {item.node for item in plan.items if item.is_event and item.state is ItemState.RUNNING}
+    plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
+    for item in plan.items:
+        if is_open[item.node]:
+            for root in roots_of(plan, item):
+                plan.open_in_root[root] += 1
+    plan.timers = [(item.timer_at, item.node) for item in plan.items if item.timer_at is not None]
+    heapq.heapify(plan.timers)

@@ -1,0 +1,33 @@
+"""The client's calls of the cluster: counters, and its processes."""
+
+from __future__ import annotations
+
+from orderplan.client_calls import Calls, Document, WaitedTooLong, part
+
+
+class ClusterCalls(Calls):
+    """The processes of the cluster."""
+
+    def cluster(self) -> Document:
+        """Orders per state, and counters of the cluster's actors."""
+        answer: Document = self.request("GET", "/v1/cluster")
+        return answer
+
+    def restart_hosts(self, host: str | None = None) -> list[str]:
+        """Replace a plan host, or all, one after another; returns those that will be, at once."""
+        path = "/v1/cluster/hosts:restart" if host is None else f"/v1/cluster/hosts/{part(host)}:restart"
+        hosts: list[str] = self.request("POST", path)["hosts"]
+        return hosts
+
+    def wait_for_restart(self, *, timeout_s: float = 600.0, poll_s: float = 0.3) -> None:
+        """Return when no plan host is left to be replaced.
+
+        Raises:
+            WaitedTooLong: some are.
+        """
+        until = self._clock() + timeout_s
+        # A director that does not answer just now says nothing of it either way.
+        while (left := self.cluster()["actors"].get("director", {}).get("restarting")) != 0:
+            if self._clock() >= until:
+                raise WaitedTooLong("hosts", f"not replaced ({left} left)", timeout_s, what="restart of")
+            self._sleep(poll_s)

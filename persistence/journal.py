@@ -38,7 +38,7 @@ class Fenced(OrderplanError):
 
 
 class CommitUnknown(OrderplanError):
-    """The outcome of a commit was not heard; it may or may not be stored. `sqlstate` is what the server said, if it did."""
+    """The outcome of a commit was not heard; it may or may not be stored. `sqlstate` is the server's, if it spoke."""
 
     code = "commitUnknown"
 

@@ -144,7 +144,8 @@ def _life(found: Findings, order_id: str, facts: Sequence[Row]) -> None:
     completed = Counter(fact["item"] for fact in facts if fact["kind"] == "item.completed")
     started = {fact["item"] for fact in facts if fact["kind"] in BEGINNINGS}
     if set(completed) != started or set(completed.values()) != {1}:
-        found.add("lost" if started - set(completed) else "doubled", f"items not completed once: {order_id} {dict(completed)}")
+        category: Category = "lost" if started - set(completed) else "doubled"
+        found.add(category, f"items not completed once: {order_id} {dict(completed)}")
     found.counts["items completed"] += len(completed)
 
 

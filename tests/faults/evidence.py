@@ -2,9 +2,9 @@
 
     python -m tests.faults.evidence FOLDER
 
-prints one JSON object: what is wrong, by category, and how long the recovery took. The files: `acknowledged.json` (order
-id by external id, as the client was told), `orders.ndjson` and `facts.ndjson` (rows), `calls.ndjson` (the stand-ins'
-log), `run.json` (when the fault struck, what was sent and what was in flight then by external id, what waits for what).
+prints one JSON object: what is wrong, by category, and how long the recovery took. The files: `acknowledged.json`
+(order id by external id, as the client was told), `orders.ndjson` and `facts.ndjson` (rows), `calls.ndjson` (the
+stand-ins' log), `run.json` (when the fault struck, what was sent and what was in flight, what waits for what).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import sys
 from collections.abc import Sequence
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def _times(fault_at: str, in_flight: set[str], calls: Sequence[Row]) -> dict[str
     if last is None:
         return {"recoverS": None, "silenceS": None, "settledS": None}
     until_last = [struck, *(moment for moment in moments if moment <= last)]
-    silence_s = max((after - before).total_seconds() for before, after in zip(until_last, until_last[1:], strict=False))
+    silence_s = max((after - before).total_seconds() for before, after in pairwise(until_last))
     return {
         "recoverS": round((moments[0] - struck).total_seconds(), 3),
         "silenceS": round(silence_s, 3),

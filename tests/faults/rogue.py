@@ -39,6 +39,8 @@ class Rogue:
         self._sendings: set[asyncio.Task[int]] = set()
         self.mischief: Counter[str] = Counter()
         """How often it did what."""
+        self.told_completed: set[str] = set()
+        """Orders that the listener at `/channel` was told to be completed."""
         self.url = ""
 
     async def __aenter__(self) -> Rogue:
@@ -46,6 +48,7 @@ class Rogue:
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
         app = web.Application(client_max_size=BODY_MAX)
         app.router.add_post("/callback", self._callback)
+        app.router.add_post("/channel", self._channel)
         app.router.add_post("/{system}/{operation}", self._call)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -177,6 +180,12 @@ class Rogue:
             statuses.append(await self._send(to, body))
             self.mischief["callback repeats refused"] += sum(status == 409 for status in statuses)
         return web.Response(status=min(statuses))
+
+    async def _channel(self, request: web.Request) -> web.Response:
+        order = (await request.json())["event"]["productOrder"]
+        if order.get("state") == "completed":
+            self.told_completed.add(order["id"])
+        return web.Response(status=204)
 
     async def _send(self, to: str, body: bytes) -> int:
         assert self._session is not None

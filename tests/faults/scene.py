@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from typing import Any, Final, Literal
 
 import aiohttp
 import yaml
+from yarl import URL
 
 from adapters.importers.tmf620 import import_tmf620
 from orderplan.demo.own_mobile import Customer, add
@@ -36,15 +37,16 @@ from tests.support.running import Running, first_line, start_process
 from tests.support.until import until
 
 Setup = Literal["one node", "three nodes", "small disk"]
-MOBILE_ORDERS: Final = 80
-VISITS: Final = 20
-ORDERS_S: Final = 40.0
-DELAY_MS: Final = 600
+MOBILE_ORDERS: Final = 110
+VISITS: Final = 30
+ORDERS_S: Final = 50.0
+DELAY_MS: Final = 800
 """How long each call takes: most orders are on their way when something happens."""
 HOSTS: Final = 2
 PEOPLE: Final = ("ann", "bob")
 LEASE_S: Final = 4.0
 """Short, so that a claim whose answer was lost comes free again."""
+HUB: Final = "/tmf-api/productOrderingManagement/v4/hub"
 SYSTEMS: Final = ("inventory", "activation", "billing", "workforce")
 RETRY: Final = {"code": "standard", "attemptsMax": 12, "delaysS": [1, 2, 4]}
 TIMEOUT_S: Final = 6
@@ -63,7 +65,7 @@ class Scene:
         self.folder = folder
         self.setup = setup
         self.random = random.Random(seed)
-        self.nodes = RayNodes() if setup == "three nodes" else None
+        self.nodes = RayNodes(folder / "nodes") if setup == "three nodes" else None
         self.disk = SmallDisk(folder / "postgres") if setup == "small disk" else None
         self.rogue: Rogue
         self.running: Running
@@ -121,7 +123,11 @@ class Scene:
             options += ["--address", self.nodes.address]
         command = [sys.executable, "-m", "tests.support.serve", *options]
         self._cluster = start_process(command, self.folder / "cluster")
-        said = json.loads(await asyncio.to_thread(first_line, self._cluster))
+        try:
+            said = json.loads(await asyncio.to_thread(first_line, self._cluster))
+        except AssertionError as error:
+            error.add_note((self.folder / "cluster.err").read_text()[-3_000:])
+            raise
         log = self.folder / "calls.ndjson"
         self.running = Running(said["url"], said["dsn"], said["keyDsn"], self._standins, log, self.folder)
         self.starts += 1
@@ -129,21 +135,29 @@ class Scene:
     def processes(self) -> list[Process]:
         """Every process of the cluster, Ray's own and the database's among them; what runs the nodes too."""
         assert self._cluster is not None
-        roots = [self._cluster.pid, *(self.nodes.pids() if self.nodes is not None else ())]
+        roots = [self._cluster.pid, *((self.nodes.pid,) if self.nodes is not None else ())]
         found = [each for pid in roots if (each := process(pid)) is not None]
         return found + [each for pid in roots for each in descendants(pid)]
 
-    async def kill_cluster(self, victims: list[Process] | None = None) -> None:
-        """Kill -9 every process of the cluster, or those that were listed before some of them lost their parents."""
+    async def kill_cluster(self, victims: Sequence[Process] = (), *, spared: Sequence[Process] = ()) -> None:
+        """Kill -9 every process of the cluster.
+
+        Args:
+            victims: processes that were listed before some of them lost their parents.
+            spared: not these.
+        """
         if self._cluster is None:
             return
+        listed = [*victims, *self.processes()]
         # Nobody can start another process while the list is made.
-        for each in victims or self.processes():
+        for each in listed:
             if "raylet" in each.command:
                 each.send(signal.SIGSTOP)
-        found = {*(victims or ()), *self.processes()}
+        found = {*listed, *self.processes()} - set(spared)
         for each in found:
             each.send(signal.SIGKILL)
+        for each in spared:
+            each.send(signal.SIGCONT)
         self._cluster.wait()
         for pipe in (self._cluster.stdin, self._cluster.stdout):
             assert pipe is not None
@@ -230,6 +244,11 @@ class Scene:
         refused = len(self.target.client.refused)
         return acknowledged + int(rows[0]["ended"]) >= progress * 2 * len(names) - 2 * refused
 
+    def untold(self) -> set[str]:
+        """Orders of this run whose completion the channel's listener was not told."""
+        acknowledged = self.target.client.acknowledged
+        return {acknowledged[name] for name in self.sent_of_run if name in acknowledged} - self.rogue.told_completed
+
     async def _work(self, worker: str) -> None:
         """Take a task, do it, take the next; whatever happens."""
         timeout = aiohttp.ClientTimeout(total=20)
@@ -244,12 +263,13 @@ class Scene:
                 await asyncio.sleep(0.2)
 
     async def _post(self, session: aiohttp.ClientSession, path: str, body: Any) -> Any:
-        url = aiohttp.client.URL(self.running.url + path, encoded=True)
+        url = URL(self.running.url + path, encoded=True)
         async with session.post(url, json=body) as answer:
             return await answer.json(content_type=None) if answer.status == 200 else None
 
     def _publish(self) -> None:
         self.running.ok("POST", "/v1/releases:publish", release())
+        self.running.ok("POST", HUB, {"callback": f"{self.rogue.url}/channel"})
         for system in SYSTEMS:
             config = {"url": f"{self.rogue.url}/{system}", "connections": 1_000}
             self.running.ok("PUT", f"/v1/systems/{system}", {"adapter": "http", "config": config, "concurrency": 1_000})
@@ -268,7 +288,7 @@ def release() -> dict[str, Any]:
         callout("visit", system="workforce", operation="async-visit", **common),
         callout("bill", system="billing", operation="charge", **common),
     )
-    added = {
+    added: dict[str, list[Any]] = {
         "products": [{"code": "visit", "attributes": [{"name": "technician"}]}],
         "systems": [{"code": "workforce"}],
         "queues": [{"code": "field"}],
@@ -277,7 +297,7 @@ def release() -> dict[str, Any]:
         "scenarios": [scenario("visit", "visit")],
     }
     for part, members in added.items():
-        document[part] = [*document.get(part, ()), *members]
+        document.setdefault(part, []).extend(members)
     return document
 
 

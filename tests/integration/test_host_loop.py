@@ -388,7 +388,8 @@ async def test_a_database_whose_disk_is_full_is_waited_for_and_no_message_is_bla
         waiting = [asyncio.create_task(each) for each in work]
 
         async def has_tried() -> bool:
-            return await pool.fetchval("select max(epoch) from incarnation") > 4 * SETTLED_FAILURES_MAX
+            epoch = await pool.fetchval("select max(epoch) from incarnation")
+            return int(epoch) > 4 * SETTLED_FAILURES_MAX
 
         await until(has_tried)
         assert not any(each.done() for each in waiting)

@@ -171,6 +171,7 @@ async def lose_head_node(scene: Scene) -> list[Process]:
     await asyncio.to_thread(scene.nodes.stop)
     try:
         await asyncio.to_thread(scene.nodes.start)
+        scene.notes["hosts that outlived their cluster"] += sum(each.is_alive for each in left)
         await scene.start_cluster()
         await until(lambda: not any(each.is_alive for each in left), 90)
     finally:

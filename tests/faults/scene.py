@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
@@ -74,6 +75,8 @@ class Scene:
         self.in_flight: set[str] = set()
         self.sent_of_run: list[str] = []
         self.starts = 0
+        self.notes: Counter[str] = Counter()
+        """What a strike counted, for the table."""
         self._port = _free_port()
         self._cluster: subprocess.Popen[str] | None = None
         self._standins = ""

@@ -46,7 +46,7 @@ async def run_one(scene: Scene, kind: Kind, seed: int, number: int) -> Result:
     scene.rogue.seed(scene.random.getrandbits(32))
     began = time.monotonic()
     starts, refused = scene.starts, len(scene.target.client.refused)
-    before = scene.rogue.mischief.copy()
+    before = scene.rogue.mischief + scene.notes
     victims: list[Process] = []
 
     async def strike(struck: Scene) -> None:
@@ -58,9 +58,13 @@ async def run_one(scene: Scene, kind: Kind, seed: int, number: int) -> Result:
         await until(scene.is_whole, WHOLE_S)
         await scene.under_fault(scene.orders(f"{kind.name}.{seed}.{number}"), progress, strike)
     except AssertionError as error:
-        problems.append(f"did not end: {error}")
+        problems.append(" ".join([f"did not end: {error}", *getattr(error, "__notes__", ())])[:3_000])
     result: Result = {"kind": kind.name, "seed": seed}
-    result |= await asyncio.to_thread(_judged, await _evidence(scene))
+    try:
+        result |= await asyncio.to_thread(_judged, await _evidence(scene))
+    except AssertionError:
+        # There is no database to ask.
+        return result | {"notRun": "the cluster did not come back", "problems": problems}
     problems += result.pop("wrong")
     problems += [f"refused: {each}" for each in scene.target.client.refused[refused:]]
     try:
@@ -71,7 +75,7 @@ async def run_one(scene: Scene, kind: Kind, seed: int, number: int) -> Result:
     differences = await replay_differences(scene.running.dsn)
     result["replayEqual"] = differences == []
     result["problems"] = [*problems, *differences][:20]
-    result["mischief"] = dict(scene.rogue.mischief - before)
+    result["notes"] = dict(scene.rogue.mischief + scene.notes - before)
     result["tookS"] = round(time.monotonic() - began, 1)
     return result
 

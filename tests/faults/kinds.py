@@ -160,23 +160,25 @@ async def lose_head_node(scene: Scene) -> list[Process]:
     the same data. What was left of the old one finds itself fenced.
     """
     assert scene.nodes is not None
+    old = scene.nodes
     everything = scene.processes()
-    workers = [each for node in scene.nodes.nodes if not node.is_head for each in node.processes()]
-    hosts = {process.pid: process for process in (await scene.hosts()).values()}
-    left = [each for each in workers if each.pid in hosts]
-    # Ray ends an actor whose raylet is gone.
-    raylets = [each for each in workers if "raylet/raylet" in each.command.split(" ")[0]]
+    hosts = {process.pid for process in (await scene.hosts()).values()}
+    others = set((await scene.target.pids()).values()) - hosts
+    workers = [each for node in old.nodes if not node.is_head for each in node.processes()]
+    # Ray ends a host whose raylet, or what that hangs on, is gone: all of a worker node but our other actors lives on.
+    left = [each for each in workers if each.pid not in others]
     await scene.aim()
-    await scene.kill_cluster(everything, spared=[*left, *raylets])
-    await asyncio.to_thread(scene.nodes.stop)
+    await scene.kill_cluster(everything, spared=[*left, *scene.holder()])
     try:
-        await asyncio.to_thread(scene.nodes.start)
-        scene.notes["hosts that outlived their cluster"] += sum(each.is_alive for each in left)
+        await scene.start_nodes()
+        outlived = [each for each in left if each.pid in hosts and each.is_alive]
+        scene.notes["hosts that outlived their cluster"] += len(outlived)
         await scene.start_cluster()
-        await until(lambda: not any(each.is_alive for each in left), 90)
+        await until(lambda: not any(each.is_alive for each in outlived), 90)
     finally:
-        for each in [*raylets, *left]:
+        for each in left:
             each.send(signal.SIGKILL)
+        old.stop()
     return everything
 
 

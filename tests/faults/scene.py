@@ -66,7 +66,7 @@ class Scene:
         self.folder = folder
         self.setup = setup
         self.random = random.Random(seed)
-        self.nodes = RayNodes(folder / "nodes") if setup == "three nodes" else None
+        self.nodes: RayNodes | None = None
         self.disk = SmallDisk(folder / "postgres") if setup == "small disk" else None
         self.rogue: Rogue
         self.running: Running
@@ -105,9 +105,8 @@ class Scene:
         self.rogue = await self._opened.enter_async_context(Rogue(self._standins, self.random.getrandbits(32)))
         if self.disk is not None:
             self._opened.enter_context(self.disk)
-        if self.nodes is not None:
-            await asyncio.to_thread(self.nodes.start)
-            self._opened.callback(self.nodes.stop)
+        if self.setup == "three nodes":
+            await self.start_nodes()
         self._opened.push_async_callback(self.kill_cluster)
         await self.start_cluster()
         self.target = Range(self.running, seed=0)
@@ -117,6 +116,16 @@ class Scene:
             self._opened.push_async_callback(_cancel, working)
 
     # The cluster.
+
+    async def start_nodes(self) -> None:
+        """Start the nodes of a Ray cluster of its own, beside those of an earlier one."""
+        self.nodes = RayNodes(self.folder / "nodes")
+        self._opened.callback(self.nodes.stop)
+        await asyncio.to_thread(self.nodes.start)
+
+    def holder(self) -> list[Process]:
+        """The process above the nodes, if there are nodes."""
+        return [mine(self.nodes.pid)] if self.nodes is not None else []
 
     async def start_cluster(self) -> None:
         """Start it, on whatever stands in the folder."""

@@ -105,6 +105,7 @@ class Scene:
         self.rogue = await self._opened.enter_async_context(Rogue(self._standins, self.random.getrandbits(32)))
         if self.disk is not None:
             self._opened.enter_context(self.disk)
+        self._opened.callback(self._stop_nodes)
         if self.setup == "three nodes":
             await self.start_nodes()
         self._opened.push_async_callback(self.kill_cluster)
@@ -120,8 +121,11 @@ class Scene:
     async def start_nodes(self) -> None:
         """Start the nodes of a Ray cluster of its own, beside those of an earlier one."""
         self.nodes = RayNodes(self.folder / "nodes")
-        self._opened.callback(self.nodes.stop)
         await asyncio.to_thread(self.nodes.start)
+
+    def _stop_nodes(self) -> None:
+        if self.nodes is not None:
+            self.nodes.stop()
 
     def holder(self) -> list[Process]:
         """The process above the nodes, if there are nodes."""

@@ -7,10 +7,10 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults overload bench clean
+.PHONY: help install demo test check simulate faults overload faults-table bench clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Create .venv and install the project with its pinned dependencies
 
@@ -41,6 +41,10 @@ faults: install  ## The long form of the kill test: 1,000 orders, ten kills; SEE
 
 overload: install  ## Three times the orders that this machine can do, for a minute
 	$(BIN)/python -m tests.faults.overload
+
+faults-table: SEEDS ?= 1,2,3
+faults-table: install  ## Every kind of real fault, SEEDS=1,2,3, into docs/FAULTS.md; KIND=name,name and SEED=n limit it
+	$(BIN)/python -m tests.faults.table --kinds "$(KIND)" --seeds "$(or $(SEED),$(SEEDS))"
 
 bench: install  ## Measure throughput and latency on this machine
 	$(BIN)/orderplan bench

@@ -62,6 +62,10 @@ LAG_MAX_S: Final = 1.0
 """With adapters that take longer to accept a call no new orders are taken."""
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
+_NOBODYS_FAULT: Final = ("53", "57P", "58")
+"""SQLSTATEs that blame no data: no room on the disk or for connections, an operator's shutdown, the server's system.
+Commits that fail so are tried again for as long as it takes.
+"""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
 _TICK_MIN: Final = timedelta(milliseconds=1)
@@ -311,7 +315,7 @@ class HostLoop:
         """Decide and commit a batch; returns when it is stored (or answered with its refusals)."""
         self.ticks += 1
         self._deciding = batch
-        attempt = 0
+        attempt = failures = 0
         while True:
             try:
                 await self._once(batch)
@@ -335,7 +339,8 @@ class HostLoop:
                 if await self._settle_own_epoch(attempt):
                     return
                 attempt += 1
-                if attempt >= SETTLED_FAILURES_MAX:
+                failures += not _is_nobodys_fault(error)
+                if failures >= SETTLED_FAILURES_MAX:
                     # The database answers, yet refuses this commit every time: find out whose fault it is.
                     break
         await self._recover()
@@ -347,7 +352,7 @@ class HostLoop:
 
     async def _alone(self, envelope: Envelope) -> None:
         """Decide one envelope in a commit of its own; one that still fails is quarantined or refused."""
-        attempt = 0
+        attempt = failures = 0
         while True:
             try:
                 await self._once([envelope])
@@ -356,10 +361,11 @@ class HostLoop:
                 raise
             except Exception as error:
                 is_away = self._is_unavailable(error) and not isinstance(error, DataRefused)
-                if is_away and attempt < SETTLED_FAILURES_MAX:
+                if is_away and failures < SETTLED_FAILURES_MAX:
                     if await self._settle_own_epoch(attempt):
                         return
                     attempt += 1
+                    failures += not _is_nobodys_fault(error)
                     continue
                 await self._recover()
                 await self._poisoned(envelope, error)
@@ -646,6 +652,11 @@ class HostLoop:
 def _safe(error: BaseException) -> str:
     """An error for the log: what a server says of a value may quote it."""
     return error.reason if isinstance(error, OrderplanError) else type(error).__name__
+
+
+def _is_nobodys_fault(error: BaseException) -> bool:
+    """Whether the server says that it could take nothing from anybody."""
+    return str(getattr(error, "sqlstate", None) or "").startswith(_NOBODYS_FAULT)
 
 
 def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bool:

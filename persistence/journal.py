@@ -38,9 +38,13 @@ class Fenced(OrderplanError):
 
 
 class CommitUnknown(OrderplanError):
-    """The outcome of a commit was not heard; it may or may not be stored."""
+    """The outcome of a commit was not heard; it may or may not be stored. `sqlstate` is the server's, if it spoke."""
 
     code = "commitUnknown"
+
+    def __init__(self, reason: str, sqlstate: str | None = None) -> None:
+        super().__init__(reason)
+        self.sqlstate = sqlstate
 
 
 class DataRefused(OrderplanError):
@@ -230,7 +234,7 @@ class Journal(ReadStore):
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
                 raise DataRefused(str(error), error.sqlstate or "", getattr(error, "constraint_name", None)) from error
-            raise CommitUnknown(f"the server refused the commit with {error.sqlstate}") from error
+            raise CommitUnknown(f"the server refused the commit with {error.sqlstate}", error.sqlstate) from error
         except Exception as error:
             is_lost = isinstance(error, (OSError, TimeoutError, *_CLIENT_ERRORS))
             if is_written or (is_lost and not isinstance(error, asyncpg.DataError)):

@@ -42,6 +42,7 @@ class Client:
     url: str
     acknowledged: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
+    sent: set[str] = field(default_factory=set)
     retries: Counter[str] = field(default_factory=Counter)
 
     async def send_all(self, documents: Sequence[dict[str, Any]], orders_s: float = ORDERS_S) -> None:
@@ -66,6 +67,7 @@ class Client:
 
     async def _send(self, session: aiohttp.ClientSession, document: dict[str, Any]) -> None:
         key = document["externalId"]
+        self.sent.add(key)
         while True:
             try:
                 async with session.post(self.url + TMF622, json=document, headers={"Idempotency-Key": key}) as answer:

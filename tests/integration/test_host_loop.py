@@ -13,6 +13,7 @@ import domain.decide
 import domain.intake
 from actors.config import ClusterConfig
 from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted, ToPlan
+from actors.host_loop import SETTLED_FAILURES_MAX
 from actors.plan_host import PlanHost
 from domain.errors import ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
 from domain.ids import shard_for, shard_of
@@ -369,6 +370,37 @@ async def test_a_database_that_is_away_for_long_is_waited_for(hosts, pool, proxy
 
     await host.finish()
     assert [await state_of(pool, each.order_id) for each in (first, second)] == ["completed", "completed"]
+
+
+NO_ROOM = """
+create function no_room() returns trigger language plpgsql as
+$$ begin raise exception 'could not extend file: No space left on device' using errcode = '53100'; end $$;
+create trigger no_room before insert on fact for each statement execute function no_room()"""
+ROOM = "drop function if exists no_room cascade"
+
+
+async def test_a_database_whose_disk_is_full_is_waited_for_and_no_message_is_blamed(host, pool):
+    """Everything else is answered meanwhile, the raise of the own epoch included."""
+    [first] = await host.submit(sim("acc-1"))
+    await pool.execute(NO_ROOM)
+    try:
+        work = [host.submit(sim("acc-2")), host.report(host.dispatch.calls(first.order_id)[0])]
+        waiting = [asyncio.create_task(each) for each in work]
+
+        async def has_tried() -> bool:
+            epoch = await pool.fetchval("select max(epoch) from incarnation")
+            return int(epoch) > 4 * SETTLED_FAILURES_MAX
+
+        await until(has_tried)
+        assert not any(each.done() for each in waiting)
+    finally:
+        await pool.execute(ROOM)
+    [second], answer = await asyncio.gather(*waiting)
+
+    assert not isinstance(answer, OrderplanError)
+    await host.finish()
+    assert [await state_of(pool, each.order_id) for each in (first, second)] == ["completed", "completed"]
+    assert await kinds(pool, first.order_id) == GOOD_PATH
 
 
 async def test_connections_lost_at_any_statement_of_a_tick_lose_nothing(hosts, pool, proxy):

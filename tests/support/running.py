@@ -125,9 +125,9 @@ def running_cluster(
         data.chmod(0o755)
         log = data / "calls.ndjson"
         options = ["--port", "0", "--log", str(log), "--delay-ms", str(delay_ms)]
-        standins = _start([sys.executable, "-m", "examples.standins", *options], data / "standins")
+        standins = start_process([sys.executable, "-m", "examples.standins", *options], data / "standins")
         try:
-            place = _first_line(standins).split()[1]
+            place = first_line(standins).split()[1]
             options = ["--data", str(data), "--plan-hosts", str(plan_hosts)]
             if paused:
                 options.append("--paused")
@@ -138,9 +138,9 @@ def running_cluster(
             if faults:
                 (data / "faults").mkdir()
                 options += ["--faults", str(data / "faults")]
-            cluster = _start([sys.executable, "-m", "tests.support.serve", *options], data / "cluster")
+            cluster = start_process([sys.executable, "-m", "tests.support.serve", *options], data / "cluster")
             try:
-                said = json.loads(_first_line(cluster))
+                said = json.loads(first_line(cluster))
                 yield Running(said["url"], said["dsn"], said["keyDsn"], place, log, data)
             finally:
                 assert cluster.stdin is not None
@@ -156,12 +156,13 @@ def running_cluster(
                 pipe.close()
 
 
-def _start(command: list[str], errors: Path) -> subprocess.Popen[str]:
-    with errors.with_suffix(".err").open("w") as stderr:
+def start_process(command: list[str], errors: Path) -> subprocess.Popen[str]:
+    """Start a process whose input and output are pipes; what it complains of goes to a file."""
+    with errors.with_suffix(".err").open("a") as stderr:
         return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr, text=True)
 
 
-def _first_line(process: subprocess.Popen[str]) -> str:
+def first_line(process: subprocess.Popen[str]) -> str:
     """The line that says where the process serves; whatever it prints before is passed over."""
     assert process.stdout is not None
     for line in process.stdout:

@@ -17,6 +17,8 @@ def main() -> None:
     """Start, say where, wait for the end of standard input, stop."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--address", help="join this Ray cluster")
     parser.add_argument("--plan-hosts", type=int, default=2)
     parser.add_argument("--faults", default="")
     parser.add_argument("--delay-model", default="")
@@ -26,7 +28,8 @@ def main() -> None:
     args = parser.parse_args()
     options = Options(
         data=args.data,
-        port=0,
+        port=args.port,
+        address=args.address,
         plan_hosts=args.plan_hosts,
         faults_dir=args.faults,
         database_url=args.database_url,

@@ -28,6 +28,10 @@ SHARDS_DEFAULT: Final = 64
 DEDICATED_DEFAULT: Final = 4
 """Each plan of its own costs a process of some 80 MB."""
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_KEY_STORE_ADDITIONS: Final = (
+    "alter table order_key add column if not exists destroyed_at timestamptz",
+    "create index if not exists ix_order_key_destroyed_at on order_key (destroyed_at)",
+)
 _MIGRATION_LOCK: Final = 7_205_411_002
 """Advisory lock that lets one starter migrate while others wait."""
 
@@ -116,6 +120,9 @@ async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
     try:
         async with key_engine.begin() as connection:
             await connection.run_sync(key_metadata.create_all)
+            # The key store has no migrations of its own: what came later is added here.
+            for statement in _KEY_STORE_ADDITIONS:
+                await connection.exec_driver_sql(statement)
     finally:
         await key_engine.dispose()
     connection_ = await connect(dsn)

@@ -503,7 +503,9 @@ order_key = sa.Table(
     sa.Column("key_id", sa.Text, primary_key=True),
     sa.Column("order_id", sa.Text, nullable=False, index=True),
     sa.Column("key", sa.LargeBinary, nullable=False),
+    sa.Column("destroyed_at", sa.DateTime(timezone=True), index=True),
 )
+"""A destroyed key leaves its empty row for a while: a statement that comes late must not bring it back."""
 
 tenant_key = sa.Table(
     "tenant_key",

@@ -24,6 +24,10 @@ from domain.errors import NotFound
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
 from persistence.rows import SealedRow
 
+LATE_H: Final = 1
+"""Hours after which no statement that was given up can be carried out any more."""
+FORGET_MAX: Final = 2_000
+"""Rows of destroyed keys that are forgotten with each destruction; more than one can make."""
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 
@@ -112,7 +116,18 @@ class Vault:
     async def destroy(self, order_ids: Iterable[str]) -> None:
         """Destroy the keys of ended orders, then their ciphertexts. Repeating it is harmless."""
         ended = list(order_ids)
-        await self._keys.execute("delete from order_key where order_id = any($1)", ended)
+        # The empty row stays for a while: had a statement that stored the key been given up as unheard, it could still
+        # be carried out after this one.
+        await self._keys.execute(
+            "update order_key set key = '', destroyed_at = clock_timestamp() "
+            "where order_id = any($1) and destroyed_at is null",
+            ended,
+        )
+        await self._keys.execute(
+            "delete from order_key where key_id in (select key_id from order_key "
+            f"where destroyed_at < clock_timestamp() - interval '{LATE_H} hours' "
+            f"order by destroyed_at limit {FORGET_MAX})"
+        )
         await self._orders.execute("delete from sealed_value where order_id = any($1)", ended)
         await self._orders.execute("update product_order set sealed = false where order_id = any($1)", ended)
         for order_id in ended:
@@ -137,7 +152,9 @@ class Vault:
         )
         keys = {
             row["key_id"]: row["key"]
-            for row in await self._keys.fetch("select key_id, key from order_key where order_id = $1", order_id)
+            for row in await self._keys.fetch(
+                "select key_id, key from order_key where order_id = $1 and destroyed_at is null", order_id
+            )
         }
         values = {}
         for row in rows:

@@ -917,9 +917,30 @@ async def keys_of(databases, order_id: str) -> int:
 
     connection = await asyncpg.connect(databases.key_dsn)
     try:
-        return int(await connection.fetchval("select count(*) from order_key where order_id = $1", order_id))
+        return int(
+            await connection.fetchval("select count(*) from order_key where order_id = $1 and key <> ''", order_id)
+        )
     finally:
         await connection.close()
+
+
+async def test_a_key_that_is_stored_late_does_not_outlive_its_order(host, pool, databases):
+    """Found by the simulator (seed 2902): a statement that was given up as unheard is carried out after all."""
+    import asyncpg
+
+    [submitted] = await host.submit(sim(PIN="4711"))
+    connection = await asyncpg.connect(databases.key_dsn)
+    try:
+        [late] = await connection.fetch("select key_id, order_id, key from order_key")
+        await host.finish()
+        await until(lambda: pool.fetchval("select not sealed from product_order"))
+        await connection.execute(
+            "insert into order_key (key_id, order_id, key) values ($1, $2, $3) on conflict do nothing", *late
+        )
+    finally:
+        await connection.close()
+
+    assert await keys_of(databases, submitted.order_id) == 0
 
 
 async def test_the_keys_of_an_ended_order_are_destroyed(host, pool, databases):

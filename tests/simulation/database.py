@@ -130,6 +130,7 @@ class MemoryDatabase:
         """(system, cause) -> what holds it."""
         self.sealed: dict[tuple[str, str], SealedRow] = {}
         self.order_keys: dict[str, str] = {}
+        self.destroyed_keys: set[str] = set()
         self.releases: list[tuple[str, dict[str, Any]]] = []
         self.on_commit: list[Callable[[str, Commit], None]] = []
         """Called with (incarnation, what it has written) at the instant of every commit."""
@@ -303,6 +304,10 @@ class MemoryDatabase:
             if self.shards[shard].incarnation_id == incarnation_id:
                 self.shards[shard].incarnation_id = to
                 self.shards[shard].version += 1
+
+    def keep_keys(self, new: Iterable[tuple[str, str]]) -> None:
+        """Store keys of orders, but none that was destroyed meanwhile."""
+        self.order_keys.update(each for each in new if each[0] not in self.destroyed_keys)
 
     def put_incarnation(self, incarnation_id: str, session: Session, dedicated_shard: int | None) -> None:
         """Register an incarnation as living."""
@@ -642,7 +647,7 @@ class MemoryVault:
         if not self._new_keys:
             return
         new = list(self._new_keys)
-        await self.database.ask(lambda: self.database.order_keys.update(new))
+        await self.database.ask(lambda: self.database.keep_keys(new))
         self._new_keys.clear()
 
     async def destroy(self, order_ids: Iterable[str]) -> None:
@@ -652,6 +657,7 @@ class MemoryVault:
         def keys() -> None:
             for key_id in [key_id for key_id, order_id in database.order_keys.items() if order_id in ended]:
                 del database.order_keys[key_id]
+                database.destroyed_keys.add(key_id)
 
         def values() -> None:
             for place in [place for place in database.sealed if place[0] in ended]:

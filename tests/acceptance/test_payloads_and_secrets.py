@@ -130,7 +130,7 @@ async def sealed_count(running: Running, order_id: str) -> int:
         sealed = await connection.fetchval(
             "select count(*) from product_order where order_id = $1 and sealed", order_id
         )
-        left = await keys.fetchval("select count(*) from order_key where order_id = $1", order_id)
+        left = await keys.fetchval("select count(*) from order_key where order_id = $1 and key <> ''", order_id)
         return int(sealed) + int(left)
     finally:
         await connection.close()

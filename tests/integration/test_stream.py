@@ -37,7 +37,8 @@ async def journal(databases: Any, pool: Pool) -> AsyncIterator[Journal]:
 @pytest.fixture
 async def client(pool: Pool, journal: Journal) -> AsyncIterator[TestClient[Any, Any]]:
     app = web.Application(middlewares=[errors])
-    context: Any = SimpleNamespace(pool=pool, config=SimpleNamespace(tenant="main"), metrics=Metrics())
+    config = SimpleNamespace(tenant="main")
+    context: Any = SimpleNamespace(pool=pool, config=config, metrics=Metrics(), is_draining=False)
     app[CONTEXT] = context
     open_fanout(app, context)
     app.router.add_get("/v1/stream", get_stream)

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults overload faults-table bench clean
+.PHONY: help install demo test check simulate faults overload soak faults-table bench clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ simulate: install  ## Run SEEDS=n simulated clusters (2,000); SEED=n tells the s
 
 faults: install  ## The long form of the kill test: 1,000 orders, ten kills; SEED=n draws others
 	ORDERPLAN_FAULTS=long $(if $(SEED),ORDERPLAN_SEED=$(SEED)) $(BIN)/pytest -s -m faults tests/faults
+
+soak: install  ## MINUTES=30 at half of what the machine can do, a fault every 30 s; writes docs/soak.json and docs/soak.svg
+	$(BIN)/python -m tests.faults.soak $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED))
 
 overload: install  ## Three times the orders that this machine can do, for a minute
 	$(BIN)/python -m tests.faults.overload

@@ -52,6 +52,9 @@ class Cluster:
             config=SimpleNamespace(tenant="main"), hosts=self, metrics=Metrics(), now=lambda: AT, plan=self.plan
         )
 
+    def admit(self, _lane: str, _shard: int | None = None) -> None:
+        """There is room for everybody."""
+
     async def newest_release(self, _tenant: str) -> str:
         return release_of(**self.document).release_id
 

@@ -272,7 +272,7 @@ class Watch:
                 raise
             log.warning("a host did not start", host=incarnation_id, error=type(error).__name__)
             self._fleet.kill(handle)
-                # It may have registered before it failed: its row must not count as a living host.
+            # It may have registered before it failed: its row must not count as a living host.
             await self._table.fence(incarnation_id)
             return None
         return incarnation_id

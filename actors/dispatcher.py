@@ -66,7 +66,7 @@ class Dispatcher:
             task.cancel()
 
     def open_calls(self) -> int:
-        """How many calls have no committed result."""
+        """How many calls have no result yet."""
         return len(self._open)
 
     def lag_s(self) -> float:

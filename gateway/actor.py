@@ -22,7 +22,7 @@ from gateway.context import Context
 from gateway.durability import DurabilityWatch
 from gateway.metrics import Metrics
 from gateway.stream import FANOUT
-from persistence import catalogue, incarnations
+from persistence import catalogue
 from persistence.database import is_unavailable, open_pool
 from persistence.incarnations import Ownership
 from persistence.readstore import ReadStore
@@ -149,7 +149,7 @@ class Gateway:
     async def _hosts(self) -> dict[str, Any]:
         """Every living host by its name, by the database: the routing table here may be old while nobody asks."""
         assert self._context is not None
-        names = [f"host-{each.incarnation_id}" for each in await incarnations.living(self._context.pool)]
+        names = [f"host-{each.incarnation_id}" for each in await Ownership(self._context.pool).living()]
         return {name: handle for name in names if (handle := handle_of(name)) is not None}
 
     def _stream_clients(self) -> int:

@@ -24,8 +24,9 @@ from domain.states import ItemState
 from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json
 from gateway.systems import COUNTED_MAX
-from persistence import catalogue, holds, incarnations, people, reads, tasks
+from persistence import catalogue, holds, people, reads, tasks
 from persistence.catalogue import Limits
+from persistence.incarnations import Ownership
 from persistence.readstore import StoredFact
 
 HELD_UP_SHOWN_MAX: Final = 10
@@ -129,8 +130,8 @@ async def _world(context: Context, tenant: str, plan: Plan) -> World:
         staff[item.key] = known[source.queue, needed]
     others = {*plan.behind, *(line.joins for line in plan.lines if line.joins is not None)}
     systems = await catalogue.list_systems(context.pool, tenant)
-    alive = {each.incarnation_id for each in await incarnations.living(context.pool)}
-    table = {each.shard: each.incarnation_id for each in await incarnations.assignments(context.pool)}
+    alive = {each.incarnation_id for each in await Ownership(context.pool).living()}
+    table = {each.shard: each.incarnation_id for each in await Ownership(context.pool).assignments()}
     return World(
         staff=staff,
         claims=await tasks.claims_of(context.pool, tenant, plan.order_id, now),

@@ -8,6 +8,7 @@ from gateway.context import context_of, tenant_of
 from gateway.openapi import DOCUMENT
 from gateway.orders import native_json
 from persistence import incarnations, reads
+from persistence.incarnations import Ownership
 
 
 async def get_health(request: web.Request) -> web.Response:
@@ -21,10 +22,10 @@ async def get_readiness(request: web.Request) -> web.Response:
     `durability` lists what could lose acknowledged orders; that is no reason to send nobody here.
     """
     context = context_of(request)
-    table = await incarnations.assignments(context.pool)
+    table = await Ownership(context.pool).assignments()
     alive = {
         each.incarnation_id
-        for each in await incarnations.living(context.pool)
+        for each in await Ownership(context.pool).living()
         if each.silent_s < incarnations.SILENT_MAX_S
     }
     homeless = sum(each.incarnation_id not in alive for each in table)

@@ -47,104 +47,79 @@ class Assignment(NamedTuple):
     has_own_host: bool = False
 
 
-async def living(pool: asyncpg.Pool[Any]) -> list[Incarnation]:
-    """Incarnations that nobody fenced, oldest first."""
-    rows = await pool.fetch(
-        "select incarnation_id, epoch, state, started_at, "
-        "extract(epoch from clock_timestamp() - heartbeat_at)::float8 as silent_s, dedicated_shard "
-        "from incarnation where state = 'living' order by started_at, incarnation_id"
-    )
-    return [Incarnation(*row) for row in rows]
-
-
-async def assignments(pool: asyncpg.Pool[Any]) -> list[Assignment]:
-    """The owner of every shard."""
-    rows = await pool.fetch(
-        "select s.shard, s.incarnation_id, s.version, s.order_id, coalesce(i.dedicated_shard = s.shard, false) "
-        "from shard as s left join incarnation as i on i.incarnation_id = s.incarnation_id and i.state = 'living' "
-        "order by s.shard"
-    )
-    return [Assignment(*row) for row in rows]
-
-
-async def shard_count(pool: asyncpg.Pool[Any]) -> int:
-    """How many shards the database has; set when it was made, never changed."""
-    return int(await pool.fetchval("select (value #>> '{}')::int from setting where key = 'shards'"))
-
-
-async def fence(pool: asyncpg.Pool[Any], incarnation_id: str) -> bool:
-    """End an incarnation for good; False when it was not living any more.
-
-    Raises:
-        asyncpg.LockNotAvailableError: its row stayed locked through every attempt.
-    """
-    for attempt in range(LOCK_ATTEMPTS_MAX):
-        await pool.execute(
-            "select pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a join incarnation as i "
-            "on a.pid = i.backend_pid and a.backend_start = i.backend_start where i.incarnation_id = $1",
-            incarnation_id,
-        )
-        try:
-            async with pool.acquire() as connection, connection.transaction():
-                await connection.execute("set local lock_timeout = '2s'")
-                done = await connection.execute(
-                    "update incarnation set epoch = epoch + 1, state = 'fenced' "
-                    "where incarnation_id = $1 and state = 'living'",
-                    incarnation_id,
-                )
-        except asyncpg.LockNotAvailableError:
-            if attempt == LOCK_ATTEMPTS_MAX - 1:
-                raise
-            continue
-        return bool(done == "UPDATE 1")
-    return False
-
-
-async def reassign(pool: asyncpg.Pool[Any], wanted: Mapping[int, tuple[str | None, str]]) -> int:
-    """Point shards from their current owner to another: shard -> (owner that must still be in place, new owner).
-
-    The current owner must be fenced, stopped or none; a living owner gives its shards away by its own commit only.
-    Returns the number of shards that moved.
-    """
-    if not wanted:
-        return 0
-    done = await pool.execute(
-        "update shard as s set incarnation_id = n.new, version = s.version + 1 "
-        "from unnest($1::int[], $2::text[], $3::text[]) as n(shard, old, new) "
-        "where s.shard = n.shard and s.incarnation_id is not distinct from n.old "
-        "and not exists (select from incarnation as i where i.incarnation_id = n.old and i.state = 'living')",
-        list(wanted),
-        [old for old, _ in wanted.values()],
-        [new for _, new in wanted.values()],
-    )
-    return int(done.rpartition(" ")[2])
-
-
 class Ownership:
-    """The table of owners and the incarnations in it, over one pool; see the functions above."""
+    """The table of owners and the incarnations in it, over one pool."""
 
     def __init__(self, pool: asyncpg.Pool[Any]) -> None:
         self._pool = pool
 
     async def living(self) -> list[Incarnation]:
-        """See `living`."""
-        return await living(self._pool)
+        """Incarnations that nobody fenced, oldest first."""
+        rows = await self._pool.fetch(
+            "select incarnation_id, epoch, state, started_at, "
+            "extract(epoch from clock_timestamp() - heartbeat_at)::float8 as silent_s, dedicated_shard "
+            "from incarnation where state = 'living' order by started_at, incarnation_id"
+        )
+        return [Incarnation(*row) for row in rows]
 
     async def assignments(self) -> list[Assignment]:
-        """See `assignments`."""
-        return await assignments(self._pool)
+        """The owner of every shard."""
+        rows = await self._pool.fetch(
+            "select s.shard, s.incarnation_id, s.version, s.order_id, coalesce(i.dedicated_shard = s.shard, false) "
+            "from shard as s left join incarnation as i on i.incarnation_id = s.incarnation_id and i.state = 'living' "
+            "order by s.shard"
+        )
+        return [Assignment(*row) for row in rows]
 
     async def shard_count(self) -> int:
-        """See `shard_count`."""
-        return await shard_count(self._pool)
+        """How many shards the database has; set when it was made, never changed."""
+        return int(await self._pool.fetchval("select (value #>> '{}')::int from setting where key = 'shards'"))
 
     async def fence(self, incarnation_id: str) -> bool:
-        """See `fence`."""
-        return await fence(self._pool, incarnation_id)
+        """End an incarnation for good; False when it was not living any more.
+
+        Raises:
+            asyncpg.LockNotAvailableError: its row stayed locked through every attempt.
+        """
+        for attempt in range(LOCK_ATTEMPTS_MAX):
+            await self._pool.execute(
+                "select pg_terminate_backend(a.pid, 5000) from pg_stat_activity as a join incarnation as i "
+                "on a.pid = i.backend_pid and a.backend_start = i.backend_start where i.incarnation_id = $1",
+                incarnation_id,
+            )
+            try:
+                async with self._pool.acquire() as connection, connection.transaction():
+                    await connection.execute("set local lock_timeout = '2s'")
+                    done = await connection.execute(
+                        "update incarnation set epoch = epoch + 1, state = 'fenced' "
+                        "where incarnation_id = $1 and state = 'living'",
+                        incarnation_id,
+                    )
+            except asyncpg.LockNotAvailableError:
+                if attempt == LOCK_ATTEMPTS_MAX - 1:
+                    raise
+                continue
+            return bool(done == "UPDATE 1")
+        return False
 
     async def reassign(self, wanted: Mapping[int, tuple[str | None, str]]) -> int:
-        """See `reassign`."""
-        return await reassign(self._pool, wanted)
+        """Point shards from their current owner to another: shard -> (owner that must still be in place, new owner).
+
+        The current owner must be fenced, stopped or none; a living owner gives its shards away by its own commit only.
+        Returns the number of shards that moved.
+        """
+        if not wanted:
+            return 0
+        done = await self._pool.execute(
+            "update shard as s set incarnation_id = n.new, version = s.version + 1 "
+            "from unnest($1::int[], $2::text[], $3::text[]) as n(shard, old, new) "
+            "where s.shard = n.shard and s.incarnation_id is not distinct from n.old "
+            "and not exists (select from incarnation as i where i.incarnation_id = n.old and i.state = 'living')",
+            list(wanted),
+            [old for old, _ in wanted.values()],
+            [new for _, new in wanted.values()],
+        )
+        return int(done.rpartition(" ")[2])
 
 
 def balance(shards: Sequence[Assignment], hosts: Sequence[str]) -> dict[int, str]:

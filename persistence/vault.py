@@ -119,14 +119,13 @@ class Vault:
         # The empty row stays for a while: had a statement that stored the key been given up as unheard, it could still
         # be carried out after this one.
         await self._keys.execute(
+            "with old as (select key_id from order_key "
+            f"where destroyed_at < clock_timestamp() - interval '{LATE_H} hours' "
+            f"order by destroyed_at limit {FORGET_MAX}), "
+            "gone as (delete from order_key using old where order_key.key_id = old.key_id) "
             "update order_key set key = '', destroyed_at = clock_timestamp() "
             "where order_id = any($1) and destroyed_at is null",
             ended,
-        )
-        await self._keys.execute(
-            "delete from order_key where key_id in (select key_id from order_key "
-            f"where destroyed_at < clock_timestamp() - interval '{LATE_H} hours' "
-            f"order by destroyed_at limit {FORGET_MAX})"
         )
         await self._orders.execute("delete from sealed_value where order_id = any($1)", ended)
         await self._orders.execute("update product_order set sealed = false where order_id = any($1)", ended)

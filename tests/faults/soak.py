@@ -27,7 +27,7 @@ from tests.faults.checker import CATEGORIES
 from tests.faults.harness import say
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.scene import Scene
-from tests.faults.table import _evidence, _judged
+from tests.faults.table import evidence_of, judge_files
 from tests.support.replay_check import replay_differences
 from tests.support.until import until
 
@@ -179,7 +179,7 @@ async def run(minutes: float, every_s: float, seed: int) -> dict[str, Any]:
                 looking.cancel()
                 await asyncio.gather(looking, return_exceptions=True)
             scene.sent_of_run = sent
-            judged = await asyncio.to_thread(_judged, await _evidence(scene))
+            judged = await asyncio.to_thread(judge_files, await evidence_of(scene))
             differences = await replay_differences(scene.running.dsn)
             await until(lambda: not scene.untold(), WHOLE_S)
             return {

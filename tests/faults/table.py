@@ -61,7 +61,7 @@ async def run_one(scene: Scene, kind: Kind, seed: int, number: int) -> Result:
         problems.append(" ".join([f"did not end: {error}", *getattr(error, "__notes__", ())])[:3_000])
     result: Result = {"kind": kind.name, "seed": seed}
     try:
-        result |= await asyncio.to_thread(_judged, await _evidence(scene))
+        result |= await asyncio.to_thread(judge_files, await evidence_of(scene))
     except AssertionError:
         # There is no database to ask.
         return result | {"notRun": "the cluster did not come back", "problems": problems}
@@ -108,7 +108,7 @@ def _has_ended(each: Process) -> bool:
     return not each.is_alive
 
 
-async def _evidence(scene: Scene) -> Path:
+async def evidence_of(scene: Scene) -> Path:
     """The folder of what the run left behind: rows, the stand-ins' log, and what the channel was told."""
     folder = Path(tempfile.mkdtemp(prefix="evidence-", dir=scene.folder))
     columns = "order_id, external_id, state, ended_at, active, timer_at"
@@ -124,7 +124,7 @@ async def _evidence(scene: Scene) -> Path:
     return folder
 
 
-def _judged(folder: Path) -> Result:
+def judge_files(folder: Path) -> Result:
     """What the checker says, which runs as a process of its own and sees nothing but the files."""
     command = [sys.executable, "-m", "tests.faults.evidence", str(folder)]
     said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)

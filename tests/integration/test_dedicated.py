@@ -9,7 +9,8 @@ from actors.envelopes import GiveAway
 from domain.ids import shard_of
 from domain.messages import AssetsBooked
 from domain.orders import Order
-from persistence import catalogue, incarnations
+from persistence import catalogue
+from persistence.incarnations import Ownership
 from tests.support.build import callout, depends, line, order_of, plan_of, release_document, release_of, rule
 from tests.support.build import scenario as scenario_of
 from tests.support.hosts import SHARDS, Host
@@ -142,9 +143,9 @@ async def test_a_host_that_dies_before_its_bookings_are_heard_loses_none(hosts, 
     own = await moved(home, hosts, submitted.order_id)
     await own.finish()
     own.kill()
-    await incarnations.fence(pool, "own")
+    await Ownership(pool).fence("own")
     shard = shard_of(submitted.order_id)
-    await incarnations.reassign(pool, {shard: ("own", "home")})
+    await Ownership(pool).reassign({shard: ("own", "home")})
     await home.while_running(home.loop.adopt([shard]))
     await book(home, home)
 

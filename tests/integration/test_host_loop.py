@@ -20,7 +20,8 @@ from domain.ids import shard_for, shard_of
 from domain.inventory import Asset
 from domain.messages import ClaimTask, CompleteTask, OperateItem
 from domain.orders import Order
-from persistence import catalogue, incarnations
+from persistence import catalogue
+from persistence.incarnations import Ownership
 from persistence.journal import Fenced
 from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
 from tests.support.build import scenario as scenario_of
@@ -178,7 +179,7 @@ async def test_a_repeat_at_the_next_owner_names_the_same_order(hosts, pool):
     old = await hosts()
     [first] = await old.submit(sim(key="k"))
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     new = await hosts("host-b")
 
     [second] = await new.submit(sim(key="k"))
@@ -348,7 +349,7 @@ async def test_an_unheard_release_of_a_shard_leaves_one_owner(hosts, pool, proxy
     _, answer = await host.ask(GiveAway({shard: "host-b"}), submission(sim("acc-1")))
 
     assert shard not in host.loop.heads
-    owners = {each.shard: each.incarnation_id for each in await incarnations.assignments(pool)}
+    owners = {each.shard: each.incarnation_id for each in await Ownership(pool).assignments()}
     assert owners[shard] == "host-b"
     await other.loop.adopt([shard])
     assert await count(pool, "product_order") == isinstance(answer, Submitted)
@@ -640,7 +641,7 @@ async def test_the_next_owner_ends_every_order(hosts, pool):
         await old.report(call)
     sent = Counter(old.dispatch.sent)
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
 
     new = await hosts("host-b")
 
@@ -658,7 +659,7 @@ async def test_the_next_owner_knows_the_timers(hosts, pool):
     [submitted] = await old.submit(sim())
     await old.report(old.dispatch.calls()[0], "retryable", error="busy")
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     new = await hosts("host-b")
     assert new.dispatch.calls() == []
 
@@ -680,7 +681,7 @@ async def test_the_next_owner_knows_a_call_that_began_in_the_tick_in_which_the_l
 
     await old.ask(reported(activate), done)
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     new = await hosts("host-b")
 
     assert [call.name for call in new.dispatch.calls()] == ["close"]
@@ -693,7 +694,7 @@ async def test_a_fenced_host_answers_nobody_and_ends(hosts, pool):
     await host.submit(sim())
     call = host.dispatch.calls()[0]
     before = await count(pool, "fact")
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
 
     assert isinstance(await host.report(call), NotOwner)
     with pytest.raises(Fenced):
@@ -707,7 +708,7 @@ async def test_one_plan_that_cannot_be_read_does_not_keep_a_host_from_its_shards
     old = await hosts()
     bad, good = await old.submit(sim("acc-1"), sim("acc-2"))
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     await pool.execute(
         "update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", bad.order_id
     )
@@ -723,7 +724,7 @@ async def test_a_plan_that_cannot_be_read_is_named_with_its_reason_until_it_can(
     old = await hosts()
     bad, _ = await old.submit(sim("acc-1"), sim("acc-2"))
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     damaged = "update fact set v = v + $2 where order_id = $1 and kind = 'plan.composed'"
     await pool.execute(damaged, bad.order_id, 1)
 
@@ -740,7 +741,7 @@ async def test_a_plan_that_cannot_be_read_is_named_by_the_owner_of_its_shard_alo
     old = await hosts()
     [bad] = await old.submit(sim("acc-1"))
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     await pool.execute("update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", bad.order_id)
     one, other = await hosts("host-b"), await hosts("host-c", shards=[])
 
@@ -781,7 +782,7 @@ async def test_adopting_twice_at_once_does_not_set_plans_back(hosts, pool):
     old = await hosts()
     submitted = await old.submit(*(sim(f"acc-{n}") for n in range(10)))
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     new = await hosts("host-b", shards=[])
     await pool.execute("update shard set incarnation_id = 'host-b'")
 
@@ -800,7 +801,7 @@ async def slow_adopter(hosts, pool, monkeypatch, **options: Any) -> tuple[Host, 
     old = await hosts()
     await old.submit(*(sim(f"acc-{n}") for n in range(10)))
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
     passed: list[str] = []
 
     async def note(point: str) -> None:
@@ -969,7 +970,7 @@ async def test_recovery_destroys_the_keys_that_a_dead_host_left(hosts, pool, dat
     await host.finish()
     assert await keys_of(databases, submitted.order_id) == 1
     host.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
 
     await hosts("host-b")
 

@@ -12,8 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
-from persistence import incarnations
-from persistence.incarnations import Assignment, balance
+from persistence.incarnations import Assignment, Ownership, balance
 from persistence.journal import CommitUnknown, DataRefused, Fenced
 from persistence.rows import Commit, SealedRow, TaskRow, TemplateRow
 from persistence.tables import key_metadata, metadata
@@ -117,7 +116,7 @@ async def test_an_empty_commit_is_a_heartbeat(journal, pool):
 
 
 async def test_a_fenced_incarnation_writes_nothing(journal, pool):
-    assert await incarnations.fence(pool, "host-a")
+    assert await Ownership(pool).fence("host-a")
 
     with pytest.raises(CommitUnknown):
         await journal.commit(full_commit())
@@ -138,8 +137,8 @@ async def test_a_fence_without_the_end_of_the_connection_is_enough(journal, pool
 
 
 async def test_an_incarnation_is_fenced_once(journal, pool):
-    assert await incarnations.fence(pool, "host-a")
-    assert not await incarnations.fence(pool, "host-a")
+    assert await Ownership(pool).fence("host-a")
+    assert not await Ownership(pool).fence("host-a")
 
 
 @pytest.mark.parametrize("point", ["checked", "copying", "committing"])
@@ -155,8 +154,8 @@ async def test_a_takeover_ends_a_commit_that_stands_still(databases, pool, point
     committing = asyncio.create_task(old.commit(full_commit()))
     await reached.wait()
 
-    assert await incarnations.fence(pool, "host-a")
-    assert await incarnations.reassign(pool, {0: ("host-a", "host-b")}) == 1
+    assert await Ownership(pool).fence("host-a")
+    assert await Ownership(pool).reassign({0: ("host-a", "host-b")}) == 1
     new = await open_journal(databases.dsn, "host-b")
 
     assert await new.owned_shards() == {0: (0, 1, False, None)}
@@ -173,24 +172,24 @@ async def test_a_takeover_ends_a_commit_that_stands_still(databases, pool, point
 
 
 async def test_the_shards_of_a_living_owner_cannot_be_given_to_another(journal, pool):
-    assert await incarnations.reassign(pool, {0: ("host-a", "host-b"), 2: (None, "host-b")}) == 1
+    assert await Ownership(pool).reassign({0: ("host-a", "host-b"), 2: (None, "host-b")}) == 1
 
-    owners = {each.shard: each.incarnation_id for each in await incarnations.assignments(pool)}
+    owners = {each.shard: each.incarnation_id for each in await Ownership(pool).assignments()}
     assert owners[0] == "host-a"
     assert owners[2] == "host-b"
 
 
 async def test_a_reassignment_that_was_decided_on_an_old_table_changes_nothing(journal, pool):
-    await incarnations.fence(pool, "host-a")
-    assert await incarnations.reassign(pool, {0: ("host-a", "host-b")}) == 1
+    await Ownership(pool).fence("host-a")
+    assert await Ownership(pool).reassign({0: ("host-a", "host-b")}) == 1
 
-    assert await incarnations.reassign(pool, {0: ("host-a", "host-c")}) == 0
+    assert await Ownership(pool).reassign({0: ("host-a", "host-c")}) == 0
 
 
 async def test_an_owner_gives_its_own_shards_away_by_its_commit(journal, pool):
     await journal.commit(commit_of(fact(1), released_shards=[(0, "host-b"), (3, "host-b")]))
 
-    owners = {each.shard: (each.incarnation_id, each.version) for each in await incarnations.assignments(pool)}
+    owners = {each.shard: (each.incarnation_id, each.version) for each in await Ownership(pool).assignments()}
     assert owners[0] == ("host-b", 1)
     assert owners[1] == ("host-a", 0)
     assert owners[3] == (None, 0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -14,26 +14,24 @@ from persistence import catalogue
 from persistence.incarnations import Ownership
 from persistence.journal import CommitUnknown, DataRefused, Fenced, Journal
 from persistence.rows import Commit, TemplateRow
-from tests.simulation.database import MemoryDatabase, MemoryJournal, MemoryOwnership
+from tests.simulation.database import MemoryDatabase
+from tests.simulation.twins import MemoryJournal, MemoryOwnership
 from tests.support.journals import AT, asset_row, commit_of, fact, open_journal, order_row
 
 
-class Place:
+class Place(Protocol):
     """Somewhere to keep a journal: opens incarnations that own shards, and knows who owns what."""
 
     ownership: OwnershipPort
 
-    async def open(self, name: str, *shards: int) -> JournalPort:
-        raise NotImplementedError
-
-    async def publish(self, release_id: str) -> None:
-        raise NotImplementedError
+    async def open(self, name: str, *shards: int) -> JournalPort: ...
+    async def publish(self, release_id: str) -> None: ...
 
 
-class RealPlace(Place):
+class RealPlace:
     def __init__(self, dsn: str, pool: Any) -> None:
         self._dsn, self._pool = dsn, pool
-        self.ownership = Ownership(pool)
+        self.ownership: OwnershipPort = Ownership(pool)
         self.opened: list[Journal] = []
 
     async def open(self, name: str, *shards: int) -> JournalPort:
@@ -44,10 +42,10 @@ class RealPlace(Place):
         await catalogue.publish_release(self._pool, "main", release_id, {"code": release_id}, AT)
 
 
-class TwinPlace(Place):
+class TwinPlace:
     def __init__(self) -> None:
         self._database = MemoryDatabase(8, lambda: AT)
-        self.ownership = MemoryOwnership(self._database)
+        self.ownership: OwnershipPort = MemoryOwnership(self._database)
 
     async def open(self, name: str, *shards: int) -> JournalPort:
         journal = MemoryJournal(self._database, name)

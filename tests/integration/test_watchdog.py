@@ -8,7 +8,8 @@ import pytest
 
 from actors.watchdog import LOOK_S
 from domain.watchdog import LATE_S
-from persistence import catalogue, incarnations
+from persistence import catalogue
+from persistence.incarnations import Ownership
 from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
 from tests.support.build import scenario as scenario_of
 from tests.support.hosts import Host
@@ -161,7 +162,7 @@ async def test_the_next_owner_looks_at_what_was_written_last(hosts, pool):
     old = await hosts()
     order_id = await ordered(old, "visit")
     old.kill()
-    await incarnations.fence(pool, "host-a")
+    await Ownership(pool).fence("host-a")
 
     new = await hosts("host-b")
     assert order_id not in new.loop.memory.plans

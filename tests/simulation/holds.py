@@ -12,7 +12,8 @@ from actors.routing import HostClient
 from domain.holds import HeldSystems, Hold, HoldCause
 from persistence.catalogue import Limits
 from persistence.holds import HeldItem, HoldRow, held_by_tenant
-from tests.simulation.database import MemoryDatabase, MemoryOwnership
+from tests.simulation.database import MemoryDatabase
+from tests.simulation.twins import MemoryOwnership
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -35,8 +35,9 @@ from domain.inventory import Account, Projection
 from domain.items import ItemRun
 from domain.turn import Turn
 from persistence.journal import DataRefused
-from tests.simulation.database import MemoryDatabase, MemoryJournal, MemoryOwnership, MemoryVault
+from tests.simulation.database import MemoryDatabase
 from tests.simulation.runs import run_script
+from tests.simulation.twins import MemoryJournal, MemoryOwnership, MemoryVault
 from tests.simulation.world import script_of
 
 SEEDS_MAX: Final = 2_000
@@ -207,7 +208,7 @@ def a_takeover_leaves_the_old_connection(patch: Patch) -> None:
             row.locked_by = None
         return fenced(self, incarnation_id)
 
-    patch.setattr("tests.simulation.database._terminate", lambda *_: None)
+    patch.setattr("tests.simulation.twins._terminate", lambda *_: None)
     patch.setattr(MemoryDatabase, "fence", fence)
 
 

@@ -31,12 +31,13 @@ from persistence.database import is_unavailable
 from persistence.holds import HoldRow
 from tests.simulation.catalogue import RELEASES, SYSTEMS
 from tests.simulation.checkers import Checkers, Violation
-from tests.simulation.database import OUTSIDE, MemoryDatabase, MemoryJournal, MemoryOwnership, MemoryStore, MemoryVault
-from tests.simulation.database import stored as stored_fact
+from tests.simulation.database import OUTSIDE, MemoryDatabase
 from tests.simulation.holds import MemoryHolds, SimulatedResumer
 from tests.simulation.loop import Endless, Idle, Process, VirtualLoop, current_process
 from tests.simulation.network import NOTICED_S, Network, Place
 from tests.simulation.outside import SYSTEM_ROWS, Channels, People, Systems
+from tests.simulation.twins import MemoryJournal, MemoryOwnership, MemoryStore, MemoryVault
+from tests.simulation.twins import stored as stored_fact
 
 START: Final = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 ROUGH_S: Final = 40.0

@@ -15,6 +15,7 @@ import orjson
 
 from domain.holds import EVERYTHING, HeldSystems, Hold, HoldCause
 from persistence.catalogue import Limits, list_systems, note_change
+from persistence.servers import open_pool
 
 PAUSER = "orderplan up --paused"
 
@@ -49,14 +50,26 @@ class Holds:
     async def note_breaker(
         self, tenant: str, code: str, *, is_held: bool, reason: str, probe_at: datetime, now: datetime
     ) -> None:
-        """See the function of this name."""
-        await note_breaker(
-            self._pool, tenant, code, is_held=is_held, reason=reason, probe_at=probe_at, now=now
-        )
+        """Keep that a circuit breaker is open; `is_held` once a try has failed, so that plans hold their items."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            known = await connection.fetchval(
+                "select true from system_hold where tenant = $1 and code = $2 and cause = 'breaker'", tenant, code
+            )
+            hold = Hold(code, HoldCause.BREAKER, is_held, reason)
+            await _put(connection, tenant, hold, "system", now, probe_at)
+            if not known:
+                await note_change(connection, tenant, code, "breakerOpened", "system", now, {"reason": reason})
 
     async def drop_breaker(self, tenant: str, code: str, now: datetime) -> None:
-        """See the function of this name."""
-        await drop_breaker(self._pool, tenant, code, now)
+        """Keep that a circuit breaker is closed again."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            done = await connection.fetchval(
+                "delete from system_hold where tenant = $1 and code = $2 and cause = 'breaker' returning true",
+                tenant,
+                code,
+            )
+            if done:
+                await note_change(connection, tenant, code, "breakerClosed", "system", now, {})
 
 
 async def list_holds(pool: asyncpg.Pool[Any], tenant: str | None) -> list[HoldRow]:
@@ -137,40 +150,9 @@ async def release(pool: asyncpg.Pool[Any], tenant: str, code: str, *, reason: st
     return bool(done)
 
 
-async def note_breaker(
-    pool: asyncpg.Pool[Any],
-    tenant: str,
-    code: str,
-    *,
-    is_held: bool,
-    reason: str,
-    probe_at: datetime,
-    now: datetime,
-) -> None:
-    """Keep that a circuit breaker is open; `is_held` once a try has failed, so that plans hold their items."""
-    async with pool.acquire() as connection, connection.transaction():
-        known = await connection.fetchval(
-            "select true from system_hold where tenant = $1 and code = $2 and cause = 'breaker'", tenant, code
-        )
-        hold = Hold(code, HoldCause.BREAKER, is_held, reason)
-        await _put(connection, tenant, hold, "system", now, probe_at)
-        if not known:
-            await note_change(connection, tenant, code, "breakerOpened", "system", now, {"reason": reason})
-
-
-async def drop_breaker(pool: asyncpg.Pool[Any], tenant: str, code: str, now: datetime) -> None:
-    """Keep that a circuit breaker is closed again."""
-    async with pool.acquire() as connection, connection.transaction():
-        done = await connection.fetchval(
-            "delete from system_hold where tenant = $1 and code = $2 and cause = 'breaker' returning true", tenant, code
-        )
-        if done:
-            await note_change(connection, tenant, code, "breakerClosed", "system", now, {})
-
-
 async def pause_everything(dsn: str, tenant: str, now: datetime) -> None:
     """Hold every system of the tenant before anything is started."""
-    async with asyncpg.create_pool(dsn, min_size=1, max_size=1) as pool:
+    async with await open_pool(dsn, size_max=1) as pool:
         reason = "started paused"
         await hold(pool, tenant, EVERYTHING, HoldCause.PAUSE, reason=reason, actor=PAUSER, now=now)
 

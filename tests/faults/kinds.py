@@ -107,28 +107,22 @@ def stand_still(point: str) -> Strike:
 # Ray and machines.
 
 
-async def kill_raylet(scene: Scene) -> list[Process]:
-    """On a single node everything hangs on the raylet: actors and driver end with it, and one has to start again."""
-    everything = scene.processes()
-    raylet = await scene.find("raylet")
-    await scene.aim()
-    raylet.send(signal.SIGKILL)
-    await last_s(scene, 1.0, 4.0)
-    await scene.kill_cluster(everything)
-    await scene.start_cluster()
-    return [raylet]
+def kill_for_good(victim: str) -> Strike:
+    """What a single node cannot do without and nobody starts again (the raylet; Ray's control service, which has no
+    store of its own): the cluster has to be started again on the same data.
+    """
 
+    async def strike(scene: Scene) -> list[Process]:
+        everything = scene.processes()
+        found = await scene.find(victim)
+        await scene.aim()
+        found.send(signal.SIGKILL)
+        await last_s(scene, 1.0, 4.0)
+        await scene.kill_cluster(everything)
+        await scene.start_cluster()
+        return [found]
 
-async def kill_head(scene: Scene) -> list[Process]:
-    """Ray's control service of a single node; without a store of its own it cannot come back."""
-    everything = scene.processes()
-    head = await scene.find("gcs")
-    await scene.aim()
-    head.send(signal.SIGKILL)
-    await last_s(scene, 1.0, 4.0)
-    await scene.kill_cluster(everything)
-    await scene.start_cluster()
-    return [head]
+    return strike
 
 
 async def kill_everything(scene: Scene) -> list[Process]:
@@ -329,8 +323,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("callbacks-repeated", "every callback comes three times", LATER, "nobody dies", call_back("twice")),
     Kind("callbacks-late", "callbacks come after their deadline", LATER, "nobody dies", call_back("late")),
     Kind("kill-cluster", "kill -9 of every process, database included", BY_HAND, "started again", kill_everything),
-    Kind("kill-raylet", "kill -9 of the only raylet", BY_HAND, "started again", kill_raylet),
-    Kind("kill-head", "kill -9 of Ray's control service", BY_HAND, "started again", kill_head),
+    Kind("kill-raylet", "kill -9 of the only raylet", BY_HAND, "started again", kill_for_good("raylet")),
+    Kind("kill-head", "kill -9 of Ray's control service", BY_HAND, "started again", kill_for_good("gcs")),
     Kind("node-removed", "a worker node dies", "another one joins", "replaced", remove_node, "three nodes"),
     Kind(
         "head-node-lost",

@@ -252,8 +252,7 @@ async def test_a_held_item_that_is_skipped_leaves_the_list(host, pool):
 
 async def open_breaker(pool, host: Host, *, try_in_s: float, is_held: bool = True) -> None:
     """What the adapters write."""
-    await holds.note_breaker(
-        pool,
+    await holds.Holds(pool).note_breaker(
         "main",
         "billing",
         is_held=is_held,
@@ -302,7 +301,7 @@ async def test_a_breaker_that_is_open_for_the_first_time_holds_nothing_yet(host,
 async def test_a_closed_breaker_lets_held_items_go_on(host, pool):
     await open_breaker(pool, host, try_in_s=600)
     await submit(host, 2)
-    await holds.drop_breaker(pool, "main", "billing", host.clock.now)
+    await holds.Holds(pool).drop_breaker("main", "billing", host.clock.now)
     resumer, _ = resumer_of(pool, host)
     for _ in range(3):
         await look(resumer, host)

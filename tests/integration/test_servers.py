@@ -9,9 +9,10 @@ import pytest
 
 from persistence.database import DatabaseUnreachable, check_durability, is_unavailable, migrate, open_pool
 from persistence.durability import DurabilityOff
+from persistence.holds import pause_everything
 from persistence.journal import CommitUnknown, Journal
 from persistence.servers import NoPrimary, connect
-from tests.support.journals import commit_of, fact
+from tests.support.journals import AT, commit_of, fact
 from tests.support.pair import Pair, running_pair
 from tests.support.until import until
 
@@ -59,6 +60,16 @@ async def test_a_url_of_several_servers_is_migrated_and_pooled(databases, silent
     pool = await open_pool(dsn)
     assert await pool.fetchval("select 1") == 1
     await pool.close()
+
+
+async def test_a_paused_start_is_not_kept_up_by_a_server_that_says_nothing(databases, pool, silent_port):
+    living = databases.dsn.rpartition("@")[2].partition("/")[0]
+    dsn = with_servers(databases.dsn, f"127.0.0.1:{silent_port}", living)
+
+    async with asyncio.timeout(20):
+        await pause_everything(dsn, "main", AT)
+
+    assert await pool.fetchval("select cause from system_hold") == "pause"
 
 
 async def test_everybody_finds_the_promoted_standby_and_nobody_goes_back(pair):

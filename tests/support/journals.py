@@ -27,6 +27,11 @@ async def empty(dsn: str, key_dsn: str) -> None:
     ):
         connection = await asyncpg.connect(address)
         try:
+            # A host that the last test has killed may still have a transaction under way: its server hears of it late.
+            await connection.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+                "where datname = current_database() and usename = current_user and pid <> pg_backend_pid()"
+            )
             await connection.execute(sql)
         finally:
             await connection.close()

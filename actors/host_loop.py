@@ -534,7 +534,7 @@ class HostLoop:
             self._watch(order_id)
         self.watchdog.mended(tick.redriven)
         self.watchdog.note(self._to_look_at(tick))
-        self.memory.trim(tick.touched)
+        self.memory.trim(tick.touched, tick.accounts)
         for order_id in tick.touched:
             if order_id not in self.memory.plans:
                 self._rows.pop(order_id, None)
@@ -574,7 +574,7 @@ class HostLoop:
         self._timers.drop(lambda order_id: shard_of(order_id) in shards)
         self.watchdog.forget(lambda order_id: shard_of(order_id) in shards)
         self._loader.forget_unreadable([each for each in self._loader.unreadable if shard_of(each) in shards])
-        self.memory.accounts.clear()
+        self.memory.forget_accounts()
 
     # After a commit that failed.
 

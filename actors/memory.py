@@ -5,6 +5,7 @@ journal.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Final
 
 from actors.folding import PlanFolder
 from actors.ports import JournalPort
@@ -13,9 +14,11 @@ from domain.intake import in_order_of_account, open_order_of
 from domain.inventory import Account, Asset, OpenOrder
 from domain.plan import Plan
 
-PLANS_MAX = 20_000
-ACCOUNTS_MAX = 50_000
-
+PLANS_MAX: Final = 20_000
+QUIET_MAX: Final = 10_000
+"""Accounts without an open order that stay in memory, and their assets, counted together: for the next order of
+somebody who has just ordered. Reading one again is a part of a query that a tick makes anyway.
+"""
 
 OWN_ACCOUNT = "order "
 """Begins the name of the account that an order without one has for itself: its assets are found by it again."""
@@ -36,6 +39,9 @@ class Memory:
         self._is_mine = is_mine
         self.plans: dict[str, Plan] = {}
         self.accounts: dict[AccountKey, Account] = {}
+        self._quiet: dict[AccountKey, int] = {}
+        """Accounts without an open order and what each counts, the one that was used longest ago first."""
+        self._quiet_count = 0
         self.folder = PlanFolder(journal)
 
     # Plans.
@@ -70,6 +76,8 @@ class Memory:
             opened = [await self._open_order(order_id) for order_id in mine]
             account.open_orders = in_order_of_account([each for each in opened if each is not None])
             self.accounts[tenant, account_id] = account
+            # Whatever becomes of what it was loaded for.
+            self._rest((tenant, account_id))
 
     async def _open_order(self, order_id: str) -> OpenOrder | None:
         """How the account sees one of its open orders.
@@ -106,21 +114,48 @@ class Memory:
         for order_id in order_ids:
             self.plans.pop(order_id, None)
         for key in accounts:
-            self.accounts.pop(key, None)
+            self._drop(key)
 
-    def trim(self, touched: Iterable[str]) -> None:
-        """Drop the touched plans that have ended, and idle ones beyond the bounds; a plan that calls somebody stays."""
+    def forget_accounts(self) -> None:
+        """Drop all accounts: which of them are another host's from now on is not asked."""
+        self.accounts.clear()
+        self._quiet.clear()
+        self._quiet_count = 0
+
+    def trim(self, touched: Iterable[str], accounts: Iterable[AccountKey]) -> None:
+        """Drop the touched plans that have ended, and what is idle beyond the bounds; a plan that calls somebody stays,
+        and so does an account with an open order.
+        """
         for order_id in touched:
             plan = self.plans.get(order_id)
             if plan is not None and plan.ended_at is not None:
                 del self.plans[order_id]
                 if plan.order.account is None:
-                    self.accounts.pop(account_key(plan), None)
+                    self._drop(account_key(plan))
         if len(self.plans) > PLANS_MAX:
             idle = (order_id for order_id, plan in self.plans.items() if plan.calling == 0)
             for order_id in list(idle)[: len(self.plans) - PLANS_MAX]:
                 del self.plans[order_id]
-        if len(self.accounts) > ACCOUNTS_MAX:
-            quiet = (key for key, account in self.accounts.items() if not account.open_orders)
-            for key in list(quiet)[: len(self.accounts) - ACCOUNTS_MAX]:
-                del self.accounts[key]
+        for key in accounts:
+            self._rest(key)
+        while self._quiet_count > QUIET_MAX:
+            key = next(iter(self._quiet))
+            if self.accounts[key].open_orders:
+                self._disturb(key)
+            else:
+                self._drop(key)
+
+    def _rest(self, key: AccountKey) -> None:
+        """Put an account last among the quiet ones, if it is one."""
+        self._disturb(key)
+        account = self.accounts.get(key)
+        if account is not None and not account.open_orders:
+            self._quiet[key] = 1 + len(account.assets)
+            self._quiet_count += self._quiet[key]
+
+    def _disturb(self, key: AccountKey) -> None:
+        self._quiet_count -= self._quiet.pop(key, 0)
+
+    def _drop(self, key: AccountKey) -> None:
+        self._disturb(key)
+        self.accounts.pop(key, None)

@@ -35,7 +35,10 @@ log = structlog.get_logger(__name__)
 BATCH_MAX: Final = 500
 ORDERS_LANE: Final = "receive_orders"
 ORDERS_BATCH_MAX: Final = 25
-"""Each answer of a batch is worked on in the same turn of the sender's loop: whoever asks meanwhile waits for it."""
+ANSWERS_A_TURN: Final = 5
+"""So many answers to orders are passed on in one turn of the sender's loop, and make room for as many new ones: whoever
+asks meanwhile waits for one turn only.
+"""
 CALLS_OPEN_MAX: Final = 4
 """Ray calls in flight to one host and lane; what waits meanwhile travels together in the next."""
 WAITING_MAX: Final = 10_000
@@ -192,11 +195,17 @@ class HostClient:
         loop = asyncio.get_running_loop()
         asked: list[_Waiting | None] = [each for each in batch if not each.is_over]
         again: list[_Waiting] = []
+        left = 0
         try:
             if asked:
                 method = getattr(self._handles[owner], lane)
                 call = asyncio.ensure_future(method.remote([each.envelope for each in asked if each is not None]))
-                for each, answer in zip(asked, await self._heard(call, owner, lane, asked), strict=True):
+                answers = await self._heard(call, owner, lane, asked)
+                for index, (each, answer) in enumerate(zip(asked, answers, strict=True), start=1):
+                    if lane == ORDERS_LANE and index % ANSWERS_A_TURN == 0:
+                        queue.pace.left(loop.time(), index - left)
+                        left = index
+                        await asyncio.sleep(0)
                     if each is None or each.is_over:
                         continue
                     if isinstance(answer, NotOwner):
@@ -210,7 +219,7 @@ class HostClient:
             again = [each for each in asked if each is not None and not each.is_over]
         finally:
             queue.open_calls -= 1
-            queue.pace.left(loop.time(), len(batch))
+            queue.pace.left(loop.time(), len(batch) - left)
         self._send_again(lane, again)
         self._flush(owner, lane)
 

@@ -161,7 +161,7 @@ async def test_a_later_order_of_the_account_sees_no_gap(hosts, home, pool, is_bo
     await own.finish()
     if is_booked:
         await home.ask(own.bookings.waiting[0])
-    home.loop.memory.accounts.clear()
+    home.loop.memory.forget_accounts()
 
     [change] = await home.submit(order_of(line("1", "sim", "modify")))
     assert change.state == "pending"
@@ -179,7 +179,7 @@ async def test_what_is_booked_but_not_heard_of_is_awaited_by_nobody(hosts, home,
     own = await moved(home, hosts, submitted.order_id)
     await own.finish()
     await home.ask(own.bookings.waiting[0])
-    home.loop.memory.accounts.clear()
+    home.loop.memory.forget_accounts()
 
     [second] = await home.submit(order_of(line("1", "line")))
 
@@ -198,7 +198,7 @@ async def test_an_order_that_is_closed_but_does_not_know_it_holds_nobody_up(host
     await own.tell(submitted.order_id, AssetsBooked(booking.number))
     await until(lambda: own.bookings.waiting)
     await book(own, home, is_heard=False)
-    home.loop.memory.accounts.clear()
+    home.loop.memory.forget_accounts()
 
     [change] = await home.submit(order_of(line("1", "sim", "modify")))
 

@@ -23,8 +23,8 @@ from actors.breakers import Breakers
 from actors.bulkhead import Bulkhead
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
-from actors.logs import configure_logs
 from actors.ports import HoldsPort, OpeningPort, ReadSystems
+from actors.process import prepare_process
 from actors.reports import held_report, needs_opening, opened_secrets, report_of, unknown_report
 from actors.routing import HostClient
 from actors.tokens import token_of
@@ -349,7 +349,7 @@ class AdapterActor:
     """Ray's shell around the adapter runtime."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         self._config = config
         self._runtime: AdapterRuntime | None = None
         self._polling: asyncio.Task[None] | None = None

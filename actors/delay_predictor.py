@@ -19,9 +19,9 @@ import structlog
 
 from actors.config import ClusterConfig
 from actors.folding import PlanFolder, StorePort
-from actors.logs import configure_logs
 from actors.model_process import ModelProcess
 from actors.plan_cache import PlanCache
+from actors.process import prepare_process
 from actors.scoring import Scorer
 from actors.scoring_queue import COALESCE_S, OpenOrder, ScoringQueue
 from delay.critical_path import CriticalPath
@@ -281,7 +281,7 @@ class DelayPredictorActor:
     """Ray's shell around the predictor."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         os.nice(NICENESS)
         self._config = config
         self._predictor: DelayPredictor | None = None

@@ -16,9 +16,9 @@ import structlog
 
 from actors.config import ClusterConfig
 from actors.dedicated import DedicatedHosts
-from actors.logs import configure_logs
 from actors.plan_host import PlanHost
 from actors.ports import FleetPort, OwnershipPort
+from actors.process import prepare_process
 from actors.remote import handle_of, is_dead, is_remote_failure, kill_actor, start_actor
 from domain.errors import NotFound, OrderplanError
 from persistence.database import is_unavailable, open_pool
@@ -345,7 +345,7 @@ class Director:
     """Ray's shell around the watch."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         self._config = config
         self._watch = Watch(self._open_table, _RayFleet(config), config.plan_hosts)
         # Ray starts a dead actor again by its constructor alone, so the watch begins here.

@@ -20,7 +20,7 @@ import structlog
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
 from actors.jobs import Jobs
-from actors.logs import configure_logs
+from actors.process import prepare_process
 from actors.resumer import Resumer
 from actors.routing import HostClient
 from domain.errors import Busy, NotPossibleNow, OrderplanError
@@ -231,7 +231,7 @@ class ManualQueueActor:
     """Ray's shell around the queues."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         self._config = config
         self._queues: ManualQueues | None = None
         self._opening = asyncio.Lock()

@@ -16,7 +16,7 @@ from typing import Any
 from actors.config import ADAPTERS, ClusterConfig
 from actors.envelopes import Envelope
 from actors.host_runtime import HostRuntime
-from actors.logs import configure_logs
+from actors.process import prepare_process
 from actors.remote import handle_of
 from actors.routing import HostClient
 from domain.holds import HeldSystems
@@ -31,7 +31,7 @@ class PlanHost:
     """One incarnation: its journal, its vault, its loop."""
 
     def __init__(self, config: ClusterConfig, incarnation_id: str, dedicated_shard: int | None = None) -> None:
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         self._config = config
         self._dedicated_shard = dedicated_shard
         self._incarnation_id = incarnation_id

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from actors.config import ADAPTERS, DIRECTOR, NOTIFIER, PEOPLE, PREDICTOR, ClusterConfig
 from actors.folding import PlanFolder
-from actors.logs import configure_logs
+from actors.process import prepare_process
 from actors.remote import handle_of, is_remote_failure
 from actors.routing import HostClient
 from domain.errors import OrderplanError
@@ -51,7 +51,7 @@ class Gateway:
             raise AddressNotAllowed(
                 f"the gateway does not listen on {config.host}: access is not configured", mend="listen on 127.0.0.1"
             )
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         self._config = config
         self._runner: web.AppRunner | None = None
         self._context: Context | None = None

@@ -11,8 +11,8 @@ import structlog
 
 from actors.config import ClusterConfig
 from actors.deliveries import Deliveries
-from actors.logs import configure_logs
 from actors.notifier import Notifier
+from actors.process import prepare_process
 from adapters.webhook import Webhooks
 from gateway.tmf622_events import render_event
 from persistence.consumers import ConsumerFenced
@@ -28,7 +28,7 @@ class NotifierActor:
     """Ray's shell around the notifier and its sender."""
 
     def __init__(self, config: ClusterConfig) -> None:
-        configure_logs(config.log_level)
+        prepare_process(config.log_level)
         self._config = config
         self._notifier: Notifier | None = None
         self._deliveries: Deliveries | None = None

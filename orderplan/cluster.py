@@ -176,6 +176,8 @@ class Cluster:
             os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        # Ray takes actors for batch jobs and has everything else on the machine go first; these answer people.
+        os.environ.setdefault("RAY_worker_niceness", "0")
         import ray  # only now: it reads the environment when it is imported
 
         common: dict[str, Any] = {

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
+
+TEN_WAITS_FOR: Final[dict[str, tuple[str, ...]]] = {
+    "start": (),
+    "a1": ("start",),
+    "a2": ("a1",),
+    "b1": ("start",),
+    "b2": ("b1",),
+    "c1": ("start",),
+    "c2": ("c1",),
+    "join": ("a2", "b2", "c2"),
+    "s1": ("join",),
+    "s2": ("s1",),
+}
+"""`ten`: start -> three branches of two in sequence -> join -> two in sequence (PERFORMANCE.md)."""
 
 
 def ten_release() -> dict[str, Any]:
-    """`ten`: start -> three branches of two in sequence -> join -> two in sequence; each item one call
-    (PERFORMANCE).
-    """
-    waits_for = {
-        "start": [],
-        "a1": ["start"],
-        "a2": ["a1"],
-        "b1": ["start"],
-        "b2": ["b1"],
-        "c1": ["start"],
-        "c2": ["c1"],
-        "join": ["a2", "b2", "c2"],
-        "s1": ["join"],
-        "s2": ["s1"],
-    }
+    """A release whose only plan is `ten`; each item is one call."""
     return {
         "format": "orderplan.release/1",
         "code": "bench-ten",
@@ -31,13 +31,13 @@ def ten_release() -> dict[str, Any]:
             {
                 "code": "ten",
                 "items": [
-                    {"code": code, "type": "callout", "system": "bench", "operation": code} for code in waits_for
+                    {"code": code, "type": "callout", "system": "bench", "operation": code} for code in TEN_WAITS_FOR
                 ],
             }
         ],
         "dependencies": [
             {"item": {"plan": "ten", "item": item}, "other": {"plan": "ten", "item": other}, "scope": "item"}
-            for item, others in waits_for.items()
+            for item, others in TEN_WAITS_FOR.items()
             for other in others
         ],
         "scenarios": [{"plan": "ten", "product": "ten", "actions": ["add"]}],

@@ -30,8 +30,9 @@ from delay.model import ClosedOrder, Prediction
 from delay.snapshot import IN_PROGRESS, Snapshot, snapshot_of
 from domain import facts as f
 from domain.errors import PlanUnreadable
-from persistence import feed, scores
+from persistence import scores
 from persistence.database import Pool, is_unavailable, open_pool
+from persistence.feed import Feed
 from persistence.readstore import ReadStore, StoredFact
 from persistence.scores import ScoreRow
 
@@ -73,6 +74,7 @@ class DelayPredictor:
         clock: Callable[[], datetime],
     ) -> None:
         self._pool = pool
+        self._feed = Feed(pool, tenant)
         self._scorer = scorer
         self._tenant = tenant
         self._clock = clock
@@ -94,7 +96,7 @@ class DelayPredictor:
     async def start(self) -> None:
         """Take up the orders that are open, and learn from those that were completed."""
         # The heads first: what happens between the two is in both, and harms in neither.
-        self._offsets = await feed.heads(self._pool)
+        self._offsets = await self._feed.heads()
         now = self._clock().timestamp()
         async for order_ids in scores.open_orders(self._pool, self._tenant):
             for order_id in order_ids:
@@ -137,7 +139,7 @@ class DelayPredictor:
 
     async def step(self) -> bool:
         """One round: read what is new, score what is due. Returns whether more is waiting."""
-        found = await feed.facts_after(self._pool, self._tenant, self._offsets, FACTS_PER_SHARD)
+        found = await self._feed.facts_after(self._offsets, FACTS_PER_SHARD)
         await self._take(found)
         await self._score()
         await self._keep_house()

@@ -13,11 +13,11 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from actors.ports import OutboxPort
 from adapters.webhook import Answer
 from domain.deliveries import COMPLAINTS
-from persistence import hub
 from persistence.consumers import ConsumerFenced
-from persistence.database import Pool, is_unavailable
+from persistence.database import is_unavailable
 from persistence.hub import Delivery, Listener, Outcome
 
 log = structlog.get_logger(__name__)
@@ -40,15 +40,13 @@ class Deliveries:
 
     def __init__(
         self,
-        pool: Pool,
-        tenant: str,
+        outbox: OutboxPort,
         post: Post,
         *,
         clock: Callable[[], datetime],
         failing_s: float = 86_400.0,
     ) -> None:
-        self._pool = pool
-        self._tenant = tenant
+        self._outbox = outbox
         self._post = post
         self._clock = clock
         self._failing_s = failing_s
@@ -103,7 +101,7 @@ class Deliveries:
         """
         self._wanted.clear()
         await self._settle()
-        listeners = await hub.listeners(self._pool, self._tenant)
+        listeners = await self._outbox.listeners()
         self.backlog = sum(each.backlog for each in listeners)
         waiting = [each for each in listeners if each.backlog]
         # Another one comes first each time: whoever is slow must not take all places.
@@ -117,7 +115,7 @@ class Deliveries:
         places = min(listener.health.places(AT_ONCE, now) - len(busy), AT_ONCE_MAX - len(self._calls))
         if places <= 0:
             return
-        for each in await hub.due(self._pool, listener.listener_id, now, busy, places):
+        for each in await self._outbox.due(listener.listener_id, now, busy, places):
             key = (each.listener_id, each.order_id)
             self._calls[key] = asyncio.get_running_loop().create_task(self._call(listener.callback, each))
 
@@ -135,7 +133,7 @@ class Deliveries:
         if not self._outcomes:
             return
         outcomes = list(self._outcomes)
-        suspended = await hub.settle(self._pool, self._tenant, self.epoch, outcomes, self._clock(), self._failing_s)
+        suspended = await self._outbox.settle(self.epoch, outcomes, self._clock(), self._failing_s)
         del self._outcomes[: len(outcomes)]
         for each in outcomes:
             del self._calls[each.delivery.listener_id, each.delivery.order_id]

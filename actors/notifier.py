@@ -17,14 +17,14 @@ import structlog
 
 from actors.folding import PlanFolder, StorePort
 from actors.order_standings import OrderStandings
+from actors.ports import FeedPort, OutboxPort
 from domain.errors import BadDocument
 from domain.events import ChannelEvent, event_id
 from domain.plan import Plan
 from domain.subscriptions import Subscription, read_subscription
-from persistence import consumers, feed, hub
 from persistence.consumers import ConsumerFenced
-from persistence.database import Pool, is_unavailable
-from persistence.hub import NOTIFIER, Delivery, Listener
+from persistence.database import is_unavailable
+from persistence.hub import LISTENERS_MAX, Delivery, Listener
 from persistence.readstore import StoredFact
 
 log = structlog.get_logger(__name__)
@@ -45,17 +45,17 @@ class Notifier:
 
     def __init__(
         self,
-        pool: Pool,
+        feed: FeedPort,
+        outbox: OutboxPort,
         store: StorePort,
-        tenant: str,
         render: Render,
         *,
         clock: Callable[[], datetime],
         backlog_max: int = 100_000,
         wake: Callable[[], None] = lambda: None,
     ) -> None:
-        self._pool = pool
-        self._tenant = tenant
+        self._feed = feed
+        self._outbox = outbox
         self._render = render
         self._clock = clock
         self._backlog_max = backlog_max
@@ -74,7 +74,7 @@ class Notifier:
 
     async def start(self) -> int:
         """Become the only notifier; returns its epoch."""
-        self.epoch, self._offsets = await consumers.take_over(self._pool, self._tenant, NOTIFIER)
+        self.epoch, self._offsets = await self._outbox.take_over()
         self._is_behind = False
         return self.epoch
 
@@ -105,25 +105,23 @@ class Notifier:
         Raises:
             ConsumerFenced: another notifier has started; nothing was written.
         """
-        listeners = await hub.listeners(self._pool, self._tenant)
+        listeners = await self._outbox.listeners()
         self._is_listened_to = bool(listeners)
         if not listeners:
             await self._rest()
             return False
         if self._is_behind:
-            self._offsets = await consumers.read_cursors(self._pool, self._tenant, NOTIFIER)
+            self._offsets = await self._outbox.cursors()
             self._is_behind = False
         self._skip(listeners)
-        facts = await feed.facts_after(self._pool, self._tenant, self._offsets, FACTS_PER_SHARD)
+        facts = await self._feed.facts_after(self._offsets, FACTS_PER_SHARD)
         if not facts:
             return False
         try:
             # Again, and only now: whoever registered before one of these facts was committed is among them.
-            listeners = await hub.listeners(self._pool, self._tenant)
+            listeners = await self._outbox.listeners()
             read, deliveries = await self._look(facts, listeners)
-            missed = await hub.record(
-                self._pool, self._tenant, self.epoch, read, deliveries, self._clock(), self._backlog_max
-            )
+            missed = await self._outbox.record(self.epoch, read, deliveries, self._clock(), self._backlog_max)
         except BaseException:
             # The plans in memory are ahead of the cursor, or of what may have become of it.
             self._standings.clear()
@@ -148,13 +146,13 @@ class Notifier:
         now = self._clock()
         if self._idle_at is not None and (now - self._idle_at).total_seconds() < IDLE_S:
             return
-        offsets = await feed.heads(self._pool)
+        offsets = await self._feed.heads()
         # Whoever has registered since begins at the heads of that moment, or is seen now.
-        if await hub.listeners(self._pool, self._tenant):
+        if await self._outbox.listeners():
             return
         self._standings.clear()
         self._is_behind = True
-        await consumers.pass_over(self._pool, self._tenant, NOTIFIER, self.epoch, offsets)
+        await self._outbox.pass_over(self.epoch, offsets)
         self._idle_at = now
 
     def _skip(self, listeners: Sequence[Listener]) -> None:
@@ -205,9 +203,7 @@ class Notifier:
                 fields = subscription.fields
                 if fields not in bodies:
                     bodies[fields] = orjson.dumps(self._render(plan, event, name, fact.at, fields))
-                made.append(
-                    Delivery(listener.listener_id, fact.order_id, fact.offset, number, name, bodies[fields])
-                )
+                made.append(Delivery(listener.listener_id, fact.order_id, fact.offset, number, name, bodies[fields]))
         return made
 
     def _subscription(self, listener: Listener) -> Subscription:
@@ -219,7 +215,7 @@ class Notifier:
                 # Registered under a newer version: to say too much is better than to say nothing.
                 log.warning("a query cannot be read, all is sent", listener_id=listener.listener_id, error=str(error))
                 known = Subscription({})
-            if len(self._subscriptions) >= hub.LISTENERS_MAX:
+            if len(self._subscriptions) >= LISTENERS_MAX:
                 self._subscriptions.clear()
             self._subscriptions[listener.query] = known
         return known
@@ -228,7 +224,7 @@ class Notifier:
         """How many facts are committed and not looked at; 0 while nobody listens."""
         if not self._is_listened_to:
             return 0
-        heads = await feed.heads(self._pool)
+        heads = await self._feed.heads()
         return sum(max(0, head - self._offsets.get(shard, 0)) for shard, head in heads.items())
 
     def stats(self) -> Mapping[str, Any]:

@@ -15,7 +15,9 @@ from domain.sealing import Protector
 from domain.turn import Call
 from persistence.catalogue import Limits
 from persistence.holds import HeldItem, HoldRow
+from persistence.hub import Delivery, Listener, Outcome
 from persistence.incarnations import Assignment, Incarnation
+from persistence.readstore import StoredFact
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow
 from persistence.watched import Watched
 
@@ -108,6 +110,32 @@ class HeldItemsPort(Protocol):
     async def systems(self) -> list[str]: ...
     async def next_held(self, system: str, limit: int, without: Collection[HeldItem]) -> list[HeldItem]: ...
     async def next_try(self, system: str) -> HeldItem | None: ...
+
+
+class FeedPort(Protocol):
+    """The facts that are committed (persistence/feed.py)."""
+
+    async def heads(self) -> dict[int, int]: ...
+    async def facts_after(self, offsets: Mapping[int, int], per_shard: int) -> list[StoredFact]: ...
+
+
+class OutboxPort(Protocol):
+    """How far the notifier has read, and what waits for listeners (persistence/hub.py)."""
+
+    async def take_over(self) -> tuple[int, dict[int, int]]: ...
+    async def cursors(self) -> dict[int, int]: ...
+    async def pass_over(self, epoch: int, offsets: Mapping[int, int]) -> None: ...
+    async def listeners(self) -> list[Listener]: ...
+    async def record(
+        self,
+        epoch: int,
+        offsets: Mapping[int, int],
+        deliveries: Sequence[Delivery],
+        now: datetime,
+        backlog_max: int,
+    ) -> dict[str, int]: ...
+    async def due(self, listener_id: str, now: datetime, busy: Sequence[str], limit: int) -> list[Delivery]: ...
+    async def settle(self, epoch: int, outcomes: Sequence[Outcome], now: datetime, failing_s: float) -> list[str]: ...
 
 
 class TablePort(Protocol):

@@ -17,6 +17,8 @@ from adapters.webhook import Webhooks
 from gateway.tmf622_events import render_event
 from persistence.consumers import ConsumerFenced
 from persistence.database import is_unavailable, open_pool
+from persistence.feed import Feed
+from persistence.hub import Outbox
 from persistence.readstore import ReadStore
 
 log = structlog.get_logger(__name__)
@@ -62,11 +64,12 @@ class NotifierActor:
         def clock() -> datetime:
             return datetime.now(UTC)
 
-        deliveries = Deliveries(pool, config.tenant, Webhooks(), clock=clock, failing_s=config.hub_failing_s)
+        outbox = Outbox(pool, config.tenant)
+        deliveries = Deliveries(outbox, Webhooks(), clock=clock, failing_s=config.hub_failing_s)
         notifier = Notifier(
-            pool,
+            Feed(pool, config.tenant),
+            outbox,
             ReadStore(pool),
-            config.tenant,
             render_event,
             clock=clock,
             backlog_max=config.hub_backlog_max,

@@ -21,8 +21,9 @@ from domain.errors import BadDocument, Busy
 from domain.facts import VERSIONS
 from gateway.context import Context, context_of, tenant_of
 from gateway.views import fact_view
-from persistence import feed, reads
+from persistence import reads
 from persistence.database import is_unavailable
+from persistence.feed import Feed
 from persistence.readstore import StoredFact
 
 log = structlog.get_logger(__name__)
@@ -102,6 +103,7 @@ class Fanout:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._feed = Feed(context.pool, context.config.tenant)
         self._clients: set[Client] = set()
         self._at: Vector = {}
         self._reading: asyncio.Task[None] | None = None
@@ -121,7 +123,7 @@ class Fanout:
             raise Busy("too many clients listen to the stream of this gateway", retryAfterS=30)
         async with self._joining:
             if self._reading is None or self._reading.done():
-                self._at = await feed.heads(self._context.pool)
+                self._at = await self._feed.heads()
                 self._reading = asyncio.get_running_loop().create_task(self._read())
             client = Client(dict(self._at))
             self._clients.add(client)
@@ -142,9 +144,8 @@ class Fanout:
 
     async def events_after(self, offsets: Vector) -> list[_Event]:
         """The next events after these offsets; empty when there are none."""
-        pool, tenant = self._context.pool, self._context.config.tenant
-        facts = await feed.facts_after(pool, tenant, offsets, PAGE)
-        accounts = await reads.accounts_of(pool, {fact.order_id for fact in facts})
+        facts = await self._feed.facts_after(offsets, PAGE)
+        accounts = await reads.accounts_of(self._context.pool, {fact.order_id for fact in facts})
         return [_event(fact, accounts.get(fact.order_id)) for fact in facts]
 
     async def _read(self) -> None:
@@ -252,9 +253,7 @@ def _resumed_at(resumed: Vector, joined_at: Vector) -> Vector:
     return {shard: resumed.get(shard, 0) for shard in joined_at}
 
 
-async def _serve(
-    response: web.StreamResponse, fanout: Fanout, client: Client, wanted: Filter, at: Vector
-) -> None:
+async def _serve(response: web.StreamResponse, fanout: Fanout, client: Client, wanted: Filter, at: Vector) -> None:
     """Send what the client has missed since `at`, then what comes."""
     await response.write(f": orderplan\nid: {encode_vector(at)}\n\n".encode())
     while any(at[shard] < offset for shard, offset in client.joined_at.items()):

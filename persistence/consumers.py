@@ -36,27 +36,6 @@ async def ensure_consumer(connection: Connection, tenant: str, consumer: str) ->
     )
 
 
-async def take_over(pool: asyncpg.Pool[Any], tenant: str, consumer: str) -> tuple[int, dict[int, int]]:
-    """Become the only incarnation of the consumer: its epoch, and the offset of each shard."""
-    async with pool.acquire() as connection, connection.transaction():
-        await ensure_consumer(connection, tenant, consumer)
-        epoch: int = await connection.fetchval(
-            "update consumer set epoch = epoch + 1 where tenant = $1 and consumer = $2 returning epoch",
-            tenant,
-            consumer,
-        )
-        # After the update, which waited for the commit of the one before.
-        return epoch, await read_cursors(connection, tenant, consumer)
-
-
-async def read_cursors(connection: Connection, tenant: str, consumer: str) -> dict[int, int]:
-    """How far the consumer has read, by shard."""
-    rows = await connection.fetch(
-        'select shard, "offset" from consumer_cursor where tenant = $1 and consumer = $2', tenant, consumer
-    )
-    return {row["shard"]: row["offset"] for row in rows}
-
-
 async def hold(connection: Connection, tenant: str, consumer: str, epoch: int) -> None:
     """Make sure, until the end of the transaction, that this incarnation is still the one.
 
@@ -82,14 +61,42 @@ async def move_cursors(connection: Connection, tenant: str, consumer: str, offse
     )
 
 
-async def pass_over(
-    pool: asyncpg.Pool[Any], tenant: str, consumer: str, epoch: int, offsets: Mapping[int, int]
-) -> None:
-    """Move on without having looked at what is there.
+class Consumer:
+    """One consumer of a tenant's feed, over one pool."""
 
-    Raises:
-        ConsumerFenced: another incarnation has started.
-    """
-    async with pool.acquire() as connection, connection.transaction():
-        await hold(connection, tenant, consumer, epoch)
-        await move_cursors(connection, tenant, consumer, offsets)
+    def __init__(self, pool: asyncpg.Pool[Any], tenant: str, name: str) -> None:
+        self._pool = pool
+        self._tenant = tenant
+        self._name = name
+
+    async def take_over(self) -> tuple[int, dict[int, int]]:
+        """Become the only incarnation of the consumer: its epoch, and the offset of each shard."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await ensure_consumer(connection, self._tenant, self._name)
+            epoch: int = await connection.fetchval(
+                "update consumer set epoch = epoch + 1 where tenant = $1 and consumer = $2 returning epoch",
+                self._tenant,
+                self._name,
+            )
+            # After the update, which waited for the commit of the one before.
+            return epoch, await self._read(connection)
+
+    async def cursors(self) -> dict[int, int]:
+        """How far the consumer has read, by shard."""
+        return await self._read(self._pool)
+
+    async def _read(self, connection: Connection) -> dict[int, int]:
+        rows = await connection.fetch(
+            'select shard, "offset" from consumer_cursor where tenant = $1 and consumer = $2', self._tenant, self._name
+        )
+        return {row["shard"]: row["offset"] for row in rows}
+
+    async def pass_over(self, epoch: int, offsets: Mapping[int, int]) -> None:
+        """Move on without having looked at what is there.
+
+        Raises:
+            ConsumerFenced: another incarnation has started.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            await hold(connection, self._tenant, self._name, epoch)
+            await move_cursors(connection, self._tenant, self._name, offsets)

@@ -14,27 +14,31 @@ import asyncpg
 from persistence.readstore import StoredFact, stored_fact
 
 
-async def heads(pool: asyncpg.Pool[Any]) -> dict[int, int]:
-    """The last offset of every shard, 0 for an empty one."""
-    rows = await pool.fetch(
-        'select s.shard, coalesce((select max(f."offset") from fact as f where f.shard = s.shard), 0) as head '
-        "from shard as s"
-    )
-    return {row["shard"]: row["head"] for row in rows}
+class Feed:
+    """A tenant's facts, over one pool."""
 
+    def __init__(self, pool: asyncpg.Pool[Any], tenant: str) -> None:
+        self._pool = pool
+        self._tenant = tenant
 
-async def facts_after(
-    pool: asyncpg.Pool[Any], tenant: str, offsets: Mapping[int, int], per_shard: int
-) -> list[StoredFact]:
-    """The tenant's next facts of each shard after its offset, at most `per_shard` each, in order inside a shard."""
-    rows = await pool.fetch(
-        'select f.shard, f."offset", f.order_id, f.item, f.kind, f.v, f.at, f.release_id, f.actor, f.cause, f.payload '
-        'from unnest($1::int[], $2::bigint[]) as c(shard, "offset") '
-        'cross join lateral (select * from fact where fact.shard = c.shard and fact."offset" > c."offset" '
-        'and fact.tenant = $4 order by fact."offset" limit $3) as f order by f.shard, f."offset"',
-        list(offsets),
-        list(offsets.values()),
-        per_shard,
-        tenant,
-    )
-    return [stored_fact(row) for row in rows]
+    async def heads(self) -> dict[int, int]:
+        """The last offset of every shard, 0 for an empty one."""
+        rows = await self._pool.fetch(
+            'select s.shard, coalesce((select max(f."offset") from fact as f where f.shard = s.shard), 0) as head '
+            "from shard as s"
+        )
+        return {row["shard"]: row["head"] for row in rows}
+
+    async def facts_after(self, offsets: Mapping[int, int], per_shard: int) -> list[StoredFact]:
+        """The next facts of each shard after its offset, at most `per_shard` each, in order inside a shard."""
+        rows = await self._pool.fetch(
+            'select f.shard, f."offset", f.order_id, f.item, f.kind, f.v, f.at, f.release_id, f.actor, f.cause, '
+            'f.payload from unnest($1::int[], $2::bigint[]) as c(shard, "offset") '
+            'cross join lateral (select * from fact where fact.shard = c.shard and fact."offset" > c."offset" '
+            'and fact.tenant = $4 order by fact."offset" limit $3) as f order by f.shard, f."offset"',
+            list(offsets),
+            list(offsets.values()),
+            per_shard,
+            self._tenant,
+        )
+        return [stored_fact(row) for row in rows]

@@ -17,7 +17,7 @@ import orjson
 
 from domain.deliveries import Health, health_after, next_attempt_at
 from domain.errors import NotFound, NotPossibleNow
-from persistence.consumers import Connection, ensure_consumer, hold, move_cursors
+from persistence.consumers import Connection, Consumer, ensure_consumer, hold, move_cursors
 
 NOTIFIER: Final = "notifier"
 """The consumer's name."""
@@ -108,9 +108,7 @@ async def unregister(pool: asyncpg.Pool[Any], tenant: str, listener_id: str) -> 
         raise NotFound(f"there is no listener {listener_id!r}")
 
 
-async def list_listeners(
-    pool: asyncpg.Pool[Any], tenant: str, listener_id: str | None = None
-) -> list[dict[str, Any]]:
+async def list_listeners(pool: asyncpg.Pool[Any], tenant: str, listener_id: str | None = None) -> list[dict[str, Any]]:
     """The tenant's listeners with how they do, oldest first; at most as many as there may be."""
     rows = await pool.fetch(
         "select l.listener_id, l.callback, l.query, l.created_at, l.backlog, l.delivered, l.delivered_at, l.missed, "
@@ -183,80 +181,134 @@ async def resume(pool: asyncpg.Pool[Any], tenant: str, listener_id: str, now: da
 # For the notifier.
 
 
-async def listeners(pool: asyncpg.Pool[Any], tenant: str) -> list[Listener]:
-    """All listeners."""
-    rows = await pool.fetch(
-        f"select listener_id, callback, query, starts_after, backlog, {_HEALTH} from hub_listener where tenant = $1 "
-        "order by listener_id",
-        tenant,
-    )
-    return [
-        Listener(
-            row["listener_id"],
-            row["callback"],
-            row["query"],
-            {int(shard): offset for shard, offset in orjson.loads(row["starts_after"]).items()},
-            row["backlog"],
-            _health(row),
+class Outbox(Consumer):
+    """How far a tenant's notifier has read, and what waits for listeners, over one pool."""
+
+    def __init__(self, pool: asyncpg.Pool[Any], tenant: str) -> None:
+        super().__init__(pool, tenant, NOTIFIER)
+
+    async def listeners(self) -> list[Listener]:
+        """All listeners."""
+        rows = await self._pool.fetch(
+            f"select listener_id, callback, query, starts_after, backlog, {_HEALTH} from hub_listener "
+            "where tenant = $1 order by listener_id",
+            self._tenant,
         )
-        for row in rows
-    ]
-
-
-async def record(
-    pool: asyncpg.Pool[Any],
-    tenant: str,
-    epoch: int,
-    offsets: Mapping[int, int],
-    deliveries: Sequence[Delivery],
-    now: datetime,
-    backlog_max: int,
-) -> dict[str, int]:
-    """Move the notifier's cursor and write what it causes, in one transaction.
-
-    Args:
-        pool: of the order database.
-        tenant: whose facts were read.
-        epoch: of the notifier.
-        offsets: how far it has read.
-        deliveries: events for listeners, those of one order in order. Whoever was deleted meanwhile gets none.
-        now: when they are due.
-        backlog_max: what a listener lets wait beyond this is counted as missed and not kept.
-    Returns:
-        How many events each listener missed, where there were any.
-    Raises:
-        ConsumerFenced: another notifier has started; nothing was written.
-    """
-    missed: dict[str, int] = {}
-    async with pool.acquire() as connection, connection.transaction():
-        await hold(connection, tenant, NOTIFIER, epoch)
-        await move_cursors(connection, tenant, NOTIFIER, offsets)
-        if not deliveries:
-            return missed
-        rows = await connection.fetch(
-            "select listener_id, backlog from hub_listener where listener_id = any($1) order by listener_id "
-            "for no key update",
-            list({each.listener_id for each in deliveries}),
-        )
-        room = {row["listener_id"]: max(0, backlog_max - row["backlog"]) for row in rows}
-        kept: list[Delivery] = []
-        for each in deliveries:
-            if room.get(each.listener_id, 0) > 0:
-                room[each.listener_id] -= 1
-                kept.append(each)
-            elif each.listener_id in room:
-                missed[each.listener_id] = missed.get(each.listener_id, 0) + 1
-        if kept:
-            await _insert(connection, tenant, kept, now)
-        if missed:
-            await connection.execute(
-                "update hub_listener as l set missed = l.missed + m.n, missed_since = coalesce(l.missed_since, $3) "
-                "from unnest($1::text[], $2::int[]) as m(listener_id, n) where l.listener_id = m.listener_id",
-                list(missed),
-                list(missed.values()),
-                now,
+        return [
+            Listener(
+                row["listener_id"],
+                row["callback"],
+                row["query"],
+                {int(shard): offset for shard, offset in orjson.loads(row["starts_after"]).items()},
+                row["backlog"],
+                _health(row),
             )
-    return missed
+            for row in rows
+        ]
+
+    async def record(
+        self,
+        epoch: int,
+        offsets: Mapping[int, int],
+        deliveries: Sequence[Delivery],
+        now: datetime,
+        backlog_max: int,
+    ) -> dict[str, int]:
+        """Move the notifier's cursor and write what it causes, in one transaction.
+
+        Args:
+            epoch: of the notifier.
+            offsets: how far it has read.
+            deliveries: events for listeners, those of one order in order. Whoever was deleted meanwhile gets none.
+            now: when they are due.
+            backlog_max: what a listener lets wait beyond this is counted as missed and not kept.
+        Returns:
+            How many events each listener missed, where there were any.
+        Raises:
+            ConsumerFenced: another notifier has started; nothing was written.
+        """
+        missed: dict[str, int] = {}
+        async with self._pool.acquire() as connection, connection.transaction():
+            await hold(connection, self._tenant, NOTIFIER, epoch)
+            await move_cursors(connection, self._tenant, NOTIFIER, offsets)
+            if not deliveries:
+                return missed
+            rows = await connection.fetch(
+                "select listener_id, backlog from hub_listener where listener_id = any($1) order by listener_id "
+                "for no key update",
+                list({each.listener_id for each in deliveries}),
+            )
+            room = {row["listener_id"]: max(0, backlog_max - row["backlog"]) for row in rows}
+            kept: list[Delivery] = []
+            for each in deliveries:
+                if room.get(each.listener_id, 0) > 0:
+                    room[each.listener_id] -= 1
+                    kept.append(each)
+                elif each.listener_id in room:
+                    missed[each.listener_id] = missed.get(each.listener_id, 0) + 1
+            if kept:
+                await _insert(connection, self._tenant, kept, now)
+            if missed:
+                await connection.execute(
+                    "update hub_listener as l set missed = l.missed + m.n, missed_since = coalesce(l.missed_since, $3) "
+                    "from unnest($1::text[], $2::int[]) as m(listener_id, n) where l.listener_id = m.listener_id",
+                    list(missed),
+                    list(missed.values()),
+                    now,
+                )
+        return missed
+
+    async def due(self, listener_id: str, now: datetime, busy: Sequence[str], limit: int) -> list[Delivery]:
+        """What is to be sent to a listener now, at most one event of an order; none of the orders in `busy`."""
+        rows = await self._pool.fetch(
+            'select listener_id, order_id, "offset", number, event_id, body, attempts from hub_delivery '
+            "where listener_id = $1 and next_at <= $2 and order_id <> all($3) order by next_at limit $4",
+            listener_id,
+            now,
+            list(busy),
+            limit,
+        )
+        return [Delivery(*row) for row in rows]
+
+    async def settle(self, epoch: int, outcomes: Sequence[Outcome], now: datetime, failing_s: float) -> list[str]:
+        """Note what became of attempts: what was taken goes, what was not gets its next time.
+
+        Args:
+            epoch: of the notifier.
+            outcomes: at most one of an order and listener.
+            now: the time.
+            failing_s: after so many seconds of nothing but failures a listener is suspended.
+        Returns:
+            The listeners that were suspended.
+        Raises:
+            ConsumerFenced: another notifier has started; nothing was written.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            await hold(connection, self._tenant, NOTIFIER, epoch)
+            rows = await connection.fetch(
+                f"select listener_id, {_HEALTH} from hub_listener where listener_id = any($1) order by listener_id "
+                "for no key update",
+                list({each.delivery.listener_id for each in outcomes}),
+            )
+            suspended = []
+            for row in rows:
+                name = row["listener_id"]
+                mine = [each for each in outcomes if each.delivery.listener_id == name]
+                before = _health(row)
+                after = health_after(
+                    before,
+                    taken=sum(not each.error for each in mine),
+                    complaints=[each.error for each in mine if each.error and each.is_complaint],
+                    failures=[each.error for each in mine if each.error and not each.is_complaint],
+                    now=now,
+                    failing_s=failing_s,
+                )
+                if after.state != before.state:
+                    suspended.append(name)
+                await _settle_one(connection, name, mine, after, now)
+                if before.pauses and not after.pauses:
+                    await _hurry(connection, name, now)
+        return suspended
 
 
 async def _insert(connection: Connection, tenant: str, kept: Sequence[Delivery], now: datetime) -> None:
@@ -299,66 +351,6 @@ async def _promote(connection: Connection, deliveries: Sequence[Delivery], now: 
     )
 
 
-async def due(
-    pool: asyncpg.Pool[Any], listener_id: str, now: datetime, busy: Sequence[str], limit: int
-) -> list[Delivery]:
-    """What is to be sent to a listener now, at most one event of an order; none of the orders in `busy`."""
-    rows = await pool.fetch(
-        'select listener_id, order_id, "offset", number, event_id, body, attempts from hub_delivery '
-        "where listener_id = $1 and next_at <= $2 and order_id <> all($3) order by next_at limit $4",
-        listener_id,
-        now,
-        list(busy),
-        limit,
-    )
-    return [Delivery(*row) for row in rows]
-
-
-async def settle(
-    pool: asyncpg.Pool[Any], tenant: str, epoch: int, outcomes: Sequence[Outcome], now: datetime, failing_s: float
-) -> list[str]:
-    """Note what became of attempts: what was taken goes, what was not gets its next time.
-
-    Args:
-        pool: of the order database.
-        tenant: of the notifier.
-        epoch: of the notifier.
-        outcomes: at most one of an order and listener.
-        now: the time.
-        failing_s: after so many seconds of nothing but failures a listener is suspended.
-    Returns:
-        The listeners that were suspended.
-    Raises:
-        ConsumerFenced: another notifier has started; nothing was written.
-    """
-    async with pool.acquire() as connection, connection.transaction():
-        await hold(connection, tenant, NOTIFIER, epoch)
-        rows = await connection.fetch(
-            f"select listener_id, {_HEALTH} from hub_listener where listener_id = any($1) order by listener_id "
-            "for no key update",
-            list({each.delivery.listener_id for each in outcomes}),
-        )
-        suspended = []
-        for row in rows:
-            name = row["listener_id"]
-            mine = [each for each in outcomes if each.delivery.listener_id == name]
-            before = _health(row)
-            after = health_after(
-                before,
-                taken=sum(not each.error for each in mine),
-                complaints=[each.error for each in mine if each.error and each.is_complaint],
-                failures=[each.error for each in mine if each.error and not each.is_complaint],
-                now=now,
-                failing_s=failing_s,
-            )
-            if after.state != before.state:
-                suspended.append(name)
-            await _settle_one(connection, name, mine, after, now)
-            if before.pauses and not after.pauses:
-                await _hurry(connection, name, now)
-    return suspended
-
-
 async def _settle_one(
     connection: Connection, listener_id: str, outcomes: Sequence[Outcome], health: Health, now: datetime
 ) -> None:
@@ -366,7 +358,7 @@ async def _settle_one(
     gone = 0
     if taken:
         gone = await connection.fetchval(
-            'with gone as (delete from hub_delivery as d using unnest($2::text[], $3::bigint[], $4::int[]) as t('
+            "with gone as (delete from hub_delivery as d using unnest($2::text[], $3::bigint[], $4::int[]) as t("
             'order_id, "offset", number) where d.listener_id = $1 and d.order_id = t.order_id '
             'and d."offset" = t."offset" and d.number = t.number returning 1) select count(*) from gone',
             listener_id,

@@ -1,6 +1,6 @@
 """The feed of facts: every shard's in order, nothing twice, nothing left out."""
 
-from persistence import feed
+from persistence.feed import Feed
 from tests.support.journals import commit_of, fact, open_journal
 
 
@@ -8,12 +8,12 @@ async def test_facts_come_shard_by_shard_in_order_and_from_where_one_left_off(da
     journal = await open_journal(databases.dsn, "host-a", (0, 1), pool=pool)
     await journal.commit(commit_of(*(fact(offset, shard) for shard in (1, 0) for offset in (1, 2, 3))))
 
-    first = await feed.facts_after(pool, "main", {0: 0, 1: 2, 2: 0}, 2)
-    rest = await feed.facts_after(pool, "main", {0: 2, 1: 3, 2: 0}, 2)
+    first = await Feed(pool, "main").facts_after({0: 0, 1: 2, 2: 0}, 2)
+    rest = await Feed(pool, "main").facts_after({0: 2, 1: 3, 2: 0}, 2)
 
     assert [(each.shard, each.offset) for each in first] == [(0, 1), (0, 2), (1, 3)]
     assert [(each.shard, each.offset) for each in rest] == [(0, 3)]
-    heads = await feed.heads(pool)
+    heads = await Feed(pool, "main").heads()
     assert (heads[0], heads[1], heads[2]) == (3, 3, 0)
     await journal.close()
 
@@ -22,7 +22,7 @@ async def test_another_tenants_facts_are_not_shown(databases, pool):
     journal = await open_journal(databases.dsn, "host-a", (0,), pool=pool)
     await journal.commit(commit_of(fact(1), fact(2, tenant="other"), fact(3)))
 
-    found = await feed.facts_after(pool, "main", {0: 0}, 10)
+    found = await Feed(pool, "main").facts_after({0: 0}, 10)
 
     assert [each.offset for each in found] == [1, 3]
     await journal.close()

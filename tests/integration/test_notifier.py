@@ -21,10 +21,11 @@ from domain.deliveries import DOWN_AFTER
 from domain.errors import NotFound
 from domain.order_states import line_states
 from gateway.tmf622_events import render_event
-from persistence import catalogue, consumers, feed, hub
+from persistence import catalogue, hub
 from persistence.consumers import ConsumerFenced
 from persistence.database import Pool
-from persistence.hub import NOTIFIER
+from persistence.feed import Feed
+from persistence.hub import Outbox
 from persistence.readstore import ReadStore
 from tests.support.build import callout, depends, line, order_of, plan_of, release_document, release_of, scenario
 from tests.support.hosts import Host
@@ -73,14 +74,16 @@ class World:
         self.host = host
         self.pool = pool
         self.store = ReadStore(pool)
+        self.feed = Feed(pool, "main")
+        self.outbox = Outbox(pool, "main")
         self.listeners = Listeners()
         self.numbers = iter(range(1, 10_000))
 
     async def notifier(self, **members: Any) -> tuple[Notifier, Deliveries]:
         """A notifier that starts now."""
-        deliveries = Deliveries(self.pool, "main", self.listeners, clock=self.host.clock, failing_s=FAILING_S)
+        deliveries = Deliveries(self.outbox, self.listeners, clock=self.host.clock, failing_s=FAILING_S)
         self.notifying = Notifier(
-            self.pool, self.store, "main", render_event, clock=self.host.clock, wake=deliveries.wake, **members
+            self.feed, self.outbox, self.store, render_event, clock=self.host.clock, wake=deliveries.wake, **members
         )
         self.sending = deliveries
         deliveries.epoch = await self.notifying.start()
@@ -341,14 +344,14 @@ async def test_a_second_notifier_fences_the_first(world):
     await first_sending.step()
     await first_sending.answered()
     second, _ = await world.notifier()
-    cursors = await consumers.read_cursors(world.pool, "main", NOTIFIER)
+    cursors = await world.outbox.cursors()
     await world.host.finish()
     with pytest.raises(ConsumerFenced):
         await first.step()
     with pytest.raises(ConsumerFenced):
         await first_sending.step()
 
-    assert await consumers.read_cursors(world.pool, "main", NOTIFIER) == cursors
+    assert await world.outbox.cursors() == cursors
     await world.notify()
     assert second.epoch == first.epoch + 1
     assert world.listeners.ids()[order_id] == [each[0] for each in await world.expected(order_id)]
@@ -410,14 +413,14 @@ async def test_a_round_that_fails_is_done_again_from_the_cursor(world, monkeypat
     await world.read()
     for call in world.host.dispatch.calls():
         await world.host.report(call)
-    record = hub.record
+    record = world.outbox.record
 
     async def unheard(*args: Any) -> Any:
         await record(*args)
         raise ConnectionResetError("the answer was lost")
 
     with monkeypatch.context() as patched:
-        patched.setattr(hub, "record", unheard)
+        patched.setattr(world.outbox, "record", unheard)
         with pytest.raises(ConnectionResetError):
             await world.notifying.step()
     later = await world.submit()
@@ -432,9 +435,7 @@ async def test_an_order_that_nobody_can_read_stops_no_other(world):
     await world.notifier()
     await world.listen()
     damaged, sound = await world.submit(), await world.submit()
-    await world.pool.execute(
-        "update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", damaged
-    )
+    await world.pool.execute("update fact set payload = '{}' where order_id = $1 and kind = 'plan.composed'", damaged)
     await world.host.finish()
     await world.notify()
 
@@ -449,7 +450,7 @@ async def test_without_listeners_nothing_is_read_and_the_cursor_follows(world):
     await world.pass_time(5)
     await world.read()
 
-    assert await consumers.read_cursors(world.pool, "main", NOTIFIER) == await feed.heads(world.pool)
+    assert await world.outbox.cursors() == await world.feed.heads()
     assert (world.notifying.stats()["facts"], await world.notifying.lag()) == (0, 0)
 
 

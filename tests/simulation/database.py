@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any, Final, Protocol
 
 from domain.errors import NotFound
+from persistence.consumers import ConsumerFenced
 from persistence.holds import HoldRow
 from persistence.journal import DataRefused, Fenced
 from persistence.rows import (
@@ -154,7 +155,7 @@ class MemoryDatabase:
         else:
             try:
                 result = work()
-            except (Fenced, DataRefused, NotFound, OSError) as refused:
+            except (Fenced, ConsumerFenced, DataRefused, NotFound, OSError) as refused:
                 error = refused
         loop = asyncio.get_running_loop()
         loop.call_later(self.weather.delay_s(), _settle, answer, result, error, context=OUTSIDE.copy())

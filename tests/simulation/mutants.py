@@ -16,6 +16,7 @@ from typing import Any, Final
 
 import pytest
 
+import actors.deliveries
 import actors.host_loop
 import actors.tick
 import domain.decide
@@ -27,6 +28,7 @@ from actors.folding import PlanFolder
 from actors.host_loop import HostLoop
 from actors.loading import Loader
 from actors.memory import Memory
+from actors.order_standings import OrderStandings
 from actors.resumer import Resumer
 from actors.shredder import Shredder
 from actors.tick import Tick
@@ -34,8 +36,10 @@ from actors.timers import Timers
 from domain.inventory import Account, Projection
 from domain.items import ItemRun
 from domain.turn import Turn
+from persistence.hub import Delivery, Outcome
 from persistence.journal import DataRefused
 from tests.simulation.database import MemoryDatabase
+from tests.simulation.hub import HubTables, ListenerRow, MemoryOutbox
 from tests.simulation.runs import run_script
 from tests.simulation.twins import MemoryJournal, MemoryOwnership, MemoryVault
 from tests.simulation.world import script_of
@@ -469,6 +473,64 @@ def a_host_that_dies_leaves_keys_behind(patch: Patch) -> None:
         return []
 
     patch.setattr(MemoryJournal, "unshredded", unshredded)
+
+
+# Events for listeners.
+
+
+@_mutant
+def a_cursor_is_written_before_its_events(patch: Patch) -> None:
+    recorded = MemoryOutbox.record
+
+    async def record(self: MemoryOutbox, epoch: int, offsets: Any, *rest: Any) -> dict[str, int]:
+        await self.pass_over(epoch, offsets)
+        return await recorded(self, epoch, {}, *rest)
+
+    patch.setattr(MemoryOutbox, "record", record)
+
+
+@_mutant
+def an_event_that_was_not_taken_lets_the_next_one_pass(patch: Patch) -> None:
+    settled = HubTables._settle_one
+
+    def settle_one(self: HubTables, listener: ListenerRow, outcome: Outcome, now: Any) -> None:
+        settled(self, listener, outcome, now)
+        rows = self.waiting.get((outcome.delivery.listener_id, outcome.delivery.order_id), [])
+        if outcome.error and len(rows) > 1:
+            rows[1].next_at = now
+
+    patch.setattr(HubTables, "_settle_one", settle_one)
+
+
+@_mutant
+def an_event_that_was_not_taken_counts_as_taken(patch: Patch) -> None:
+    def taken(delivery: Delivery, *_: Any) -> Outcome:
+        return Outcome(delivery)
+
+    patch.setattr(actors.deliveries, "Outcome", taken)
+
+
+@_mutant
+def a_fenced_notifier_writes_on(patch: Patch) -> None:
+    patch.setattr(HubTables, "check", lambda *_: None)
+
+
+@_mutant
+def plans_stay_ahead_of_the_cursor(patch: Patch) -> None:
+    """What the notifier looked at before a write that failed is looked at again, by plans that have it already."""
+    patch.setattr(OrderStandings, "clear", lambda *_: None)
+
+
+@_mutant
+def a_listener_is_told_what_was_before_it(patch: Patch) -> None:
+    registered = HubTables.register
+
+    def register(self: HubTables, *args: Any) -> str:
+        name = registered(self, *args)
+        self.listeners[name].starts_after = {}
+        return name
+
+    patch.setattr(HubTables, "register", register)
 
 
 @contextlib.contextmanager

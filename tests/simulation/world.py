@@ -33,6 +33,7 @@ from tests.simulation.catalogue import RELEASES, SYSTEMS
 from tests.simulation.checkers import Checkers, Violation
 from tests.simulation.database import OUTSIDE, MemoryDatabase
 from tests.simulation.holds import MemoryHolds, SimulatedResumer
+from tests.simulation.listeners import FAULTS_OF_LISTENERS, SHARE_LISTENED_TO, Hub
 from tests.simulation.loop import Endless, Idle, Process, VirtualLoop, current_process
 from tests.simulation.network import NOTICED_S, Network, Place
 from tests.simulation.outside import SYSTEM_ROWS, Channels, People, Systems
@@ -76,7 +77,22 @@ def script_of(seed: int) -> list[Event]:
     for _ in range(draw.choice((0, 1, 2, 2, 3, 4, 6))):
         numbers = (draw.randrange(1 << 20), round(draw.random(), 3))
         events.append(Event(round(draw.uniform(1.0, 32.0), 2), _pick(draw, FAULTS), numbers))
-    return sorted(events)
+    return sorted([*events, *_listening(seed)])
+
+
+def _listening(seed: int) -> list[Event]:
+    """Who listens to the run of a seed, and what becomes of what they listen to. Polling takes steps, so not always."""
+    draw = random.Random(f"listeners {seed}")
+    if draw.random() >= SHARE_LISTENED_TO:
+        return []
+    events = [
+        Event(draw.choice((0.0, 0.0, round(draw.uniform(0.5, 20.0), 2))), "listen", (number, 0.0))
+        for number in range(draw.choice((1, 1, 2)))
+    ]
+    for _ in range(draw.choice((0, 1, 1, 2, 3))):
+        numbers = (draw.randrange(1 << 20), round(draw.random(), 3))
+        events.append(Event(round(draw.uniform(1.0, 34.0), 2), _pick(draw, FAULTS_OF_LISTENERS), numbers))
+    return events
 
 
 def _pick(draw: random.Random, choices: Sequence[tuple[str, int]]) -> str:
@@ -116,6 +132,7 @@ class World:
         self.systems = Systems(self)
         self.channels = Channels(self)
         self.people = People(self)
+        self.hub = Hub(self)
         self._made = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.errors: list[str] = []
@@ -151,9 +168,10 @@ class World:
 
     def later(self, delay_s: float, work: Callable[..., None], *args: Any) -> None:
         """Do something outside of all processes."""
-        self.loop.call_later(delay_s, self._guarded, work, args, context=OUTSIDE.copy())
+        self.loop.call_later(delay_s, self.guarded, work, args, context=OUTSIDE.copy())
 
-    def _guarded(self, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+    def guarded(self, work: Callable[..., None], args: tuple[Any, ...]) -> None:
+        """Call a checker, or something that calls one."""
         try:
             work(*args)
         except Violation as violation:
@@ -197,6 +215,7 @@ class World:
                 )
         try:
             self.checkers.committed(incarnation_id, commit)
+            self.hub.hearing.committed(commit)
         except Violation as violation:
             self._wrong(violation)
 
@@ -282,6 +301,7 @@ class World:
             if process is not None:
                 process.skew_s = 0.0
                 process.go_on()
+        self.hub.calm()
 
     def _do_order(self, number: float, seed: float) -> None:
         self.channels.order(int(number), int(seed))
@@ -375,6 +395,27 @@ class World:
         assert self.resumer is not None
         self.resumer.kill()
 
+    def _do_listen(self, number: float, _share: float) -> None:
+        self.hub.listen(int(number))
+
+    def _do_leave(self, number: float, _share: float) -> None:
+        self.hub.leave(int(number))
+
+    def _do_kill_notifier(self, number: float, _share: float) -> None:
+        self.hub.kill(int(number))
+
+    def _do_stop_notifier(self, number: float, share: float) -> None:
+        self._stop(self.hub.chosen(int(number)), 0.3 + share * 15.0)
+
+    def _do_second_notifier(self, _number: float, _share: float) -> None:
+        self.hub.start()
+
+    def _do_split_notifier(self, number: float, share: float) -> None:
+        self.hub.split(int(number), 0.1 + share * 8.0)
+
+    def _do_listener_away(self, number: float, share: float) -> None:
+        self.hub.send_away(int(number), 0.5 + share * 20.0)
+
     def _do_publish(self, _number: float, _share: float) -> None:
         self._publish()
 
@@ -386,6 +427,7 @@ class World:
     def _do_everything(self, _number: float, _share: float) -> None:
         """The machine goes down: every process dies, the server too."""
         self._do_kill_resumer(0, 0)
+        self.hub.kill_all()
         for process in [*self.living_hosts(), *(each for each, _ in self.directors)]:
             process.kill()
         for place in (self.adapters_at, self.gateway_at):
@@ -456,6 +498,8 @@ class World:
         self.start_director()
         self.start_resumer()
         self.outside(self.people.work())
+        if any(event.what == "listen" for event in self.script):
+            self.hub.start()
         await self._play()
         while not self._is_over():
             if self.loop.time() > END_S:
@@ -463,16 +507,16 @@ class World:
             await asyncio.sleep(0.5)
         await asyncio.sleep(3.0)
         database = self.database
-        self.checkers.finished(
-            self.channels.sent, list(database.assets.values()), database.order_keys, database.sealed
-        )
+        self.checkers.finished(self.channels.sent, list(database.assets.values()), database.order_keys, database.sealed)
+        self.hub.hearing.finished()
         if self.channels.waiting:
             raise Violation(f"5: {self.channels.waiting} channels never hear of their orders")
         await self._replays()
 
     def _is_over(self) -> bool:
         orders = self.database.orders.values()
-        return not self.channels.waiting and all(row.ended_at is not None and not row.sealed for row in orders)
+        is_done = not self.channels.waiting and all(row.ended_at is not None and not row.sealed for row in orders)
+        return is_done and self.hub.is_quiet()
 
     async def _replays(self) -> None:
         """Folding an order's facts from empty gives its stored row."""

@@ -111,7 +111,7 @@ class Notifier:
             await self._rest()
             return False
         if self._is_behind:
-            self._offsets = await self._outbox.cursors()
+            self._offsets = await self._outbox.cursors(self.epoch)
             self._is_behind = False
         self._skip(listeners)
         facts = await self._feed.facts_after(self._offsets, FACTS_PER_SHARD)

@@ -81,9 +81,16 @@ class Consumer:
             # After the update, which waited for the commit of the one before.
             return epoch, await self._read(connection)
 
-    async def cursors(self) -> dict[int, int]:
-        """How far the consumer has read, by shard."""
-        return await self._read(self._pool)
+    async def cursors(self, epoch: int) -> dict[int, int]:
+        """How far the consumer has read, by shard. A write of its own that nobody heard of may still be under way; the
+        answer waits for it.
+
+        Raises:
+            ConsumerFenced: another incarnation has started.
+        """
+        async with self._pool.acquire() as connection, connection.transaction():
+            await hold(connection, self._tenant, self._name, epoch)
+            return await self._read(connection)
 
     async def _read(self, connection: Connection) -> dict[int, int]:
         rows = await connection.fetch(

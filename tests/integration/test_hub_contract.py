@@ -132,7 +132,7 @@ async def test_a_consumer_begins_at_the_heads_and_reads_what_comes_after(place: 
     assert [(each.shard, each.offset, each.item) for each in found] == [(0, 2, "i"), (0, 4, None), (1, 2, None)]
     assert [(each.shard, each.offset) for each in few] == [(0, 1), (0, 2)]
     await place.outbox.pass_over(epoch, heads)
-    assert await place.outbox.cursors() == heads
+    assert await place.outbox.cursors(epoch) == heads
     assert await place.outbox.take_over() == (epoch + 1, heads)
 
 
@@ -163,8 +163,11 @@ async def test_events_and_cursor_are_written_together_and_only_under_the_epoch(p
     with pytest.raises(ConsumerFenced):
         await place.outbox.pass_over(epoch, {0: 9})
 
+    with pytest.raises(ConsumerFenced):
+        await place.outbox.cursors(epoch)
+
     assert (newer, offsets[0]) == (epoch + 1, 1)
-    assert (await place.outbox.cursors())[0] == 1
+    assert (await place.outbox.cursors(newer))[0] == 1
     assert await due(place) == ["0-1-0"]
     assert await place.outbox.settle(newer, [sent], AT, FAILING_S) == []
     assert await due(place) == []
@@ -177,7 +180,7 @@ async def test_an_event_that_is_there_already_is_refused_with_its_cursor(place: 
     with pytest.raises((DataRefused, asyncpg.UniqueViolationError)):
         await place.outbox.record(epoch, {0: 7}, [event(2), event(1)], AT, ROOM)
 
-    assert (await place.outbox.cursors())[0] == 1
+    assert (await place.outbox.cursors(epoch))[0] == 1
     assert (await listener(place)).backlog == 1
 
 
@@ -279,7 +282,7 @@ async def test_what_finds_no_room_is_counted_and_not_kept(place: Place) -> None:
 
     assert missed == {"a": 2}
     assert ((await listener(place)).backlog, (await listener(place, "b")).backlog) == (2, 1)
-    assert (await place.outbox.cursors())[0] == 4
+    assert (await place.outbox.cursors(epoch))[0] == 4
 
 
 async def test_a_listener_that_goes_takes_what_waits_along_and_gets_nothing_more(place: Place) -> None:
@@ -293,4 +296,4 @@ async def test_a_listener_that_goes_takes_what_waits_along_and_gets_nothing_more
     assert missed == {}
     assert await place.outbox.listeners() == []
     assert await due(place) == []
-    assert (await place.outbox.cursors())[0] == 2
+    assert (await place.outbox.cursors(epoch))[0] == 2

@@ -344,14 +344,14 @@ async def test_a_second_notifier_fences_the_first(world):
     await first_sending.step()
     await first_sending.answered()
     second, _ = await world.notifier()
-    cursors = await world.outbox.cursors()
+    cursors = await world.outbox.cursors(second.epoch)
     await world.host.finish()
     with pytest.raises(ConsumerFenced):
         await first.step()
     with pytest.raises(ConsumerFenced):
         await first_sending.step()
 
-    assert await world.outbox.cursors() == cursors
+    assert await world.outbox.cursors(second.epoch) == cursors
     await world.notify()
     assert second.epoch == first.epoch + 1
     assert world.listeners.ids()[order_id] == [each[0] for each in await world.expected(order_id)]
@@ -431,6 +431,44 @@ async def test_a_round_that_fails_is_done_again_from_the_cursor(world, monkeypat
     assert len(world.listeners.heard["http://a.example/"]) == sum(len(each) for each in world.listeners.ids().values())
 
 
+async def test_after_a_write_that_nobody_heard_of_the_notifier_waits_until_it_is_known_what_became_of_it(world):
+    await world.notifier()
+    listener_id = await world.listen()
+    order_id = await world.submit()
+    record = world.outbox.record
+    writing: list[asyncio.Task[Any]] = []
+
+    async def unheard(*args: Any) -> Any:
+        writing.append(asyncio.create_task(record(*args)))
+        await waiting(world.pool, 1)
+        raise ConnectionResetError("the connection broke, the server goes on")
+
+    async with world.pool.acquire() as other, other.transaction():
+        await other.execute("select from hub_listener where listener_id = $1 for update", listener_id)
+        world.outbox.record = unheard
+        with pytest.raises(ConnectionResetError):
+            await world.notifying.step()
+        world.outbox.record = record
+        again = asyncio.create_task(world.notifying.step())
+        await waiting(world.pool, 2)
+    await asyncio.gather(*writing)
+    await again
+    await world.notify()
+
+    assert world.listeners.ids()[order_id] == [name for name, _, _ in await world.expected(order_id)]
+    assert len(world.listeners.heard["http://a.example/"]) == len(world.listeners.ids()[order_id])
+
+
+async def waiting(pool: Pool, count: int) -> None:
+    """Until so many statements wait for a lock."""
+    sql = (
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+    )
+    async with asyncio.timeout(20):
+        while await pool.fetchval(sql) < count:
+            await asyncio.sleep(0)
+
+
 async def test_an_order_that_nobody_can_read_stops_no_other(world):
     await world.notifier()
     await world.listen()
@@ -450,7 +488,7 @@ async def test_without_listeners_nothing_is_read_and_the_cursor_follows(world):
     await world.pass_time(5)
     await world.read()
 
-    assert await world.outbox.cursors() == await world.feed.heads()
+    assert await world.outbox.cursors(world.notifying.epoch) == await world.feed.heads()
     assert (world.notifying.stats()["facts"], await world.notifying.lag()) == (0, 0)
 
 

@@ -315,8 +315,8 @@ class MemoryOutbox:
         epoch, offsets = await self._until(self._tables.try_take_over)
         return epoch, offsets
 
-    async def cursors(self) -> dict[int, int]:
-        return dict(await self._link.ask(lambda: dict(self._tables.cursors or {})))
+    async def cursors(self, epoch: int) -> dict[int, int]:
+        return dict(await self._transaction(epoch, lambda: dict(self._tables.cursors or {})))
 
     async def listeners(self) -> list[Listener]:
         def read() -> list[Listener]:

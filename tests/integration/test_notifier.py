@@ -30,6 +30,7 @@ from persistence.readstore import ReadStore
 from tests.support.build import callout, depends, line, order_of, plan_of, release_document, release_of, scenario
 from tests.support.hosts import Host
 from tests.support.journals import AT, count
+from tests.support.until import until
 
 RELEASE: dict[str, Any] = release_document(
     products=[{"code": "sim", "attributes": [{"name": "pin", "assetizable": False}]}, "phone"],
@@ -461,12 +462,12 @@ async def test_after_a_write_that_nobody_heard_of_the_notifier_waits_until_it_is
 
 async def waiting(pool: Pool, count: int) -> None:
     """Until so many statements wait for a lock."""
-    sql = (
-        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
-    )
-    async with asyncio.timeout(20):
-        while await pool.fetchval(sql) < count:
-            await asyncio.sleep(0)
+    sql = "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
+
+    async def are_waiting() -> bool:
+        return bool(await pool.fetchval(sql) >= count)
+
+    await until(are_waiting)
 
 
 async def test_an_order_that_nobody_can_read_stops_no_other(world):

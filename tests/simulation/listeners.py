@@ -19,7 +19,7 @@ from tests.simulation.twins import MemoryStore
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-SHARE_LISTENED_TO: Final = 0.4
+SHARE_LISTENED_TO: Final = 0.25
 """Of the seeds."""
 FAULTS_OF_LISTENERS: Final[tuple[tuple[str, int], ...]] = (
     ("kill_notifier", 30), ("stop_notifier", 15), ("second_notifier", 15), ("split_notifier", 20),

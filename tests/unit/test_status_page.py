@@ -38,7 +38,7 @@ Client = TestClient[web.Request, web.Application]
 @pytest.fixture
 async def client() -> AsyncIterator[Client]:
     config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
-    context = SimpleNamespace(config=config, metrics=Metrics(), is_draining=False)
+    context = SimpleNamespace(config=config, pool=None, metrics=Metrics(), is_draining=False)
     async with TestClient(TestServer(make_app(cast("Any", context)))) as made:
         yield made
 

@@ -64,7 +64,9 @@ async def run_one(scene: Scene, kind: Kind, seed: int, number: int) -> Result:
         result |= await asyncio.to_thread(judge_files, await evidence_of(scene))
     except AssertionError:
         # There is no database to ask.
-        return result | {"notRun": "the cluster did not come back", "problems": problems}
+        problems.append("the cluster did not come back")
+        notes = dict(scene.rogue.mischief + scene.notes - before)
+        return result | _all_lost(scene) | {"problems": problems, "notes": notes}
     problems += result.pop("wrong")
     problems += [f"refused: {each}" for each in scene.target.client.refused[refused:]]
     try:
@@ -78,6 +80,14 @@ async def run_one(scene: Scene, kind: Kind, seed: int, number: int) -> Result:
     result["notes"] = dict(scene.rogue.mischief + scene.notes - before)
     result["tookS"] = round(time.monotonic() - began, 1)
     return result
+
+
+def _all_lost(scene: Scene) -> Result:
+    """What a run comes to that nobody can be asked about: whatever was acknowledged is not there."""
+    acknowledged = sum(name in scene.target.client.acknowledged for name in scene.sent_of_run)
+    unknown = dict.fromkeys(("doubled", "order", "other", "repeats", *_TIMES, "replayEqual"))
+    counts = {"orders": len(scene.sent_of_run), "inFlight": len(scene.in_flight), "lost": max(1, acknowledged)}
+    return {**counts, **unknown}
 
 
 async def _unexpected(scene: Scene, kind: Kind, victims: Sequence[Process], starts: int) -> list[str]:
@@ -201,11 +211,21 @@ def page(results: Sequence[Result]) -> str:
             lines.append(f"{named} not run: {each['notRun']} |" + " |" * 10)
             continue
         times = " | ".join(f"{each[name]:.1f}" if each[name] is not None else "" for name in _TIMES)
-        counts = " | ".join(str(each[name]) for name in ("orders", "inFlight", "lost", "doubled", "order"))
+        counts = " | ".join(_shown(each[name]) for name in ("orders", "inFlight", "lost", "doubled", "order"))
         others = len(each["problems"]) if not (each["lost"] or each["doubled"] or each["order"]) else each["other"]
-        replay = "equal" if each["replayEqual"] else "DIFFERS"
-        lines.append(f"{named} {counts} | {others} | {each['repeats']} | {times} | {replay} |")
+        replay = {True: "equal", False: "DIFFERS", None: "?"}[each["replayEqual"]]
+        lines.append(f"{named} {counts} | {_shown(others)} | {_shown(each['repeats'])} | {times} | {replay} |")
+    wrong = [each for each in results if each.get("problems")]
+    if wrong:
+        lines += ["", "## What went wrong", ""]
+    for each in wrong:
+        lines += [f"- `{each['kind']}`, seed {each['seed']}: {' '.join(said.split())}" for said in each["problems"]]
     return "\n".join(lines) + "\n"
+
+
+def _shown(count: int | None) -> str:
+    """A count, or that nobody could be asked."""
+    return "?" if count is None else str(count)
 
 
 _TIMES: Final = ("recoverS", "silenceS", "settledS")
@@ -221,7 +241,8 @@ the same key until it is answered. Two people do the tasks, and a listener hears
 the midst of it, at a moment drawn from the seed. Afterwards every order must have been completed.
 
 - *In flight*: orders sent and not ended when the fault strikes.
-- *Lost*: acknowledged and not there or not completed, or work begun and never done.
+- *Lost*: acknowledged and not there or not completed, or work begun and never done. All that was acknowledged, if the
+  cluster never came back; what then nobody can be asked about is shown as `?`.
 - *Doubled*: stored, completed or performed twice, or a second key without a refusal that was heard.
 - *Too early*: an item began before what it waits for was done, by the facts or by the systems' own clock.
 - *Other*: anything else that is not as it should be, such as a refused order, a completion that the listener was not

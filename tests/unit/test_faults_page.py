@@ -1,11 +1,15 @@
 """The table of real faults in the docs is what the runs gave, and covers what it has to."""
 
 import json
+import random
 from collections import Counter
+from types import SimpleNamespace
+from typing import Any, cast
 
 from tests.faults.evidence import judge
 from tests.faults.kinds import KINDS
-from tests.faults.table import PAGE, RESULTS, page
+from tests.faults.scene import Scene
+from tests.faults.table import PAGE, RESULTS, page, run_one
 
 RESULTS_OF_RUNS = json.loads(RESULTS.read_text())
 
@@ -58,3 +62,42 @@ def test_times_are_those_of_the_systems_log(tmp_path):
     assert (judged["recoverS"], judged["silenceS"], judged["settledS"]) == (4.0, 4.0, 5.5)
     assert judged["orders"] == 2
     assert judged["lost"] > 0
+
+
+class GoneScene:
+    """A cluster in which all orders had ended before the fault, and which nobody hears of after it."""
+
+    def __init__(self, folder: Any) -> None:
+        self.folder = folder
+        self.random = random.Random(0)
+        self.rogue = SimpleNamespace(seed=lambda _: None, mischief=Counter())
+        self.notes: Counter[str] = Counter()
+        self.starts = 1
+        self.in_flight = {"x-2"}
+        self.sent_of_run = ["x-1", "x-2"]
+        client = SimpleNamespace(refused=[], acknowledged={"x-1": "o0-1", "x-2": "o0-2"})
+        self.target = SimpleNamespace(client=client, rows=self.rows)
+
+    def orders(self, run: str) -> list[dict[str, Any]]:
+        return []
+
+    async def is_whole(self) -> bool:
+        return True
+
+    async def under_fault(self, *_: Any) -> None:
+        return
+
+    async def rows(self, sql: str, *_: Any) -> list[dict[str, Any]]:
+        raise AssertionError("ask did not come true within 60 s")
+
+
+async def test_a_cluster_that_never_comes_back_has_lost_what_it_acknowledged(tmp_path):
+    result = await run_one(cast(Scene, GoneScene(tmp_path)), KINDS[0], 7, 0)
+
+    assert "notRun" not in result
+    assert result["lost"] == 2
+    assert result["problems"] == ["the cluster did not come back"]
+    drawn = page([result])
+    assert "not run" not in drawn
+    assert "| 7 | 2 | 1 | 2 | ? | ? | ? | ? |" in drawn
+    assert f"- `{KINDS[0].name}`, seed 7: the cluster did not come back" in drawn

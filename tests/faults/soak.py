@@ -5,7 +5,8 @@
 Capacity is measured first: how fast so many orders end that are sent without a pause. The faults are those of
 `kinds.py` that a cluster on one node survives by itself, drawn from the seed. At the end everything that was
 acknowledged has to have ended once, by the checker that sees only rows and the systems' log; docs/soak.json and
-docs/soak.svg show what the processes used meanwhile.
+docs/soak.svg show what the processes used meanwhile. Growth is told by process (`growth.py`), since every kill makes a
+role begin small again.
 """
 
 from __future__ import annotations
@@ -19,13 +20,16 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.checker import CATEGORIES
+from tests.faults.growth import SLOPE_MAX_MB_PER_MIN, Lives, not_flat
 from tests.faults.harness import say
 from tests.faults.kinds import KINDS, Kind
+from tests.faults.processes import Process, process
 from tests.faults.scene import Scene
 from tests.faults.table import evidence_of, judge_files
 from tests.support.replay_check import replay_differences
@@ -40,8 +44,8 @@ VISITS_SHARE: Final = 0.05
 SAMPLE_S: Final = 10.0
 WHOLE_S: Final = 90.0
 END_S: Final = 400.0
-GROWTH_MAX: Final = 1.25
-"""Memory of the last third to that of the second: what grows by more than a quarter is not flat."""
+CONNECTIONS_GROWTH_MAX: Final = 1.25
+"""Connections of the last third to those of the second: what grows by more than a quarter is not flat."""
 SURVIVED: Final = tuple(kind for kind in KINDS if kind.setup == "one node" and kind.expected != "started again")
 COLOURS: Final = ("#1b6ca8", "#c8553d", "#588157", "#8d5a97", "#b08900", "#4a4e69", "#2a9d8f", "#7f4f24")
 
@@ -52,26 +56,29 @@ class Samples:
 
     at_s: list[float] = field(default_factory=list)
     mb: dict[str, list[float | None]] = field(default_factory=dict)
-    connections: list[float | None] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)
+    lives: Lives = field(default_factory=Lives)
 
-    def add(self, at_s: float, mb: dict[str, float], connections: int | None) -> None:
-        """One sample; a role that is not there just then has None."""
+    def add(self, at_s: float, used: Mapping[tuple[str, Process], float], connections: int) -> None:
+        """One sample, by role and process; a role that is not there just then has None."""
+        mb: dict[str, float] = defaultdict(float)
+        for (role, _), each in used.items():
+            mb[role] += each
         for role in mb.keys() - self.mb.keys():
             self.mb[role] = [None] * len(self.at_s)
         self.at_s.append(round(at_s, 1))
         self.connections.append(connections)
         for role, values in self.mb.items():
             values.append(round(mb[role], 1) if role in mb else None)
+        self.lives.add(at_s, used)
 
-    def growth(self, values: list[float | None]) -> float:
+    def connections_growth(self) -> float:
         """The mean of the last third to that of the second."""
-        third = len(values) // 3
-        means = [
-            sum(known) / len(known)
-            for part in (values[third : 2 * third], values[2 * third :])
-            if (known := [each for each in part if each is not None])
-        ]
-        return round(means[1] / means[0], 2) if len(means) == 2 else 1.0
+        third = len(self.connections) // 3
+        if third == 0:
+            return 1.0
+        second, last = self.connections[third : 2 * third], self.connections[2 * third :]
+        return round((sum(last) / len(last)) / (sum(second) / len(second)), 2)
 
 
 async def sample(scene: Scene, samples: Samples, began: float) -> None:
@@ -79,14 +86,17 @@ async def sample(scene: Scene, samples: Samples, began: float) -> None:
     while True:
         with contextlib.suppress(AssertionError, OSError):
             pids = await scene.target.pids()
-            mb: dict[str, float] = defaultdict(float)
+            used: dict[tuple[str, Process], float] = {}
             for name, pid in pids.items():
-                mb["hosts" if name.startswith("host-") else name] += _resident_mb(pid)
+                found, resident_mb = process(pid), _resident_mb(pid)
+                if found is not None and resident_mb:
+                    used["hosts" if name.startswith("host-") else name, found] = resident_mb
             rows = await scene.target.rows("select count(*) as n from pg_stat_activity where datname is not null")
-            for each in scene.processes():
-                if "postgres" in each.command.split(" ")[0]:
-                    mb["postgres"] += _own_mb(each.pid)
-            samples.add(time.monotonic() - began, dict(mb), rows[0]["n"])
+            # The nearest first: the server before its backends, which are parts of its life.
+            servers = [each for each in scene.processes() if "postgres" in each.command.split(" ")[0]]
+            if servers:
+                used["postgres", servers[0]] = sum(_own_mb(each.pid) for each in servers)
+            samples.add(time.monotonic() - began, used, rows[0]["n"])
         await asyncio.sleep(SAMPLE_S)
 
 
@@ -192,8 +202,9 @@ async def run(minutes: float, every_s: float, seed: int) -> dict[str, Any]:
                 "faults": struck,
                 "problems": [*judged.pop("wrong"), *differences][:20],
                 **{category: judged[category] for category in CATEGORIES},
-                "growth": {role: samples.growth(values) for role, values in samples.mb.items()}
-                | {"connections": samples.growth(samples.connections)},
+                "growth": samples.lives.growth(),
+                "growthMaxMbPerMin": SLOPE_MAX_MB_PER_MIN,
+                "connectionsGrowth": samples.connections_growth(),
                 "samples": {"atS": samples.at_s, "mb": samples.mb, "connections": samples.connections},
             }
 
@@ -212,6 +223,8 @@ def picture(result: dict[str, Any]) -> str:
     drawn = [
         f'<text x="{left}" y="18">Soak: {result["minutes"]:g} minutes at {result["ordersPerS"]:g} orders/s, '
         f"{len(result['faults'])} faults (ticks). MB resident by role, and connections to PostgreSQL.</text>",
+        f'<text x="{left}" y="{top + height + 24}">MB a minute: the median slope of the lowest points over the longest '
+        f"lives of each role; at most {result['growthMaxMbPerMin']:g}.</text>",
         *(f'<text x="8" y="{top + (1 - part) * height + 4:.0f}">{highest * part:.0f}</text>' for part in (0, 0.5, 1)),
     ]
     for index, (name, values) in enumerate(lines.items()):
@@ -220,7 +233,9 @@ def picture(result: dict[str, Any]) -> str:
             at(second, value) for second, value in zip(samples["atS"], values, strict=True) if value is not None
         )
         drawn.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        drawn.append(f'<text x="{width - 150}" y="{top + 16 * (index + 1)}" fill="{colour}">{name}</text>')
+        slope = result["growth"].get(name, {}).get("mbPerMin")
+        label = name if slope is None else f"{name} {slope:+.1f}/min"
+        drawn.append(f'<text x="{width - 150}" y="{top + 16 * (index + 1)}" fill="{colour}">{label}</text>')
     for fault in result["faults"]:
         x = at(fault["atS"], 0).split(",")[0]
         drawn.append(f'<line x1="{x}" x2="{x}" y1="{top + height}" y2="{top + height + 8}" stroke="#333"/>')
@@ -243,7 +258,9 @@ def main() -> int:
     (options.out / "soak.json").write_text(json.dumps(result) + "\n")
     (options.out / "soak.svg").write_text(picture(result))
     say(json.dumps({name: value for name, value in result.items() if name != "samples"}))
-    grown = [role for role, growth in result["growth"].items() if growth > GROWTH_MAX]
+    grown = not_flat(result["growth"])
+    if result["connectionsGrowth"] > CONNECTIONS_GROWTH_MAX:
+        grown.append(f"connections (by {result['connectionsGrowth']:g} from one third to the next)")
     if grown:
         say(f"not flat: {', '.join(grown)}")
     return int(bool(result["problems"] or result["refused"] or grown))

@@ -67,6 +67,7 @@ class Checkers:
         self.owners: Mapping[int, Any] = {}
         """The table of owners, as the server has it: shard -> row with `incarnation_id`."""
         self.fenced: set[str] = set()
+        """Incarnations, from the moment in which the server has fenced them."""
         self.acknowledged: dict[str, str] = {}
         self.accepted: dict[str, str] = {}
         """Client key -> order, by the rows."""

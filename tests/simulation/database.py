@@ -124,6 +124,8 @@ class MemoryDatabase:
         self.releases: list[tuple[str, dict[str, Any]]] = []
         self.on_commit: list[Callable[[str, Commit], None]] = []
         """Called with (incarnation, what it has written) at the instant of every commit."""
+        self.on_fence: list[Callable[[str], None]] = []
+        """Called with an incarnation at the instant in which it is fenced."""
         self._sessions: list[Session] = []
 
     # The way there and back.
@@ -325,6 +327,8 @@ class MemoryDatabase:
             raise TimeoutError("the row stayed locked")
         row.epoch += 1
         row.state = "fenced"
+        for watch in self.on_fence:
+            watch(incarnation_id)
         return True
 
     def reassign(self, wanted: Mapping[int, tuple[str | None, str]]) -> int:

@@ -37,7 +37,7 @@ from domain.inventory import Account, Projection
 from domain.items import ItemRun
 from domain.turn import Turn
 from persistence.hub import Delivery, Outcome
-from persistence.journal import DataRefused
+from persistence.journal import DataRefused, Fenced
 from tests.simulation.database import MemoryDatabase
 from tests.simulation.hub import HubTables, ListenerRow, MemoryOutbox
 from tests.simulation.runs import run_script
@@ -199,6 +199,30 @@ def no_epoch_is_checked(patch: Patch) -> None:
         self.incarnations[incarnation_id].locked_by = session
 
     patch.setattr(MemoryDatabase, "lock", lock)
+
+
+@_mutant
+def a_fenced_host_goes_on_writing(patch: Patch) -> None:
+    """A commit checks the epoch but not the state, and a takeover changes the state but not the epoch."""
+
+    def lock(self: MemoryDatabase, session: Any, incarnation_id: str, epoch: int) -> None:
+        row = self.incarnations[incarnation_id]
+        if row.locked_by not in (None, session):
+            raise TimeoutError("the row stayed locked")
+        if row.epoch != epoch:
+            raise Fenced(f"incarnation {incarnation_id} is not the owner any more")
+        row.locked_by = session
+
+    fenced = MemoryDatabase.fence
+
+    def fence(self: MemoryDatabase, incarnation_id: str) -> bool:
+        is_done = fenced(self, incarnation_id)
+        if is_done:
+            self.incarnations[incarnation_id].epoch -= 1
+        return is_done
+
+    patch.setattr(MemoryDatabase, "lock", lock)
+    patch.setattr(MemoryDatabase, "fence", fence)
 
 
 @_mutant

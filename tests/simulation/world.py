@@ -121,6 +121,7 @@ class World:
         self.checkers = Checkers()
         self.checkers.owners = self.database.shards
         self.database.on_commit.append(self._committed)
+        self.database.on_fence.append(self.checkers.fenced.add)
         self.network = Network(self)
         self.hosts: dict[str, Place] = {}
         self.adapters_at = Place("adapters")

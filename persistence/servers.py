@@ -3,14 +3,17 @@
 asyncpg knows several servers in a URL too, but tries one after the other within one time-out, so that one that hangs
 hides the next; it takes any that answers unless told otherwise; and of two that take writes it takes the first, which
 after a failover may be an old primary that somebody has started again. Here all are asked at once, and the one with
-the newest timeline (promoting a standby begins one) is taken. A process never goes back to an older one.
+the newest timeline (promoting a standby begins one) is taken. A process never goes back to an older one, and once it
+has seen a newer one, what it has open to the older ones is ended: else it would write to one server and read from
+another for as long as both live.
 """
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any, Final, NamedTuple, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
+from weakref import WeakKeyDictionary
 
 import asyncpg
 import structlog
@@ -21,6 +24,8 @@ log = structlog.get_logger(__name__)
 CONNECT_TIMEOUT_S: Final = 5.0
 ROUND_S: Final = 0.25
 """How much longer than the first that takes writes the others may take to answer."""
+FIRST_ROUND_S: Final = 2.0
+"""The same, as long as this process has written to none of them: the first may be an old one, for all it knows."""
 
 COMMAND_TIMEOUT_S: Final = 30.0
 
@@ -35,6 +40,18 @@ _newest: Final[dict[int, int]] = {}
 """The newest timeline of each database cluster that this process has written to."""
 
 
+class _Opened(NamedTuple):
+    """Where a connection leads, and the loop that it belongs to."""
+
+    system: int
+    timeline: int
+    loop: asyncio.AbstractEventLoop
+
+
+_opened: Final[WeakKeyDictionary[Connection, _Opened]] = WeakKeyDictionary()
+"""Every connection of this process that somebody still has."""
+
+
 class NoPrimary(ConnectionError):
     """No server that the URL names takes writes: standbys, or an old primary that a failover has left behind."""
 
@@ -46,12 +63,34 @@ class _Reached(NamedTuple):
 
 
 def servers_of(dsn: str) -> list[str]:
-    """The URL of each server that a URL names before its path, in its order."""
+    """The URL of each server that a URL names, before its path or as `host` behind it, in its order.
+
+    Raises:
+        ValueError: it names neither one port nor one for each host.
+    """
     parts = urlsplit(dsn)
     who, at, hosts = parts.netloc.rpartition("@")
-    if "," not in hosts:
-        return [dsn]
-    return [urlunsplit(parts._replace(netloc=f"{who}{at}{host}")) for host in hosts.split(",")]
+    if "," in hosts:
+        return [urlunsplit(parts._replace(netloc=f"{who}{at}{host}")) for host in hosts.split(",")]
+    if not hosts and "host" in dict(parse_qsl(parts.query)):
+        return _listed_behind(parts) or [dsn]
+    return [dsn]
+
+
+def _listed_behind(parts: SplitResult) -> list[str]:
+    """The URL of each server, if there are several in `?host=a,b&port=1,2`."""
+    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
+    hosts, ports = asked["host"].split(","), asked.get("port", "").split(",")
+    if len(ports) not in (1, len(hosts)):
+        raise ValueError(f"the database URL names {len(hosts)} hosts and {len(ports)} ports")
+    if len(hosts) == 1:
+        return []
+    servers = []
+    for host, port in zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=True):
+        each = asked | {"host": host} | ({"port": port} if port else {})
+        # Not by urlunsplit, which leaves out the two slashes where nothing follows them.
+        servers.append(f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(each, safe='/')}")
+    return servers
 
 
 async def connect(dsn: str, **options: Any) -> Connection:
@@ -75,11 +114,30 @@ async def connect(dsn: str, **options: Any) -> Connection:
             left_behind, taken = taken, None
             log.warning("a server takes writes that a failover has left behind", timeline=left_behind.timeline)
             raise NoPrimary("only a server that a failover has left behind takes writes")
-        _newest[taken.system] = taken.timeline
+        _enter(taken)
         return taken.connection
     finally:
         for each in asked:
             _leave(each, taken)
+
+
+def _enter(taken: _Reached) -> None:
+    """Note where a connection leads; if the timeline is a new one, end what leads to an older one."""
+    _newest[taken.system] = taken.timeline
+    _opened[taken.connection] = _Opened(taken.system, taken.timeline, asyncio.get_running_loop())
+    left_behind = [
+        (connection, each.loop)
+        for connection, each in list(_opened.items())
+        if each.system == taken.system and each.timeline < taken.timeline and not connection.is_closed()
+    ]
+    for connection, loop in left_behind:
+        if loop is asyncio.get_running_loop():
+            connection.terminate()
+        elif not loop.is_closed():
+            # Of another thread.
+            loop.call_soon_threadsafe(connection.terminate)
+    if left_behind:
+        log.warning("connections to a server that a failover has left behind are ended", connections=len(left_behind))
 
 
 async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
@@ -97,7 +155,8 @@ async def _hear(asked: list[asyncio.Task[_Reached]]) -> None:
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         if waiting and any(each.exception() is None for each in done):
-            await asyncio.wait(waiting, timeout=ROUND_S)
+            is_known = any(each.exception() is None and each.result().system in _newest for each in done)
+            await asyncio.wait(waiting, timeout=ROUND_S if is_known else FIRST_ROUND_S)
             return
 
 

@@ -36,6 +36,19 @@ async def port_of(connection: asyncpg.Connection) -> int:
     return int(await connection.fetchval("select current_setting('port')::int"))
 
 
+async def port_of_standby(pair: Pair) -> int:
+    [row] = await pair.as_admin("b", "select current_setting('port')::int as port")
+    return int(row["port"])
+
+
+async def facts_of_old_primary(pair: Pair) -> list[asyncpg.Record]:
+    connection = await asyncpg.connect(pair.primary.dsn())
+    try:
+        return list(await connection.fetch("select count(*) as n from fact"))
+    finally:
+        await connection.close()
+
+
 def with_servers(dsn: str, *hosts: str) -> str:
     who, at, rest = dsn.rpartition("@")
     return f"{who}{at}{','.join(hosts)}/{rest.partition('/')[2]}"
@@ -110,6 +123,32 @@ async def test_everybody_finds_the_promoted_standby_and_nobody_goes_back(pair):
         await connection.close()
     with pytest.raises(NoPrimary):
         await connect(pair.primary.dsn())
+    await pool.close()
+    journal.abandon()
+
+
+async def test_who_sees_the_promoted_standby_lets_go_of_the_old_primary_although_it_lives(pair):
+    dsn = pair.dsn()
+    await migrate(dsn, pair.dsn("orderplan_keys"), shards=8)
+    await pair.replicate_synchronously()
+    journal = Journal(dsn, "host-a")
+    await journal.open()
+    pool = await open_pool(dsn)
+    await journal.commit(commit_of(fact(1)))
+    # Nobody fences the old primary, and it waits for no standby: it takes and acknowledges whatever comes.
+    await pair.as_admin("a", "alter system reset synchronous_standby_names", "select pg_reload_conf()")
+    await pair.promote()
+
+    connection = await connect(dsn)
+    assert await port_of(connection) == await port_of_standby(pair)
+    await connection.close()
+    with pytest.raises(CommitUnknown):
+        await journal.commit(commit_of(fact(2)))
+    await journal.raise_epoch()
+    assert await journal.heads([0]) == {0: 1}
+    await journal.commit(commit_of(fact(2)))
+    assert await pool.fetchval("select count(*) from fact") == 2
+    assert [row["n"] for row in await facts_of_old_primary(pair)] == [1]
     await pool.close()
     journal.abandon()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 
@@ -62,11 +63,18 @@ def test_each_server_of_a_url_gets_a_url_of_its_own(url, each_alone):
 
 
 async def test_a_process_that_knows_no_timeline_yet_gives_the_others_time(monkeypatch):
-    class Connection:
+    class FakeConnection:
+        is_terminated = False
+
         def terminate(self) -> None:
             self.is_terminated = True
 
-    old, new = Connection(), Connection()
+        def is_closed(self) -> bool:
+            return self.is_terminated
+
+    # Any: only what `connect` uses of a connection is here.
+    old: Any = FakeConnection()
+    new: Any = FakeConnection()
 
     async def reach(dsn, options):
         if "new" not in dsn:

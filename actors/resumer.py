@@ -19,8 +19,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from actors.draining import Draining
 from actors.envelopes import Envelope, ToPlan
-from actors.limits import TokenBucket
 from actors.ports import HeldItemsPort
 from domain.errors import OrderplanError
 from domain.holds import HeldSystems, HoldCause
@@ -81,7 +81,7 @@ class _UnansweredItems:
 class _Drain:
     """One system whose held items go on."""
 
-    bucket: TokenBucket
+    draining: Draining
     unanswered: _UnansweredItems = field(default_factory=_UnansweredItems)
     working: asyncio.Task[None] | None = None
 
@@ -120,8 +120,11 @@ class Resumer:
     async def look(self) -> None:
         """Begin to let go of what may go on by now. A system with slow plans does not keep the others waiting."""
         waited_for = await self._items.systems()
+        now_s = self._clock().timestamp()
         for system in self._drains.keys() - set(waited_for):
-            del self._drains[system]
+            # Nobody waits; those under way may come back, and what was learnt of the system counts for them.
+            if self._drains[system].draining.is_over(now_s):
+                del self._drains[system]
         if not waited_for:
             return
         limits, rows = await self._items.limits(), await self._items.holds()
@@ -145,29 +148,32 @@ class Resumer:
         rate = min(limits.drain_per_s, limits.rate_per_s or limits.drain_per_s)
         drain = self._drains.get(system)
         if drain is None:
-            drain = self._drains[system] = _Drain(TokenBucket(rate, now_s, 2 * LOOK_S))
-        elif drain.bucket.rate_per_s != rate:
-            drain.bucket = TokenBucket(rate, now_s, 2 * LOOK_S)
+            drain = self._drains[system] = _Drain(Draining(rate, now_s, 2 * LOOK_S))
+        drain.draining.configure(rate, now_s)
         if drain.working is None or drain.working.done():
             drain.working = asyncio.get_running_loop().create_task(self._batch(system, drain))
 
     async def _batch(self, system: str, drain: _Drain) -> None:
         now = self._clock()
         without = drain.unanswered.at(now)
-        count = min(drain.bucket.available(now.timestamp()), BATCH_MAX)
-        if count == 0 or len(without) >= UNANSWERED_MAX:
+        if len(without) >= UNANSWERED_MAX:
             return
+        # One at least is looked at: whether items come back is seen even when none may go on.
+        count = min(max(1, drain.draining.available(now.timestamp())), BATCH_MAX)
         try:
             found = await self._items.next_held(system, count, without)
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("held items could not be read", system=system)
             return
-        drain.bucket.take(now.timestamp(), len(found))
+        found = found[: drain.draining.found(found, now.timestamp())]
+        drain.draining.let_go(found, now.timestamp())
         answers = await asyncio.gather(*(self._resume(item) for item in found))
         now = self._clock()
         for item, is_answered in zip(found, answers, strict=True):
             drain.unanswered.note(item, now, AGAIN_S, is_answered=is_answered)
+            if not is_answered:
+                drain.draining.forget(item)
 
     async def _resume(self, item: HeldItem) -> bool:
         envelope = ToPlan(item.order_id, ResumeItem(item.item))

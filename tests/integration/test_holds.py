@@ -247,6 +247,29 @@ async def test_a_call_that_came_back_unmade_is_listed_until_it_goes_on(host, poo
     assert host.dispatch.sent.count(effect_key(call.order_id, call.item, 1)) == 2
 
 
+async def test_items_that_come_back_for_want_of_room_go_on_more_and_more_slowly(host, pool):
+    await put(pool, "billing", Limits(drain_per_s=200.0))
+    await hold(pool, host)
+    await submit(host, 40)
+    await host.finish()
+    await release(pool, host)
+    await hear(pool, host)
+    resumer, way = resumer_of(pool, host)
+    before = await count(pool, "fact")
+    gone = []
+    for _ in range(100):
+        await look(resumer, host)
+        gone.append(len(way.asked))
+        for call in host.dispatch.calls(name="bill"):
+            await host.report(call, "held", error="it had no room for the call in time", error_code="busy")
+
+    assert gone[0] == 40
+    assert gone[-1] < 40 + 60
+    assert gone[-1] - gone[-41] <= 1, "one in ten seconds in the end"
+    assert await count(pool, "fact") - before < 2 * (40 + 60) + 20
+    assert await count(pool, "held_item") == 40
+
+
 async def test_a_held_item_that_is_skipped_leaves_the_list(host, pool):
     await hold(pool, host)
     [order_id] = await submit(host, 1)

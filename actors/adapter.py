@@ -49,6 +49,9 @@ BUSY_S: Final = 0.5
 DATABASE_RETRY_S: Final = 0.5
 POLL_S: Final = 5.0
 TASKS_LIMITS: Final = Limits(concurrency=64, breaker_failures=None)
+WAIT_SHARE: Final = 0.5
+"""Of its time a call may wait for room, so that one that begins has the rest of it. Without that the head of a long
+line is always a call about to run out of time, and a system that is merely slow seems to answer nothing in time."""
 DELIVERED_MAX: Final = 20_000
 WAITING_MAX: Final = 200_000
 """Calls accepted and not yet answered; beyond it a batch is refused and the host keeps it."""
@@ -59,6 +62,8 @@ class _UnderWay:
     """A call that was accepted and has no committed result; sent again, the newest form (with its deadline) counts."""
 
     call: Call
+    begin_by: datetime
+    """Later than this it is not made any more."""
     task: asyncio.Task[None] | None = None
     is_held: bool = False
     """It is on its way back to its plan, not made."""
@@ -186,14 +191,20 @@ class AdapterRuntime:
             known = self._under_way.get(key)
             if known is not None:
                 known.again = known.again or (known.is_held and call.deadline_at > known.call.deadline_at)
+                if call.deadline_at != known.call.deadline_at:
+                    known.begin_by = self._begin_by(call)
                 known.call = call
                 continue
             self._begin(key, call)
         return self.boot_id
 
     def _begin(self, key: str, call: Call) -> None:
-        entry = self._under_way[key] = _UnderWay(call)
+        entry = self._under_way[key] = _UnderWay(call, self._begin_by(call))
         entry.task = asyncio.get_running_loop().create_task(self._one(key, entry))
+
+    def _begin_by(self, call: Call) -> datetime:
+        now = self._clock()
+        return now + (call.deadline_at - now) * WAIT_SHARE
 
     async def _one(self, key: str, entry: _UnderWay) -> None:
         try:
@@ -208,7 +219,7 @@ class AdapterRuntime:
         self._deliver(entry, key, report)
 
     async def _perform_when_possible(self, key: str, entry: _UnderWay) -> Report:
-        """Perform the call; while the own database is away (systems, sealed values) it waits, until its deadline."""
+        """Perform the call; while the own database is away (systems, sealed values) it waits, as it does for room."""
         while True:
             try:
                 return await self._perform(key, entry)
@@ -228,7 +239,7 @@ class AdapterRuntime:
         if await self._system_of(entry.call) is None:
             return unknown_report(entry.call)
         bulkhead = self._bulkhead_of(entry.call)
-        ticket = await bulkhead.enter((entry.call.deadline_at - self._clock()).total_seconds())
+        ticket = await bulkhead.enter((entry.begin_by - self._clock()).total_seconds())
         try:
             # It may have been held, or changed, while the call waited.
             self._check_hold(entry.call)
@@ -265,9 +276,6 @@ class AdapterRuntime:
 
     async def _call(self, system: _System, key: str, call: Call) -> tuple[Report, bool | None]:
         """The report, and whether the system works; None: the call says nothing about it."""
-        remaining = (call.deadline_at - self._clock()).total_seconds()
-        if remaining <= 0:
-            raise HeldBack(HoldCause.BUSY, "it had no room for the call in time")
         secrets: set[str] = set()
         payload: Mapping[str, Any] = call.payload
         if needs_opening(payload):
@@ -277,6 +285,9 @@ class AdapterRuntime:
             except NotFound as error:
                 return report_of(call, Outcome.failed(str(error), error.code)), None
             secrets = opened_secrets(call.payload, payload)
+        remaining = (call.deadline_at - self._clock()).total_seconds()
+        if remaining <= 0:
+            raise HeldBack(HoldCause.BUSY, "it had no room for the call in time")
         task = Task(
             key=key,
             tenant=call.tenant,

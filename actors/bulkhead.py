@@ -1,8 +1,9 @@
 """One system's bulkhead: who may call it now, who waits, and who is sent back.
 
-Calls wait in line, each until its own deadline. What cannot be made in time, or meets an outage that is no blip, is
-sent back as `HeldBack`: it costs no attempt, its item rests On Hold, and whoever lets held items go brings it again. So
-a line here is short-lived and an outage keeps nothing in memory.
+Calls wait in line, each as long as its caller says, which leaves enough of its time for the call itself. What cannot be
+made in time, or meets an outage that is no blip, is sent back as `HeldBack`: it costs no attempt, its item rests On
+Hold, and whoever lets held items go brings it again. So a line here is short-lived and an outage keeps nothing in
+memory.
 """
 
 from __future__ import annotations

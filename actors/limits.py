@@ -17,8 +17,16 @@ class TokenBucket:
 
     def __init__(self, rate_per_s: float, now: float, burst_s: float = BURST_S) -> None:
         self.rate_per_s = rate_per_s
+        self._burst_s = burst_s
         self._size = self._tokens = max(1.0, rate_per_s * burst_s)
         self._at = now
+
+    def set_rate(self, rate_per_s: float, now: float) -> None:
+        """So many a second from now on; what it has by then it keeps, as far as it fits."""
+        self.available(now)
+        self.rate_per_s = rate_per_s
+        self._size = max(1.0, rate_per_s * self._burst_s)
+        self._tokens = min(self._size, self._tokens)
 
     def available(self, now: float) -> int:
         """How many could be taken now."""

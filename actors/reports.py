@@ -15,6 +15,8 @@ from domain.sealing import is_encrypted, is_sealed
 from domain.turn import Call
 
 SECRET_LENGTH_MIN: Final = 3
+CODE_LENGTH_MAX: Final = 100
+"""Of an error's code: it stands in the reasons of holds, and so in facts of other orders."""
 _AMBIGUOUS_STATUS: Final = frozenset({"500", "502", "504"})
 
 
@@ -35,24 +37,29 @@ def unknown_report(call: Call) -> Report:
 def held_report(call: Call, held: HeldBack) -> Report:
     """The call comes back unmade; whether an earlier life has made it nobody knows, so its key stays."""
     return Report(
-        item=call.item, attempt=call.attempt, kind="held", error=held.reason, error_code=held.cause.value, unheard=True
+        item=call.item,
+        attempt=call.attempt,
+        kind="held",
+        error=storable(held.reason),
+        error_code=held.cause.value,
+        unheard=True,
     )
 
 
 def report_of(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Report:
     """How a call went, without the secrets that a system may have quoted."""
-    error = outcome.error
+    error, code = outcome.error, outcome.error_code
     # A system may quote what it was sent; what must not stay must not come back in a message. The longest first: one
     # secret may be part of another.
     for secret in sorted(secrets, key=len, reverse=True):
-        error = error.replace(secret, "********")
+        error, code = error.replace(secret, "********"), code.replace(secret, "********")
     return Report(
         item=call.item,
         attempt=call.attempt,
         kind=outcome.kind,
         answer=storable(dict(outcome.answer)),
         error=storable(error),
-        error_code=outcome.error_code,
+        error_code=storable(code)[:CODE_LENGTH_MAX],
         unheard=outcome.kind == "retryable" and not _is_heard(outcome.error_code),
         simulated=outcome.simulated,
     )

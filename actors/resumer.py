@@ -5,7 +5,8 @@ the row. So whoever dies in between leaves everything as it was, a message that 
 second resumer does no harm but to the rate. An item that a plan has held on old news, after the system was released, is
 found like any other: what counts here is only whether its system is held now.
 
-A system held by its circuit breaker alone needs a call to be tried with: one item, each time another one.
+A system held by its circuit breaker alone needs a call to be tried with: one item, each time another one. An item whose
+plan does not answer stands back for the others, here as there: it may be the only one that never will.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from actors.draining import Draining
 from actors.envelopes import Envelope, ToPlan
-from actors.limits import TokenBucket
 from actors.ports import HeldItemsPort
 from domain.errors import OrderplanError
 from domain.holds import HeldSystems, HoldCause
@@ -55,13 +56,42 @@ class _Unanswered:
     again_at: datetime
 
 
+class _UnansweredItems:
+    """Items whose plan did not answer."""
+
+    def __init__(self) -> None:
+        self._items: dict[HeldItem, _Unanswered] = {}
+
+    def at(self, now: datetime) -> list[HeldItem]:
+        """Those who are not to be asked now. Who was not asked for long after its time is gone, or begins anew."""
+        long_ago = now - timedelta(seconds=AGAIN_S_MAX)
+        self._items = {item: each for item, each in self._items.items() if each.again_at > long_ago}
+        return [item for item, each in self._items.items() if each.again_at > now]
+
+    def note(self, item: HeldItem, now: datetime, again_s: float, *, is_answered: bool) -> None:
+        """Keep how it went; `again_s` to wait the first time, twice as long each time."""
+        before = self._items.pop(item, None)
+        if not is_answered:
+            times = before.times + 1 if before is not None else 1
+            pause_s = min(max(AGAIN_S_MAX, again_s), again_s * 2 ** min(times - 1, 20))
+            self._items[item] = _Unanswered(times, now + timedelta(seconds=pause_s))
+
+
 @dataclass(slots=True)
 class _Drain:
     """One system whose held items go on."""
 
-    bucket: TokenBucket
-    unanswered: dict[HeldItem, _Unanswered] = field(default_factory=dict)
-    """Items whose plan did not answer."""
+    draining: Draining
+    unanswered: _UnansweredItems = field(default_factory=_UnansweredItems)
+    working: asyncio.Task[None] | None = None
+
+
+@dataclass(slots=True)
+class _Tries:
+    """One system whose circuit breaker is tried, now and then."""
+
+    tried_at: datetime | None = None
+    unanswered: _UnansweredItems = field(default_factory=_UnansweredItems)
     working: asyncio.Task[None] | None = None
 
 
@@ -73,8 +103,7 @@ class Resumer:
         self._hosts = hosts
         self._clock = clock
         self._drains: dict[str, _Drain] = {}
-        self._tried: dict[str, datetime] = {}
-        """System -> when it was last tried."""
+        self._tries: dict[str, _Tries] = {}
         self.resumed = 0
 
     async def run(self, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
@@ -91,8 +120,11 @@ class Resumer:
     async def look(self) -> None:
         """Begin to let go of what may go on by now. A system with slow plans does not keep the others waiting."""
         waited_for = await self._items.systems()
+        now_s = self._clock().timestamp()
         for system in self._drains.keys() - set(waited_for):
-            del self._drains[system]
+            # Nobody waits; those under way may come back, and what was learnt of the system counts for them.
+            if self._drains[system].draining.is_over(now_s):
+                del self._drains[system]
         if not waited_for:
             return
         limits, rows = await self._items.limits(), await self._items.holds()
@@ -104,44 +136,44 @@ class Resumer:
                 continue
             self._drains.pop(system, None)
             if hold.cause is HoldCause.BREAKER:
-                await self._try(system, rows, limits.get(system, Limits()))
+                self._try(system, rows, limits.get(system, Limits()))
 
     async def settled(self) -> None:
         """Wait until what was begun is answered."""
-        await asyncio.gather(*(each.working for each in self._drains.values() if each.working is not None))
+        begun: list[_Drain | _Tries] = [*self._drains.values(), *self._tries.values()]
+        await asyncio.gather(*(each.working for each in begun if each.working is not None))
 
     def _go_on(self, system: str, limits: Limits) -> None:
         now_s = self._clock().timestamp()
         rate = min(limits.drain_per_s, limits.rate_per_s or limits.drain_per_s)
         drain = self._drains.get(system)
         if drain is None:
-            drain = self._drains[system] = _Drain(TokenBucket(rate, now_s, 2 * LOOK_S))
-        elif drain.bucket.rate_per_s != rate:
-            drain.bucket = TokenBucket(rate, now_s, 2 * LOOK_S)
+            drain = self._drains[system] = _Drain(Draining(rate, now_s, 2 * LOOK_S))
+        drain.draining.configure(rate, now_s)
         if drain.working is None or drain.working.done():
             drain.working = asyncio.get_running_loop().create_task(self._batch(system, drain))
 
     async def _batch(self, system: str, drain: _Drain) -> None:
         now = self._clock()
-        without = [item for item, each in drain.unanswered.items() if each.again_at > now]
-        count = min(drain.bucket.available(now.timestamp()), BATCH_MAX)
-        if count == 0 or len(without) >= UNANSWERED_MAX:
+        without = drain.unanswered.at(now)
+        if len(without) >= UNANSWERED_MAX:
             return
+        # One at least is looked at: whether items come back is seen even when none may go on.
+        count = min(max(1, drain.draining.available(now.timestamp())), BATCH_MAX)
         try:
             found = await self._items.next_held(system, count, without)
         except Exception as error:
             if not is_unavailable(error):
                 log.exception("held items could not be read", system=system)
             return
-        drain.bucket.take(now.timestamp(), len(found))
+        found = found[: drain.draining.found(found, now.timestamp())]
+        drain.draining.let_go(found, now.timestamp())
         answers = await asyncio.gather(*(self._resume(item) for item in found))
         now = self._clock()
         for item, is_answered in zip(found, answers, strict=True):
-            before = drain.unanswered.pop(item, None)
+            drain.unanswered.note(item, now, AGAIN_S, is_answered=is_answered)
             if not is_answered:
-                times = before.times + 1 if before is not None else 1
-                pause = timedelta(seconds=min(AGAIN_S_MAX, AGAIN_S * 2 ** min(times - 1, 20)))
-                drain.unanswered[item] = _Unanswered(times, now + pause)
+                drain.draining.forget(item)
 
     async def _resume(self, item: HeldItem) -> bool:
         envelope = ToPlan(item.order_id, ResumeItem(item.item))
@@ -153,19 +185,36 @@ class Resumer:
         self.resumed += 1
         return True
 
-    async def _try(self, system: str, rows: list[HoldRow], limits: Limits) -> None:
-        """Let one item go to a system whose circuit breaker wants to try."""
+    def _try(self, system: str, rows: list[HoldRow], limits: Limits) -> None:
+        """Let one item go to a system whose circuit breaker wants to try, unless the last one is still on its way."""
         now = self._clock()
         breaker = next(
             row for row in rows if row.hold.system == system and row.hold.cause is HoldCause.BREAKER
         )
         if breaker.probe_at is None or breaker.probe_at > now:
             return
-        tried_at = self._tried.get(system)
-        pause = timedelta(seconds=max(AGAIN_S, limits.breaker_pause_s))
-        if tried_at is not None and breaker.probe_at <= tried_at and now < tried_at + pause:
+        tries = self._tries.setdefault(system, _Tries())
+        pause_s = max(AGAIN_S, limits.breaker_pause_s)
+        tried_at = tries.tried_at
+        if tried_at is not None and breaker.probe_at <= tried_at and now < tried_at + timedelta(seconds=pause_s):
             return
-        item = await self._items.next_try(system)
-        if item is not None:
-            self._tried[system] = now
-            await self._resume(item)
+        if tries.working is None or tries.working.done():
+            tries.working = asyncio.get_running_loop().create_task(self._try_one(system, tries, pause_s))
+
+    async def _try_one(self, system: str, tries: _Tries, pause_s: float) -> None:
+        now = self._clock()
+        try:
+            item = await self._items.next_try(system, tries.unanswered.at(now))
+            if item is None:
+                # Nobody else is there: a plan that did not answer is better than no try at all.
+                item = await self._items.next_try(system, ())
+        except Exception as error:
+            if not is_unavailable(error):
+                log.exception("an item to try a system with could not be read", system=system)
+            return
+        if item is None:
+            return
+        tries.tried_at = now
+        is_answered = await self._resume(item)
+        # Longer than a pause, or the next try would be its again.
+        tries.unanswered.note(item, self._clock(), 2 * pause_s, is_answered=is_answered)

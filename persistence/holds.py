@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
@@ -178,6 +178,12 @@ async def _put(
 
 # Items that wait.
 
+_HELD_WITHOUT: Final = (
+    "select order_id, item from held_item where tenant = $1 and system = $2 and not exists ("
+    "select 1 from unnest($3::text[], $4::text[]) as n(order_id, item) "
+    "where n.order_id = held_item.order_id and n.item = held_item.item)"
+)
+
 
 class HeldItems:
     """What a resumer reads: held items of one tenant, what holds their systems, and at which rate they go on."""
@@ -209,10 +215,7 @@ class HeldItems:
     async def next_held(self, system: str, limit: int, without: Collection[HeldItem]) -> list[HeldItem]:
         """The items of a system whose turn is next: by priority, then those that could start first."""
         rows = await self._pool.fetch(
-            "select order_id, item from held_item where tenant = $1 and system = $2 and not exists ("
-            "select 1 from unnest($3::text[], $4::text[]) as n(order_id, item) "
-            "where n.order_id = held_item.order_id and n.item = held_item.item) "
-            "order by priority, ready_at, order_id, item limit $5",
+            f"{_HELD_WITHOUT} order by priority, ready_at, order_id, item limit $5",
             self._tenant,
             system,
             [each.order_id for each in without],
@@ -221,12 +224,14 @@ class HeldItems:
         )
         return [HeldItem(*row) for row in rows]
 
-    async def next_try(self, system: str) -> HeldItem | None:
+    async def next_try(self, system: str, without: Collection[HeldItem]) -> HeldItem | None:
         """The item that was put On Hold longest ago: tries go round, so that no item has to make all of them."""
         row = await self._pool.fetchrow(
-            "select order_id, item from held_item where tenant = $1 and system = $2 order by held_at limit 1",
+            f"{_HELD_WITHOUT} order by held_at limit 1",
             self._tenant,
             system,
+            [each.order_id for each in without],
+            [each.item for each in without],
         )
         return HeldItem(*row) if row is not None else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from itertools import pairwise
 from typing import Any
@@ -21,6 +22,7 @@ from persistence.holds import HeldItems, held_by_tenant, list_holds
 from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, scenario
 from tests.support.hosts import Host
 from tests.support.journals import AT, count
+from tests.support.until import until
 
 RELEASE: dict[str, Any] = release_document(
     products=["offer"],
@@ -35,12 +37,19 @@ class Way:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.away: set[str] = set()
+        self.silent: set[str] = set()
+        """Items whose messages are not answered until `silence_ends`."""
+        self.silence_ends = asyncio.Event()
+        self.unheard = 0
         self.asked: list[str] = []
 
     async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any:
         order_id: str = envelope.order_id  # type: ignore[attr-defined]  # a message for a plan
         if order_id in self.away:
             raise NotOwner("nobody has the shard")
+        if envelope.message.item in self.silent:  # type: ignore[attr-defined]  # that an item goes on
+            self.unheard += 1
+            await self.silence_ends.wait()
         self.asked.append(order_id)
         [answer] = await self.host.ask(envelope)
         if isinstance(answer, OrderplanError):
@@ -238,6 +247,29 @@ async def test_a_call_that_came_back_unmade_is_listed_until_it_goes_on(host, poo
     assert host.dispatch.sent.count(effect_key(call.order_id, call.item, 1)) == 2
 
 
+async def test_items_that_come_back_for_want_of_room_go_on_more_and_more_slowly(host, pool):
+    await put(pool, "billing", Limits(drain_per_s=200.0))
+    await hold(pool, host)
+    await submit(host, 40)
+    await host.finish()
+    await release(pool, host)
+    await hear(pool, host)
+    resumer, way = resumer_of(pool, host)
+    before = await count(pool, "fact")
+    gone = []
+    for _ in range(100):
+        await look(resumer, host)
+        gone.append(len(way.asked))
+        for call in host.dispatch.calls(name="bill"):
+            await host.report(call, "held", error="it had no room for the call in time", error_code="busy")
+
+    assert gone[0] == 40
+    assert gone[-1] < 40 + 60
+    assert gone[-1] - gone[-41] <= 1, "one in ten seconds in the end"
+    assert await count(pool, "fact") - before < 2 * (40 + 60) + 20
+    assert await count(pool, "held_item") == 40
+
+
 async def test_a_held_item_that_is_skipped_leaves_the_list(host, pool):
     await hold(pool, host)
     [order_id] = await submit(host, 1)
@@ -289,6 +321,52 @@ async def test_a_breaker_whose_row_comes_when_its_pause_is_over_is_tried_at_once
     await look(resumer, host)
 
     assert len(way.asked) == 1
+
+
+async def test_an_item_whose_plan_does_not_answer_leaves_the_next_try_to_another(host, pool):
+    await open_breaker(pool, host, try_in_s=0)
+    first, *others = await submit(host, 3)
+    resumer, way = resumer_of(pool, host)
+    way.away.add(first)
+    await look(resumer, host)
+    unanswered = list(way.asked)
+    await look(resumer, host, 10)
+
+    assert unanswered == []
+    assert len(way.asked) == 1
+    assert way.asked[0] in others
+
+
+async def test_an_item_whose_plan_did_not_answer_is_tried_again_when_there_is_no_other(host, pool):
+    await open_breaker(pool, host, try_in_s=0)
+    [only] = await submit(host, 1)
+    resumer, way = resumer_of(pool, host)
+    way.away.add(only)
+    await look(resumer, host)
+    way.away.clear()
+    await look(resumer, host, 10)
+
+    assert way.asked == [only]
+
+
+async def test_a_try_that_nobody_answers_does_not_keep_other_systems_waiting(host, pool):
+    await open_breaker(pool, host, try_in_s=0)
+    await hold(pool, host, "warehouse")
+    await submit(host, 2)
+    await release(pool, host, "warehouse")
+    resumer, way = resumer_of(pool, host)
+    way.silent.add("p/bill@1")
+    for _ in range(2):
+        host.advance(LOOK_S)
+        # The answer to the try does not come at all.
+        await asyncio.wait_for(resumer.look(), 10.0)
+        await until(lambda: way.unheard and len(way.asked) == 2)
+    unheard = way.unheard
+    way.silence_ends.set()
+    await resumer.settled()
+
+    assert [call.system for call in host.dispatch.calls(name="ship")] == ["warehouse"] * 2
+    assert unheard == 1, "one try at a time"
 
 
 async def test_a_breaker_that_is_open_for_the_first_time_holds_nothing_yet(host, pool):

@@ -67,11 +67,11 @@ class MemoryHolds:
         items: list[HeldItem] = await self._database.ask(read)
         return items
 
-    async def next_try(self, system: str) -> HeldItem | None:
+    async def next_try(self, system: str, without: Collection[HeldItem]) -> HeldItem | None:
         def read() -> HeldItem | None:
-            rows = [row for row in self._database.held.values() if row.system == system]
-            first = min(rows, key=lambda row: row.held_at, default=None)
-            return HeldItem(first.order_id, first.item) if first is not None else None
+            rows = sorted(self._database.held.values(), key=lambda row: row.held_at)
+            found = (HeldItem(row.order_id, row.item) for row in rows if row.system == system)
+            return next((each for each in found if each not in without), None)
 
         item: HeldItem | None = await self._database.ask(read)
         return item

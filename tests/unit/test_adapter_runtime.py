@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,8 +11,9 @@ import pytest
 
 from actors.adapter import AdapterRuntime
 from actors.envelopes import ToPlan
+from actors.reports import CODE_LENGTH_MAX, held_report
 from adapters.interface import Outcome
-from domain.holds import EVERYTHING, Hold, HoldCause
+from domain.holds import EVERYTHING, HeldBack, Hold, HoldCause
 from domain.messages import Report
 from domain.turn import Call
 from persistence.holds import HoldRow
@@ -20,6 +22,7 @@ from tests.support.until import until
 
 PAUSE_S = 0.05
 DOWN = Outcome.retryable("it is down", "503")
+SECRET = "4711-0815"
 
 
 class Hosts:
@@ -69,6 +72,13 @@ class Rows:
         return row.hold.is_held if row is not None else None
 
 
+class Vault:
+    """Opens everything to one value."""
+
+    async def open_all(self, tenant: str, order_id: str, document: Any) -> Any:
+        return {"pin": SECRET}
+
+
 class World:
     """Two systems, billing and network, and what happens at them."""
 
@@ -82,11 +92,11 @@ class World:
         self.runtime = self.life()
 
     def life(self) -> AdapterRuntime:
-        nothing_sealed: Any = None
+        vault: Any = Vault()
         hosts: Any = self.hosts
         return AdapterRuntime(
             self._systems,
-            nothing_sealed,
+            vault,
             hosts,
             callback_base="http://localhost/",
             secret=b"secret",
@@ -151,6 +161,27 @@ async def test_calls_of_an_outage_come_back_unmade_and_say_why(world):
     assert {(each.kind, each.error_code, each.error, each.unheard) for each in reports} == {
         ("held", "breaker", "the last call failed with 503", True)
     }
+
+
+async def test_a_code_of_an_adapters_own_says_nothing_of_its_order_and_can_be_stored_with_any_other(world):
+    world.adapters["billing"].default = Outcome.retryable(f"{SECRET}?", f"E\0{SECRET}" + "x" * 1000)
+    sealed = {"pin": {"$sealed": "1/pin"}}
+    calls = [replace(call_of(number, "billing"), payload=sealed) for number in range(8)]
+    world.runtime.perform(calls[:3])
+    await until(lambda: world.holds.breaker("billing") is not None)
+    world.runtime.perform(calls[3:])
+    failed, innocent = (await heard(world, 8))[2:4]
+    row = world.holds.rows["billing", HoldCause.BREAKER]
+
+    assert failed.error_code == "E\N{REPLACEMENT CHARACTER}********" + "x" * (CODE_LENGTH_MAX - 10)
+    assert row.hold.reason == innocent.error == f"the last call failed with {failed.error_code}"
+    assert innocent.kind == "held"
+
+
+def test_a_reason_of_a_hold_is_made_storable():
+    held = held_report(call_of(1, "billing"), HeldBack(HoldCause.BREAKER, "it failed with E\0"))
+
+    assert held.error == "it failed with E\N{REPLACEMENT CHARACTER}"
 
 
 async def test_a_try_that_works_closes_the_breaker_and_strikes_its_row(world):

@@ -64,6 +64,8 @@ SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
+POISONED_PAUSE: Final = timedelta(seconds=60)
+"""How long an order rests whose timers can neither be dealt with nor given to a person."""
 _TICK_MIN: Final = timedelta(milliseconds=1)
 _UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
 
@@ -391,6 +393,11 @@ class HostLoop:
         # A person's request is refused, no more; what systems and clocks say would come again and again.
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report | TimerFired):
             await self._alone(ToPlan(envelope.order_id, Quarantine(reason, envelope.message.item)))
+        elif isinstance(envelope, ToPlan) and isinstance(envelope.message, Quarantine):
+            # Not even that: its timers have been set again, and one that has passed would come due at once, for ever.
+            due = self._timers.of(envelope.order_id)
+            if due is not None:
+                self._timers.set(envelope.order_id, max(due, self._clock() + POISONED_PAUSE))
 
     async def _once(self, batch: list[Envelope]) -> None:
         mine, foreign = self._sort(batch)
@@ -417,6 +424,7 @@ class HostLoop:
             known_bookings=bookings,
             knows_call=self._call_test(mine),
             held=self.held,
+            unreadable=self._loader.unreadable,
         )
         self._doubtful = tick
         tick.decide(self._portion(tick, mine))

@@ -47,7 +47,7 @@ from domain.holds import HeldSystems
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
 from domain.watchdog import LATE_S
-from persistence.journal import CommitUnknown, DataRefused, Fenced
+from persistence.journal import NOBODYS_FAULT, CommitUnknown, DataRefused, Fenced
 from persistence.rows import Commit, OrderRow
 
 log = structlog.get_logger(__name__)
@@ -62,12 +62,10 @@ LAG_MAX_S: Final = 1.0
 """With adapters that take longer to accept a call no new orders are taken."""
 SETTLED_FAILURES_MAX: Final = 5
 """Commits of one tick that may fail although the database answers, before its envelopes are looked at one by one."""
-_NOBODYS_FAULT: Final = ("53", "57P", "58")
-"""SQLSTATEs that blame no data: no room on the disk or for connections, an operator's shutdown, the server's system.
-Commits that fail so are tried again for as long as it takes.
-"""
 BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
+POISONED_PAUSE: Final = timedelta(seconds=60)
+"""How long an order rests whose timers can neither be dealt with nor given to a person."""
 _TICK_MIN: Final = timedelta(milliseconds=1)
 _UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
 
@@ -395,6 +393,11 @@ class HostLoop:
         # A person's request is refused, no more; what systems and clocks say would come again and again.
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report | TimerFired):
             await self._alone(ToPlan(envelope.order_id, Quarantine(reason, envelope.message.item)))
+        elif isinstance(envelope, ToPlan) and isinstance(envelope.message, Quarantine):
+            # Not even that: its timers have been set again, and one that has passed would come due at once, for ever.
+            due = self._timers.of(envelope.order_id)
+            if due is not None:
+                self._timers.set(envelope.order_id, max(due, self._clock() + POISONED_PAUSE))
 
     async def _once(self, batch: list[Envelope]) -> None:
         mine, foreign = self._sort(batch)
@@ -421,6 +424,7 @@ class HostLoop:
             known_bookings=bookings,
             knows_call=self._call_test(mine),
             held=self.held,
+            unreadable=self._loader.unreadable,
         )
         self._doubtful = tick
         tick.decide(self._portion(tick, mine))
@@ -656,7 +660,7 @@ def _safe(error: BaseException) -> str:
 
 def _is_nobodys_fault(error: BaseException) -> bool:
     """Whether the server says that it could take nothing from anybody."""
-    return str(getattr(error, "sqlstate", None) or "").startswith(_NOBODYS_FAULT)
+    return str(getattr(error, "sqlstate", None) or "").startswith(NOBODYS_FAULT)
 
 
 def _is_stored(tick: Tick, heads: Mapping[int, int], owned: Iterable[int]) -> bool:

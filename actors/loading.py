@@ -11,7 +11,7 @@ from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
 from domain.errors import OrderplanError
-from domain.ids import booking_id
+from domain.ids import booking_id, shard_of
 from persistence.rows import KnownKey
 
 log = structlog.get_logger(__name__)
@@ -34,10 +34,13 @@ class Loader:
         """
 
     async def batch(self, batch: list[Envelope]) -> dict[tuple[str, str], KnownKey]:
-        """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys."""
+        """Load what the batch needs, one query per kind: plans, accounts with their open orders, client keys.
+
+        Plans that cannot be read stay away, and only they: the others of their accounts go on.
+        """
         named = (each for each in batch if isinstance(each, ToPlan | Due | Redrive | Submission))
         plans = [each.order_id for each in named if each.order_id]
-        await self.memory.load_plans(plans)
+        await self.each(plans)
         accounts: dict[str, list[str]] = {}
         keys: dict[str, list[str]] = {}
         for envelope in batch:
@@ -58,16 +61,16 @@ class Loader:
                 tenant, account = account_key(plan)
                 accounts.setdefault(tenant, []).append(account)
         for tenant, wanted in accounts.items():
-            await self.memory.load_accounts(tenant, wanted)
+            await self.memory.load_accounts(tenant, wanted, self._open_orders)
             # Orders of one account talk to one another: whoever may be told something has to be in memory.
-            others = {
+            others = [
                 order_id
                 for account in wanted
                 if len(self.memory.accounts[tenant, account].open_orders) > 1
                 for order_id, each in self.memory.accounts[tenant, account].open_orders.items()
-                if not each.is_remote
-            }
-            await self.memory.load_plans(others)
+                if not (each.is_remote or each.is_unknown)
+            ]
+            await self.each(others)
         known: dict[tuple[str, str], KnownKey] = {}
         for tenant, client_keys in keys.items():
             found = await self._journal.known_keys(tenant, client_keys)
@@ -89,8 +92,13 @@ class Loader:
         names = [booking_id(each.order_id, each.number) for each in asked]
         return {name for name, stored in (await self._journal.facts_of(names)).items() if stored}
 
+    async def _open_orders(self, order_ids: list[str]) -> None:
+        """Load the open orders of accounts; a dedicated one that cannot be read is named by its own host."""
+        await self.each(order_ids)
+        self.forget_unreadable([each for each in order_ids if not self.memory.is_mine(shard_of(each))])
+
     async def each(self, order_ids: list[str]) -> None:
-        """Load plans; one that cannot be read must not keep its shard from having an owner."""
+        """Load plans; one that cannot be read must not keep its shard from having an owner, nor stop others."""
         try:
             await self.memory.load_plans(order_ids)
             self.forget_unreadable(order_ids)
@@ -105,8 +113,11 @@ class Loader:
             except Exception as error:
                 if self._is_unavailable(error):
                     raise
-                self.unreadable[order_id] = error.reason if isinstance(error, OrderplanError) else type(error).__name__
-                log.exception("a plan cannot be read; it stands still", order_id=order_id)
+                reason = error.reason if isinstance(error, OrderplanError) else type(error).__name__
+                if self.unreadable.get(order_id) != reason:
+                    # Once: it is tried again whenever something comes for it or its account.
+                    log.exception("a plan cannot be read; it stands still", order_id=order_id)
+                self.unreadable[order_id] = reason
 
     def forget_unreadable(self, order_ids: Iterable[str]) -> None:
         """These were read, or belong to another host now."""

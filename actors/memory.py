@@ -4,7 +4,7 @@ journal.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from actors.folding import PlanFolder
@@ -36,7 +36,7 @@ class Memory:
 
     def __init__(self, journal: JournalPort, is_mine: Callable[[int], bool]) -> None:
         self._journal = journal
-        self._is_mine = is_mine
+        self.is_mine = is_mine
         self.plans: dict[str, Plan] = {}
         self.accounts: dict[AccountKey, Account] = {}
         self._quiet: dict[AccountKey, int] = {}
@@ -57,13 +57,22 @@ class Memory:
 
     # Accounts.
 
-    async def load_accounts(self, tenant: str, accounts: Iterable[str]) -> None:
-        """Load accounts that are not in memory, with their assets and the plans of their open orders."""
-        missing = [account for account in dict.fromkeys(accounts) if (tenant, account) not in self.accounts]
+    async def load_accounts(
+        self, tenant: str, accounts: Iterable[str], load_plans: Callable[[list[str]], Awaitable[None]] | None = None
+    ) -> None:
+        """Load accounts that are not in memory, with their assets and the plans of their open orders.
+
+        Args:
+            tenant: theirs.
+            accounts: their ids.
+            load_plans: how plans are loaded; one that it leaves out is an unknown order of its account, which is read
+                anew each time it is needed until the plan is there.
+        """
+        missing = [account for account in dict.fromkeys(accounts) if not self._is_known((tenant, account))]
         if not missing:
             return
         assets, open_orders = await self._journal.account_state(tenant, missing)
-        await self.load_plans(order_id for each in open_orders.values() for order_id in each)
+        await (load_plans or self.load_plans)([order_id for each in open_orders.values() for order_id in each])
         for account_id in missing:
             account = Account(account_id)
             for body in assets.get(account_id, ()):
@@ -79,15 +88,21 @@ class Memory:
             # Whatever becomes of what it was loaded for.
             self._rest((tenant, account_id))
 
+    def _is_known(self, key: AccountKey) -> bool:
+        account = self.accounts.get(key)
+        return account is not None and not account.unknown()
+
     async def _open_order(self, order_id: str) -> OpenOrder | None:
         """How the account sees one of its open orders.
 
         None: it is a dedicated plan whose last booking is stored, whether or not it has heard of that yet.
         """
-        plan = self.plans[order_id]
+        plan = self.plans.get(order_id)
+        if plan is None:
+            return OpenOrder(order_id, frozenset(), is_unknown=True)
         if plan.account_shard is None:
             return open_order_of(plan)
-        if not self._is_mine(shard_of(order_id)):
+        if not self.is_mine(shard_of(order_id)):
             # Another host's: looked at, but not kept, because it changes there.
             del self.plans[order_id]
         if plan.ended_at is not None:

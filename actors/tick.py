@@ -30,19 +30,30 @@ from actors.rows import asset_row, fact_row, fallout_row, held_row, order_row, t
 from domain import facts as f
 from domain.decide import decide, pending_effects
 from domain.errors import (
+    Busy,
     ClientKeyReused,
     InventoryConflict,
     NotFound,
     NotPossibleNow,
     OrderplanError,
+    PlanUnreadable,
     StaleRelease,
 )
 from domain.facts import VERSIONS, Fact
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.ids import booking_id, order_id_of, shard_of
-from domain.intake import Booking, accept, book, book_changes, changed_lines, readmit, refresh_open_order
+from domain.intake import (
+    UNKNOWN_RETRY_S,
+    Booking,
+    accept,
+    book,
+    book_changes,
+    changed_lines,
+    readmit,
+    refresh_open_order,
+)
 from domain.inventory import Account, Asset, AssetDelta
-from domain.messages import PlanMessage
+from domain.messages import PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
@@ -121,6 +132,8 @@ class Tick:
     """Bookings of the batch that are stored already, by the name that stands in their fact."""
     held: Mapping[str, HeldSystems] = field(default_factory=dict)
     """Tenant -> its systems that take no calls."""
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Orders whose plans cannot be read, and why."""
 
     def decide(self, envelopes: Iterable[Envelope]) -> None:
         """Decide each envelope, and what its plans tell one another, in order of arrival."""
@@ -153,6 +166,7 @@ class Tick:
     # Orders coming in.
 
     def _submit(self, submission: Submission) -> Submitted:
+        self._check_readable(submission.order_id)
         made = self.memory.plans.get(submission.order_id)
         if made is not None:
             return _submitted(made, submission)
@@ -224,10 +238,11 @@ class Tick:
     # Messages for plans.
 
     def _tell(self, envelope: ToPlan) -> dict[str, Any]:
+        message = envelope.message
+        self._check_readable(envelope.order_id, message)
         plan = self.memory.plans.get(envelope.order_id)
         if plan is None:
             raise NotFound(f"there is no order {envelope.order_id!r}")
-        message = envelope.message
         if envelope.cause is not None and envelope.cause in plan.applied:
             # Decided before a commit whose outcome was not heard: it is stored, so it is not decided twice.
             return {"orderId": plan.order_id, "state": plan.order_state.value}
@@ -239,6 +254,15 @@ class Tick:
         if item_key is not None and item_key in plan.by_key:
             shown |= {"item": item_key, "itemState": plan.by_key[item_key].state.value}
         return shown
+
+    def _check_readable(self, order_id: str, message: PlanMessage | None = None) -> None:
+        """Refuse what is for a plan that nobody can read; its results are kept by those who send them."""
+        why = self.unreadable.get(order_id)
+        if why is None:
+            return
+        if isinstance(message, Report):
+            raise Busy(why, retryAfterS=UNKNOWN_RETRY_S)
+        raise PlanUnreadable(why, mend="have its facts looked at: /v1/orders/{id}/facts")
 
     def _turn(self, plan: Plan, message: PlanMessage, *, actor: str = "system", cause: str | None = None) -> None:
         held = self._held(plan.order.tenant)

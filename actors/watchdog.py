@@ -173,7 +173,7 @@ class HostWatchdog:
 
     def _seen(self, plan: Plan, by: datetime, is_answered: CallTest, *, is_busy: bool) -> list[Stuck]:
         account = self._memory.accounts.get(account_key(plan)) if plan.account_shard is None else None
-        seen = stuck_items(plan, by, account.open_orders if account is not None else None)
+        seen = stuck_items(plan, by, account.told_orders() if account is not None else None)
         seen.extend(
             Stuck(item.key, CALL_LOST)
             for item in calls_awaited(plan)

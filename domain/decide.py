@@ -288,6 +288,12 @@ def _operate(turn: Turn, message: OperateItem) -> None:
         raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
     if item.is_sub_plan and item.state is ItemState.RUNNING:
         raise NotPossibleNow(f"item {item.key} is done when its own items are", mend="complete or skip those")
+    if item.is_sub_plan and item.state is ItemState.FATALLY_FAILED and message.action == "complete":
+        # Its items would wait for ever: they have not begun, and nobody has done their work.
+        raise NotPossibleNow(
+            f"item {item.key} is done when its own items are, and they have not begun",
+            mend="retry it, or skip it with all its items",
+        )
     if message.is_fallout_only and item.state not in (ItemState.FAILED, ItemState.FATALLY_FAILED):
         raise NotPossibleNow(f"item {item.key} has not failed, it is {item.state.value}", state=item.state.value)
     if item.state not in _REPAIRABLE[message.action]:

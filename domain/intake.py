@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from domain import facts as f
 from domain.compose import AWAIT_REF, compose
 from domain.decompose import decompose
-from domain.errors import ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
+from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account, Asset, AssetDelta, OpenOrder, Projection
 from domain.lines import delta_of, order_context
@@ -27,6 +27,9 @@ from domain.resolve import Resolved, named_product, resolve_lines
 from domain.sealing import Protector, classify, is_sealed
 from domain.states import OrderState
 from domain.turn import Turn, start
+
+UNKNOWN_RETRY_S: Final = 60
+"""When to ask again about an account with an order that cannot be read: somebody has to mend that first."""
 
 
 def accept(
@@ -49,7 +52,15 @@ def accept(
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
         InventoryConflict: an action contradicts the projected inventory.
         OpenOrderConflict: another order holds a root asset and the release says refuse.
+        Busy: an open order of the account cannot be read, so nobody knows what the account will have.
     """
+    if unknown := account.unknown():
+        raise Busy(
+            f"order {unknown[0]} of the same account cannot be read, so nobody knows what the account will have",
+            mend="send the order again when that one can be read: /v1/cluster names the reason",
+            retryAfterS=UNKNOWN_RETRY_S,
+            openOrders=unknown,
+        )
     projection = account.projected()
     has_secrets = _classify_lines(order, release, projection, protector)
     resolved = resolve_lines(order, release, projection)

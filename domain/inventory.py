@@ -193,7 +193,8 @@ class OpenOrder:
 
     `roots` are the root assets it holds. `deltas` are what it has yet to do, by asset id; a waiting order has none.
     `sequence` is its place among those that were compared with the account. `is_remote`: its plan is dedicated, and
-    tells by bookings what it delivers (`domain/placement.py`).
+    tells by bookings what it delivers (`domain/placement.py`). `is_unknown`: its plan cannot be read, so nobody knows
+    what it holds or has yet to do; it may be anything.
     """
 
     order_id: str
@@ -202,6 +203,7 @@ class OpenOrder:
     is_waiting: bool = False
     sequence: int = 0
     is_remote: bool = False
+    is_unknown: bool = False
 
     def expect(self, later: AssetDelta) -> None:
         """Note a change to come; one of an asset that has one already is laid over that."""
@@ -228,12 +230,20 @@ class Account:
         self.open_orders.pop(opened.order_id, None)
         self.open_orders[opened.order_id] = opened
 
+    def unknown(self) -> list[str]:
+        """Open orders of which nobody knows what they do to the account: nothing new can be compared with it."""
+        return [order_id for order_id, each in self.open_orders.items() if each.is_unknown]
+
+    def told_orders(self) -> Mapping[str, OpenOrder] | None:
+        """The open orders; None while one is unknown, so that nobody is found stuck who waits because of it."""
+        return None if self.unknown() else self.open_orders
+
     def next_sequence(self) -> int:
         """The place of the next order that is compared with the account; 0 when nobody is at work."""
         return max((each.sequence + 1 for each in self.open_orders.values() if not each.is_waiting), default=0)
 
     def holders(self, roots: frozenset[str], before: str | None = None) -> list[str]:
-        """Open orders that hold one of the root assets and have to end first.
+        """Open orders that hold one of the root assets, or may do so, and have to end first.
 
         Args:
             roots: root assets.
@@ -244,7 +254,7 @@ class Account:
         for order_id, each in self.open_orders.items():
             if order_id == before:
                 is_before = False
-            elif (is_before or not each.is_waiting) and each.roots & roots:
+            elif each.is_unknown or ((is_before or not each.is_waiting) and each.roots & roots):
                 found.append(order_id)
         return found
 

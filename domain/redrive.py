@@ -50,7 +50,7 @@ def redrive(
     plan = turn.plan
     if plan.ended_at is not None:
         return False
-    present = stuck_items(plan, by or turn.now, account.open_orders if account is not None else None)
+    present = stuck_items(plan, by or turn.now, account.told_orders() if account is not None else None)
     named = list(dict.fromkeys([*found, *present]))
     if not named:
         return False

@@ -11,6 +11,7 @@ import asyncpg
 import orjson
 
 from domain.errors import NotFound, NotPossibleNow
+from persistence.servers import certain
 
 
 async def publish_release(
@@ -22,14 +23,15 @@ async def publish_release(
         NotPossibleNow: the version is published with other contents; a release never changes.
     """
     text = orjson.dumps(body).decode()
-    done = await pool.fetchval(
-        "insert into release (tenant, release_id, body, published_at) values ($1, $2, $3::jsonb, $4) "
-        "on conflict do nothing returning true",
-        tenant,
-        release_id,
-        text,
-        now,
-    )
+    async with certain(pool) as connection:
+        done = await connection.fetchval(
+            "insert into release (tenant, release_id, body, published_at) values ($1, $2, $3::jsonb, $4) "
+            "on conflict do nothing returning true",
+            tenant,
+            release_id,
+            text,
+            now,
+        )
     if done:
         return True
     is_same = await pool.fetchval(

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
 from persistence.durability import Weakness, require_durability
-from persistence.journal import CommitUnknown
+from persistence.journal import NOBODYS_FAULT, CommitUnknown
 from persistence.servers import Pool, connect, open_pool, servers_of
 from persistence.tables import key_metadata
 
@@ -173,9 +173,9 @@ def _check_url(dsn: str) -> None:
         )
 
 
-_UNAVAILABLE_CLASSES: Final = ("08", "57", "53", "25", "40", "55")
-"""SQLSTATE classes that say: not now. Connection, operator intervention, resources, transaction state, rollback,
-lock.
+_UNAVAILABLE_CLASSES: Final = ("08", "25", "40", "55", "57", *NOBODYS_FAULT)
+"""SQLSTATEs that begin so say: not now. Connection, transaction state, rollback, lock, an operator, and what blames no
+data anyway.
 """
 
 
@@ -185,4 +185,4 @@ def is_unavailable(error: BaseException) -> bool:
         return True
     if isinstance(error, asyncpg.InterfaceError):
         return not isinstance(error, asyncpg.DataError)
-    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "")[:2] in _UNAVAILABLE_CLASSES
+    return isinstance(error, asyncpg.PostgresError) and (error.sqlstate or "").startswith(_UNAVAILABLE_CLASSES)

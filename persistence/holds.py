@@ -15,7 +15,7 @@ import orjson
 
 from domain.holds import EVERYTHING, HeldSystems, Hold, HoldCause
 from persistence.catalogue import Limits, list_systems, note_change
-from persistence.servers import open_pool
+from persistence.servers import certain, open_pool
 
 PAUSER = "orderplan up --paused"
 
@@ -110,7 +110,7 @@ async def hold(
     now: datetime,
 ) -> None:
     """Hold a system (`EVERYTHING`: all of them) for a cause; one that is held for it already gets the new reason."""
-    async with pool.acquire() as connection, connection.transaction():
+    async with certain(pool) as connection, connection.transaction():
         if code == EVERYTHING:
             # Who was taken out of an earlier pause is in the new one.
             await connection.execute(
@@ -125,7 +125,7 @@ async def release(pool: asyncpg.Pool[Any], tenant: str, code: str, *, reason: st
 
     Of a pause it is taken out alone; `EVERYTHING` ends the pause and every other hold.
     """
-    async with pool.acquire() as connection, connection.transaction():
+    async with certain(pool) as connection, connection.transaction():
         paused = await connection.fetchval(
             "select true from system_hold where tenant = $1 and code = $2 and cause = 'pause' for update",
             tenant,

@@ -14,6 +14,8 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from persistence.servers import certain
+
 LOCK_ATTEMPTS_MAX: Final = 5
 SILENT_MAX_S: Final = 10.0
 """A host whose heartbeat is older than this hangs, whatever Ray says of it (Ray does not see SIGSTOP)."""
@@ -88,7 +90,7 @@ class Ownership:
                 incarnation_id,
             )
             try:
-                async with self._pool.acquire() as connection, connection.transaction():
+                async with certain(self._pool) as connection, connection.transaction():
                     await connection.execute("set local lock_timeout = '2s'")
                     done = await connection.execute(
                         "update incarnation set epoch = epoch + 1, state = 'fenced' "

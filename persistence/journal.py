@@ -29,6 +29,10 @@ _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit
 exceeded (a value too large for an index)."""
+NOBODYS_FAULT: Final = ("53", "57P", "58")
+"""SQLSTATEs that blame no data: no room on the disk or for connections, an operator's shutdown, the server's system.
+What fails so is tried again for as long as it takes.
+"""
 
 
 class Fenced(OrderplanError):

@@ -11,6 +11,8 @@ another for as long as both live.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
 from weakref import WeakKeyDictionary
@@ -30,6 +32,7 @@ FIRST_ROUND_S: Final = 2.0
 COMMAND_TIMEOUT_S: Final = 30.0
 
 Connection: TypeAlias = "asyncpg.Connection[Any]"
+PooledConnection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[Any]"
 Pool: TypeAlias = "asyncpg.Pool[Any]"
 
 _TIMELINE: Final = (
@@ -54,6 +57,10 @@ _opened: Final[WeakKeyDictionary[Connection, _Opened]] = WeakKeyDictionary()
 
 class NoPrimary(ConnectionError):
     """No server that the URL names takes writes: standbys, or an old primary that a failover has left behind."""
+
+
+class WaitCutShort(ConnectionError):
+    """The server says that it is done, and that the synchronous standby may not have it: taken for not heard."""
 
 
 class _Reached(NamedTuple):
@@ -147,6 +154,35 @@ async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
         dsn, connect=maker, min_size=1, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S
     )
     return made
+
+
+@asynccontextmanager
+async def certain(pool: Pool) -> AsyncIterator[PooledConnection]:
+    """A connection for what must outlive its server once it is told as done.
+
+    When the wait for the synchronous standby is cut short (somebody cancels it), PostgreSQL answers that a commit is
+    done, with a warning. What repeats the statement has to write something again: a commit that writes nothing waits
+    for nobody.
+
+    Raises:
+        WaitCutShort: the standby may not have it.
+    """
+    warned: list[str] = []
+
+    def note(_connection: object, message: asyncpg.PostgresLogMessage) -> None:
+        if message.severity_en == "WARNING":
+            warned.append(message.sqlstate)
+
+    async with pool.acquire() as connection:
+        connection.add_log_listener(note)
+        try:
+            yield connection
+        finally:
+            # A connection that is lost has left the pool, and its listeners with it.
+            with suppress(asyncpg.InterfaceError):
+                connection.remove_log_listener(note)
+    if warned:
+        raise WaitCutShort("it may not be on the standby: the wait for it was cut short")
 
 
 async def _hear(asked: list[asyncio.Task[_Reached]]) -> None:

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from domain.errors import NotFound
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
 from persistence.rows import SealedRow
+from persistence.servers import certain
 
 LATE_H: Final = 1
 """Hours after which no statement that was given up can be carried out any more."""
@@ -52,13 +53,14 @@ class Vault:
         """Read the tenant's key, making it on first use."""
         if tenant in self._tenant_keys:
             return
-        await self._keys.execute(
-            "insert into tenant_key (tenant, key_id, key) select $1, $2, $3 "
-            "where not exists (select from tenant_key where tenant = $1) on conflict do nothing",
-            tenant,
-            "1",
-            os.urandom(_KEY_BYTES),
-        )
+        async with certain(self._keys) as connection:
+            await connection.execute(
+                "insert into tenant_key (tenant, key_id, key) select $1, $2, $3 "
+                "where not exists (select from tenant_key where tenant = $1) on conflict do nothing",
+                tenant,
+                "1",
+                os.urandom(_KEY_BYTES),
+            )
         row = await self._keys.fetchrow(
             "select key_id, key from tenant_key where tenant = $1 order by key_id desc limit 1", tenant
         )
@@ -108,9 +110,13 @@ class Vault:
         """Write new order keys to the key store; they stay queued when it fails."""
         if not self._new_keys:
             return
-        await self._keys.executemany(
-            "insert into order_key (key_id, order_id, key) values ($1, $2, $3) on conflict do nothing", self._new_keys
-        )
+        async with certain(self._keys) as connection:
+            # One that is there already is written again: the standby may not have it. A destroyed one stays so.
+            await connection.executemany(
+                "insert into order_key (key_id, order_id, key) values ($1, $2, $3) "
+                "on conflict (key_id) do update set key = excluded.key where order_key.destroyed_at is null",
+                self._new_keys,
+            )
         self._new_keys.clear()
 
     async def destroy(self, order_ids: Iterable[str]) -> None:

@@ -5,6 +5,7 @@ from collections import Counter
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 import actors.host_loop
@@ -12,10 +13,11 @@ import actors.tick
 import domain.decide
 import domain.intake
 from actors.config import ClusterConfig
-from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted, ToPlan
+from actors.envelopes import GiveAway, ImportAssets, NotOwner, Redrive, Submitted, ToPlan
 from actors.host_loop import SETTLED_FAILURES_MAX
 from actors.plan_host import PlanHost
-from domain.errors import ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
+from domain.decide import pending_effects
+from domain.errors import Busy, ClientKeyReused, NotPossibleNow, OrderplanError, PlanUnreadable, Unstorable
 from domain.ids import shard_for, shard_of
 from domain.inventory import Asset
 from domain.messages import ClaimTask, CompleteTask, OperateItem
@@ -720,17 +722,134 @@ async def test_one_plan_that_cannot_be_read_does_not_keep_a_host_from_its_shards
     assert await state_of(pool, good.order_id) == "completed"
 
 
+DAMAGED = "update fact set v = v + $2 where order_id = $1 and kind = 'plan.composed'"
+
+
+async def test_one_plan_that_cannot_be_read_does_not_stop_the_others_of_its_account(hosts, pool):
+    old = await hosts()
+    bad, good, due = await old.submit(sim(), sim(), sim())
+    bad_call = old.dispatch.calls(bad.order_id)[0]
+    await old.report(old.dispatch.calls(due.order_id)[0], "retryable", error="busy")
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    await pool.execute(DAMAGED, bad.order_id, 1)
+
+    new = await hosts("host-b")
+    ticks = new.loop.ticks
+    new.advance(6)
+    await until(lambda: new.dispatch.calls(due.order_id))
+    [refused] = await new.submit(sim())
+    kept = await new.report(bad_call)
+    asked = await new.tell(bad.order_id, OperateItem(bad_call.item, "retry", "ann", "again", "m-1"), "person:ann")
+    await new.finish()
+
+    assert await state_of(pool, good.order_id) == await state_of(pool, due.order_id) == "completed"
+    assert new.loop.ticks - ticks < 20
+    assert (type(refused), type(kept), type(asked)) == (Busy, Busy, PlanUnreadable)
+    assert bad.order_id in refused.reason
+    assert list(new.loop.unreadable()) == [bad.order_id]
+    assert (await kinds(pool, due.order_id)).count("order.quarantined") == 0
+
+    await pool.execute(DAMAGED, bad.order_id, -1)
+    await new.report(bad_call)
+    [later] = await new.submit(sim())
+    await new.finish()
+
+    assert await state_of(pool, bad.order_id) == await state_of(pool, later.order_id) == "completed"
+    assert await kinds(pool, bad.order_id) == GOOD_PATH
+    assert new.loop.unreadable() == {}
+
+
+async def test_an_order_that_waits_goes_on_waiting_while_another_of_its_account_cannot_be_read(hosts, pool):
+    old = await hosts()
+    [made] = await old.submit(sim())
+    await old.finish()
+    [asset_id] = await pool.fetchrow("select asset_id from asset")
+    [bad] = await old.submit(sim())
+    first, second = await old.submit(
+        order_of(line("1", "sim", "modify", product_id=asset_id, IMSI="1")),
+        order_of(line("1", "sim", "modify", product_id=asset_id, IMSI="2")),
+    )
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    await pool.execute(DAMAGED, bad.order_id, 1)
+
+    new = await hosts("host-b")
+    await new.finish()
+    new.loop.watchdog.note([second.order_id])
+    new.advance(120)
+    await new.ask()
+
+    assert [await state_of(pool, each.order_id) for each in (made, first, second)] == [
+        "completed", "completed", "pending",
+    ]  # fmt: skip
+    assert await kinds(pool, second.order_id) == ["order.accepted", "order.waiting"]
+
+    await pool.execute(DAMAGED, bad.order_id, -1)
+    await new.loop._loader.each([bad.order_id])
+    new.dispatch.send(pending_effects(new.loop.memory.plans[bad.order_id], new.clock()))
+    await new.finish()
+
+    assert [await state_of(pool, each.order_id) for each in (bad, second)] == ["completed", "completed"]
+
+
+async def test_a_disk_error_while_facts_are_read_blames_no_message(host, pool, monkeypatch):
+    [submitted] = await host.submit(sim())
+    call = host.dispatch.calls()[0]
+    host.loop.memory.forget([submitted.order_id], [("main", "acc-1")])
+    facts_of, asked = host.journal.facts_of, []
+
+    async def failing_twice(order_ids: Any) -> Any:
+        asked.append(order_ids)
+        if len(asked) <= 2:
+            raise asyncpg.PostgresIOError("could not read block 7")
+        return await facts_of(order_ids)
+
+    monkeypatch.setattr(host.journal, "facts_of", failing_twice)
+    answer = await host.report(call)
+    await host.finish()
+
+    assert answer["itemState"] == "Completed"
+    assert await kinds(pool, submitted.order_id) == GOOD_PATH
+
+
+async def test_an_account_that_cannot_be_read_does_not_make_its_timers_come_due_for_ever(hosts, pool, monkeypatch):
+    host = await hosts()
+    [submitted] = await host.submit(sim())
+    await host.report(host.dispatch.calls()[0], "retryable", error="busy")
+    host.loop.memory.forget_accounts()
+    reads: list[str] = []
+
+    async def broken(_tenant: str, accounts: Any) -> Any:
+        reads.extend(accounts)
+        raise ValueError("damaged")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(host.journal, "account_state", broken)
+        host.advance(6)
+        await until(lambda: len(reads) >= 3)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        await host.ask(Redrive("o0-none", (), host.clock()))
+        seen = len(reads)
+    host.advance(61)
+    await until(lambda: host.dispatch.calls(submitted.order_id))
+    await host.finish()
+
+    assert seen == 3
+    assert await state_of(pool, submitted.order_id) == "completed"
+
+
 async def test_a_plan_that_cannot_be_read_is_named_with_its_reason_until_it_can(hosts, pool):
     old = await hosts()
     bad, _ = await old.submit(sim("acc-1"), sim("acc-2"))
     old.kill()
     await Ownership(pool).fence("host-a")
-    damaged = "update fact set v = v + $2 where order_id = $1 and kind = 'plan.composed'"
-    await pool.execute(damaged, bad.order_id, 1)
+    await pool.execute(DAMAGED, bad.order_id, 1)
 
     new = await hosts("host-b")
     shown = dict(new.loop.unreadable())
-    await pool.execute(damaged, bad.order_id, -1)
+    await pool.execute(DAMAGED, bad.order_id, -1)
     await new.loop._loader.each([bad.order_id])
 
     assert shown == {bad.order_id: f"the facts of order {bad.order_id} make no plan: ValueError"}
@@ -812,7 +931,8 @@ async def slow_adopter(hosts, pool, monkeypatch, **options: Any) -> tuple[Host, 
     each = new.loop._loader.each
 
     async def slowly(order_ids: list[str]) -> None:
-        assert len(order_ids) <= 2
+        # A tick, which comes later, loads what it needs at once.
+        assert len(order_ids) <= 2 or new.loop.heads
         new.clock.now += timedelta(seconds=1.2)
         await each(order_ids)
 

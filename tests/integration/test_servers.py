@@ -11,7 +11,8 @@ from persistence.database import DatabaseUnreachable, check_durability, is_unava
 from persistence.durability import DurabilityOff
 from persistence.holds import pause_everything
 from persistence.journal import CommitUnknown, Journal
-from persistence.servers import NoPrimary, connect
+from persistence.servers import NoPrimary, WaitCutShort, connect
+from persistence.vault import Vault
 from tests.support.journals import AT, commit_of, fact
 from tests.support.pair import Pair, running_pair
 from tests.support.until import until
@@ -187,6 +188,35 @@ async def test_a_wait_for_the_standby_that_was_cut_short_is_not_taken_for_stored
     with pytest.raises(CommitUnknown):
         await committing
     journal.abandon()
+
+
+async def test_a_key_whose_wait_for_the_standby_was_cut_short_is_not_taken_for_stored(pair):
+    await migrate(pair.dsn(), pair.dsn("orderplan_keys"), shards=8)
+    await pair.replicate_synchronously()
+    keys, orders = await open_pool(pair.dsn("orderplan_keys"), size_max=2), await open_pool(pair.dsn(), size_max=1)
+    vault = Vault(keys, orders)
+    vault.seal("o0-1", "1/PUK", "1234")
+    pair.standby.stop()
+
+    async def is_waiting() -> bool:
+        return bool(await pair.as_admin("a", "select pid from pg_stat_activity where wait_event = 'SyncRep'"))
+
+    # Asked for again, it is written again: else the second commit, which writes nothing, would wait for nobody.
+    for _ in range(2):
+        storing = asyncio.create_task(vault.store_keys())
+        await until(is_waiting, 20)
+        await pair.as_admin("a", "select pg_cancel_backend(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+        with pytest.raises(WaitCutShort) as cut:
+            await storing
+        assert is_unavailable(cut.value)
+
+    pair.standby.start()
+    await vault.store_keys()
+    pair.kill_primary()
+    await pair.promote()
+    assert await keys.fetchval("select count(*) from order_key") == 1
+    keys.terminate()
+    orders.terminate()
 
 
 @pytest.mark.parametrize("way", ["role", "database", "url"])

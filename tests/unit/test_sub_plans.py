@@ -119,6 +119,23 @@ def test_an_operator_completes_its_items_and_not_the_running_sub_plan() -> None:
         engine.operate(plan, "p/visit@1", "complete")
 
 
+def test_a_failed_sub_plan_is_not_completed_over_its_items_but_skipped_with_them() -> None:
+    asked = VISIT | {"condition": "attributes.n > 3"}
+    plans = [plan_of("p", "before", asked, "after"), *PARTS["plans"][1:]]
+    engine = engine_of(plans=plans, products=[{"code": "offer", "attributes": [{"name": "n"}]}])
+    plan = engine.accept(order_of(line("1", "offer", n="many")))
+    engine.answer(plan, engine.call(plan, "p/before"))
+    assert states(plan)["p/visit"] == "Fatally Failed"
+
+    with pytest.raises(NotPossibleNow, match="done when its own items are") as refused:
+        engine.operate(plan, "p/visit@1", "complete")
+    engine.operate(plan, "p/visit@1", "skip")
+    engine.answer(plan, engine.call(plan, "p/after"))
+
+    assert refused.value.mend == "retry it, or skip it with all its items"
+    assert plan.ended_at is not None
+
+
 def test_an_operator_who_skips_a_sub_plan_skips_its_items() -> None:
     engine = engine_of()
     plan = accepted(engine)

@@ -197,9 +197,17 @@ class HostLoop:
             plan = self.memory.plans.get(order_id)
             if plan is None:
                 continue
-            self._dispatch.send(pending_effects(plan, now))
-            self._bookings.send([booking_envelope(plan, each) for each in plan.bookings.values()])
             self._watch(order_id)
+            try:
+                calls = pending_effects(plan, now)
+                bookings = [booking_envelope(plan, each) for each in plan.bookings.values()]
+            except Exception as error:
+                # One plan must not keep all shards from having an owner. With its timers it may yet go on.
+                self._loader.unreadable[order_id] = f"what it waits for cannot be asked for again: {_safe(error)}"
+                log.exception("the calls of a plan cannot be made again; it stands still", order_id=order_id)
+                continue
+            self._dispatch.send(calls)
+            self._bookings.send(bookings)
         self.heads.update(heads)
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
@@ -532,6 +540,8 @@ class HostLoop:
             self._unwatched.pop(order_id, None)
         for order_id in dict.fromkeys([*tick.touched, *tick.due]):
             self._watch(order_id)
+        # What was written goes on, whatever kept it from that when it was taken up.
+        self._loader.forget_unreadable(tick.touched)
         self.watchdog.mended(tick.redriven)
         self.watchdog.note(self._to_look_at(tick))
         self.memory.trim(tick.touched, tick.accounts)
@@ -640,7 +650,7 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
 
     def unreadable(self) -> Mapping[str, str]:
-        """Orders that stand still because their plans cannot be read, and why."""
+        """Orders that stand still because their plans, or the calls that they wait for, cannot be read; and why."""
         return self._loader.unreadable
 
     def lag(self) -> timedelta:

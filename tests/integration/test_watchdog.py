@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors.watchdog import LOOK_S
 from domain.watchdog import LATE_S
@@ -99,6 +100,33 @@ async def test_a_timer_that_the_host_has_lost_is_set_again(hosts, pool):
     assert await stuck_of(pool, order_id) == [["timerLost"]]
     host.advance(6)
     await until(host.dispatch.calls)
+    await ends(host, pool, order_id)
+
+
+async def test_a_call_without_a_time_for_its_answer_goes_on(hosts, pool, monkeypatch):
+    """Whatever read it so: the journal itself gives the plan without the time."""
+    host = await hosts()
+    order_id = await ordered(host)
+    [key] = host.dispatch.sent
+    host.dispatch.open.clear()
+    fold = host.loop.memory.folder.fold
+
+    async def without_time(stored: Any) -> Any:
+        plan = await fold(stored)
+        plan.items[0].timer_at = None
+        return plan
+
+    monkeypatch.setattr(host.loop.memory.folder, "fold", without_time)
+    host.loop.memory.forget([order_id], [("main", "acc-1")])
+    with capture_logs() as logs:
+        await looked_at(host)
+    monkeypatch.undo()
+
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == []
+    assert await stuck_of(pool, order_id) == [["noTimer"]]
+    host.advance(6)
+    await until(host.dispatch.calls)
+    assert host.dispatch.sent == [key, key]
     await ends(host, pool, order_id)
 
 

@@ -35,7 +35,7 @@ from actors.envelopes import (
 )
 from actors.inbox import Inbox
 from actors.loading import Loader
-from actors.memory import Memory, account_key
+from actors.memory import AccountKey, Memory, account_key
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
 from actors.tick import Tick
@@ -554,7 +554,10 @@ class HostLoop:
             self._shredder.add(tick.ended_with_secrets)
 
     def _to_look_at(self, tick: Tick) -> Iterable[str]:
-        """Open orders that a tick has touched, and those that may have waited for one that it has ended."""
+        """Open orders that a tick has touched, and those that may have waited for one that it has ended; each once,
+        however many orders of an account end together.
+        """
+        told: dict[AccountKey, None] = {}
         for order_id in tick.touched:
             plan = self.memory.plans.get(order_id)
             if plan is None:
@@ -563,8 +566,10 @@ class HostLoop:
                 yield order_id
                 continue
             self.watchdog.ended(order_id)
-            if (account := self.memory.accounts.get(account_key(plan))) is not None:
-                yield from account.open_orders
+            told[account_key(plan)] = None
+        for key in told:
+            if (account := self.memory.accounts.get(key)) is not None:
+                yield from (order_id for order_id in account.open_orders if order_id not in tick.touched)
 
     def _watch(self, order_id: str) -> None:
         plan = self.memory.plans.get(order_id)

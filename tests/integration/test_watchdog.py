@@ -13,7 +13,7 @@ from persistence import catalogue
 from persistence.incarnations import Ownership
 from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
 from tests.support.build import scenario as scenario_of
-from tests.support.hosts import Host
+from tests.support.hosts import Host, reported
 from tests.support.journals import AT
 from tests.support.until import until
 
@@ -245,3 +245,16 @@ async def test_a_call_whose_result_waits_for_its_turn_is_not_lost(hosts, pool):
     assert host.loop.watchdog.looked > looked
     assert await stuck_of(pool, order_id) == []
     assert len(host.dispatch.sent) == 2
+
+
+async def test_orders_of_an_account_are_noted_once_however_many_others_end_with_one_tick(hosts, monkeypatch):
+    host = await hosts()
+    ended = [await ordered(host) for _ in range(3)]
+    left = await ordered(host)
+    for _ in range(2):
+        calls = [call for order_id in ended for call in host.dispatch.calls(order_id)]
+        noted: list[str] = []
+        monkeypatch.setattr(host.loop.watchdog, "note", noted.extend)
+        await host.ask(*(reported(call) for call in calls))
+
+    assert noted == [left]

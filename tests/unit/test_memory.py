@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, cast
 
 import pytest
@@ -72,3 +73,21 @@ def test_an_account_of_a_refused_order_does_not_stay_for_ever(memory: Memory) ->
         memory.accounts["main", f"order o{number}"] = Account(None)
         memory.trim([], [("main", f"order o{number}")])
     assert len(memory.accounts) == 3
+
+
+def test_very_many_accounts_that_go_at_once_cost_no_more_each_than_a_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten times as many cost ten times as much, not a hundred times; CPU time, so that others do not count."""
+
+    def cost_s(count: int) -> float:
+        memory = Memory(cast("Any", Stored()), lambda _shard: True)
+        keys = [("main", str(number)) for number in range(count)]
+        memory.accounts.update((key, Account(None)) for key in keys)
+        monkeypatch.setattr(memory_module, "QUIET_MAX", count)
+        memory.trim([], keys)
+        monkeypatch.setattr(memory_module, "QUIET_MAX", 0)
+        began = time.process_time()
+        memory.trim([], [])
+        assert memory.accounts == {}
+        return time.process_time() - began
+
+    assert cost_s(100_000) < 40 * cost_s(10_000)

@@ -140,11 +140,11 @@ class HostLoop:
         if isinstance(envelope, Submission) and self._dispatch.lag_s() > LAG_MAX_S:
             # Accepted, its calls would only queue up before systems that are asked as fast as can be already.
             raise Busy("too many calls are waiting", retryAfterS=1)
+        self._inbox.put(envelope)
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
             # From here on it is decided, by this host or by its successor: sent once more now, the call could be done
-            # after the plan has been told that it was refused.
+            # after the plan has been told that it was refused. Not so a report for which the inbox has no room.
             self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
-        self._inbox.put(envelope)
         self._wake.set()
 
     async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import actors.host_loop
+import actors.inbox
 import actors.tick
 import domain.decide
 import domain.intake
@@ -15,7 +16,7 @@ from actors.config import ClusterConfig
 from actors.envelopes import GiveAway, ImportAssets, NotOwner, Submitted, ToPlan
 from actors.host_loop import SETTLED_FAILURES_MAX
 from actors.plan_host import PlanHost
-from domain.errors import ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
+from domain.errors import Busy, ClientKeyReused, NotPossibleNow, OrderplanError, Unstorable
 from domain.ids import shard_for, shard_of
 from domain.inventory import Asset
 from domain.messages import ClaimTask, CompleteTask, OperateItem
@@ -450,6 +451,16 @@ async def test_the_call_of_a_poisoned_report_needs_no_sending_any_more(host):
     await host.report(host.dispatch.calls()[0], answer={"attributes": {"IMSI": "\u0000"}})
 
     assert host.dispatch.calls() == []
+
+
+async def test_the_call_of_a_report_that_found_no_room_is_kept(host, monkeypatch):
+    await host.submit(sim())
+    [call] = host.dispatch.calls()
+    monkeypatch.setattr(actors.inbox, "INBOX_MAX", 0)
+
+    assert isinstance(await host.report(call), Busy)
+
+    assert host.dispatch.calls() == [call]
 
 
 async def test_a_poisoned_submission_is_refused_and_the_rest_of_its_tick_goes_on(host, pool):

@@ -40,8 +40,8 @@ async def hosts(databases, pool):
         return made[-1]
 
     yield start
-    for host in made:
-        host.kill()
+    # Not killed only: a cancellation that meets a commit of the watchdog does not end the loop.
+    await asyncio.gather(*(host.end() for host in made))
     await asyncio.gather(*(host.running for host in made), return_exceptions=True)
 
 

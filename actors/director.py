@@ -35,6 +35,10 @@ CALL_TIMEOUT_S: Final = 10.0
 """For adopting, giving away, draining: a host that takes longer is asked again, so that it does not blind the
 director.
 """
+REFUSALS_MAX: Final = 40
+"""So often in a row, one a check, a host may answer such a call with an error of its own. Then it is ended, because
+only its end moves shards that it does not take up; not sooner, because its successor may fare no better with them.
+"""
 
 
 class NotDrained(OrderplanError):
@@ -70,6 +74,8 @@ class Watch:
         """Living hosts, those of dedicated plans apart, as the last check found them."""
         self._leaving: dict[str, None] = {}
         """Hosts that are to be replaced, the next one first."""
+        self._refusals: dict[str, int] = {}
+        """Errors in a row with which a host has answered, other than that a database is away."""
         self.takeovers = 0
         self.restarts = 0
         self._reached_since: float | None = None
@@ -135,11 +141,9 @@ class Watch:
                 if self._opened is None:
                     self._opened = await self._open_table()
                 await self._check()
-                if self._reached_since is None:
-                    self._reached_since = asyncio.get_running_loop().time()
             except Exception as error:
-                self._reached_since = None
                 if is_unavailable(error):
+                    self._reached_since = None
                     log.warning("the database is away, nothing can be decided", error=str(error))
                 else:
                     log.exception("the director's check failed; it is made again")
@@ -148,6 +152,9 @@ class Watch:
     async def _check(self) -> None:
         """One look at everything: end the dead and the hung, move their shards, start what is missing, even out."""
         living = await self._table.living()
+        if self._reached_since is None:
+            # Whatever fails in this check besides: the database has answered.
+            self._reached_since = asyncio.get_running_loop().time()
         answers = await asyncio.gather(*(self._is_well(each) for each in living))
         well: list[str] = []
         dedicated: dict[str, int] = {}
@@ -189,7 +196,9 @@ class Watch:
         return None
 
     async def _is_well(self, each: Incarnation) -> bool:
-        """False when the process is dead, or silent for too long. Slow is not dead."""
+        """False when the process is dead, silent or refusing for too long. Slow is not dead."""
+        if self._refusals.get(each.incarnation_id, 0) >= REFUSALS_MAX:
+            return False
         handle = self._fleet.handle(each.incarnation_id)
         if handle is None:
             # Ray takes the name away with the process, and an actor has its name before it can register: nobody is
@@ -204,7 +213,7 @@ class Watch:
             if is_dead(error):
                 return False
             if not is_remote_failure(error):
-                raise
+                log.warning("a host answers a ping with an error", host=each.incarnation_id, error=_told(error))
         return not self._is_silent(each)
 
     def _is_silent(self, each: Incarnation) -> bool:
@@ -220,6 +229,7 @@ class Watch:
         if await self._table.fence(each.incarnation_id):
             self.takeovers += 1
         self._adopted.pop(each.incarnation_id, None)
+        self._refusals.pop(each.incarnation_id, None)
         handle = self._fleet.handle(each.incarnation_id)
         if handle is not None:
             self._fleet.kill(handle)
@@ -247,18 +257,26 @@ class Watch:
             shards = frozenset(each.shard for each in table if each.incarnation_id == host)
             if shards == self._adopted.get(host):
                 continue
-            handle = self._fleet.handle(host)
-            if handle is None:
-                continue
-            try:
-                async with asyncio.timeout(CALL_TIMEOUT_S):
-                    await handle.adopt.remote()
-            except Exception as error:
-                if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
-                    raise
-                log.warning("a host did not adopt its shards; it is asked again", host=host, error=str(error))
-                continue
-            self._adopted[host] = shards
+            if await self._ask(host, "adopt"):
+                self._adopted[host] = shards
+
+    async def _ask(self, host: str, what: str, *args: Any) -> bool:
+        """Ask a host for something and wait for it; False when it has not done it, which must not keep the others
+        waiting: whoever fails is asked again in the next check.
+        """
+        handle = self._fleet.handle(host)
+        if handle is None:
+            return False
+        try:
+            async with asyncio.timeout(CALL_TIMEOUT_S):
+                await getattr(handle, what).remote(*args)
+        except Exception as error:
+            log.warning("a host did not do what it was asked; tried again", host=host, asked=what, error=_told(error))
+            is_its_own = not (is_remote_failure(error) or isinstance(error, TimeoutError) or is_unavailable(error))
+            self._refusals[host] = self._refusals.get(host, 0) + is_its_own
+            return False
+        self._refusals.pop(host, None)
+        return True
 
     async def _start_host(self, dedicated_shard: int | None = None) -> str | None:
         """Start one host; returns its id once it answers, None when it did not start."""
@@ -268,9 +286,8 @@ class Watch:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await handle.start.remote()
         except Exception as error:
-            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
-                raise
-            log.warning("a host did not start", host=incarnation_id, error=type(error).__name__)
+            # Whatever it was: half started it answers pings, and would be given shards that it cannot serve.
+            log.warning("a host did not start", host=incarnation_id, error=_told(error))
             self._fleet.kill(handle)
             # It may have registered before it failed: its row must not count as a living host.
             await self._table.fence(incarnation_id)
@@ -295,33 +312,18 @@ class Watch:
         await self._adopt(sorted({to for shards in moves.values() for to in shards.values()}))
 
     async def _give_away(self, owner: str, shards: dict[int, str]) -> None:
-        handle = self._fleet.handle(owner)
-        if handle is None:
-            return
-        try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                await handle.give_away.remote(shards)
-        except Exception as error:
-            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
-                raise
-            log.warning("a host did not give shards away; tried again", host=owner, error=str(error))
-            return
-        self._adopted.pop(owner, None)
+        if await self._ask(owner, "give_away", shards):
+            self._adopted.pop(owner, None)
 
     async def _retire(self, host: str) -> None:
         """A host too many, with no shards left: let it finish."""
-        handle = self._fleet.handle(host)
-        if handle is None:
-            return
-        try:
-            async with asyncio.timeout(CALL_TIMEOUT_S):
-                await handle.drain.remote()
-        except Exception as error:
-            if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
-                raise
-            log.warning("a host did not drain; tried again", host=host, error=type(error).__name__)
-            return
-        self._fleet.kill(handle)
+        if await self._ask(host, "drain") and (handle := self._fleet.handle(host)) is not None:
+            self._fleet.kill(handle)
+
+
+def _told(error: Exception) -> str:
+    """An error for the log: its type alone, because a host's error carries the text of what failed there."""
+    return type(error).__name__
 
 
 class _RayFleet:

@@ -35,7 +35,7 @@ from actors.envelopes import (
 )
 from actors.inbox import Inbox
 from actors.loading import Loader
-from actors.memory import Memory, account_key
+from actors.memory import AccountKey, Memory, account_key
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
 from actors.shredder import Shredder
 from actors.tick import Tick
@@ -138,11 +138,11 @@ class HostLoop:
         if isinstance(envelope, Submission) and self._dispatch.lag_s() > LAG_MAX_S:
             # Accepted, its calls would only queue up before systems that are asked as fast as can be already.
             raise Busy("too many calls are waiting", retryAfterS=1)
+        self._inbox.put(envelope)
         if isinstance(envelope, ToPlan) and isinstance(envelope.message, Report):
             # From here on it is decided, by this host or by its successor: sent once more now, the call could be done
-            # after the plan has been told that it was refused.
+            # after the plan has been told that it was refused. Not so a report for which the inbox has no room.
             self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
-        self._inbox.put(envelope)
         self._wake.set()
 
     async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:
@@ -195,9 +195,17 @@ class HostLoop:
             plan = self.memory.plans.get(order_id)
             if plan is None:
                 continue
-            self._dispatch.send(pending_effects(plan, now))
-            self._bookings.send([booking_envelope(plan, each) for each in plan.bookings.values()])
             self._watch(order_id)
+            try:
+                calls = pending_effects(plan, now)
+                bookings = [booking_envelope(plan, each) for each in plan.bookings.values()]
+            except Exception as error:
+                # One plan must not keep all shards from having an owner. With its timers it may yet go on.
+                self._loader.unreadable[order_id] = f"what it waits for cannot be asked for again: {_safe(error)}"
+                log.exception("the calls of a plan cannot be made again; it stands still", order_id=order_id)
+                continue
+            self._dispatch.send(calls)
+            self._bookings.send(bookings)
         self.heads.update(heads)
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
@@ -536,6 +544,8 @@ class HostLoop:
             self._unwatched.pop(order_id, None)
         for order_id in dict.fromkeys([*tick.touched, *tick.due]):
             self._watch(order_id)
+        # What was written goes on, whatever kept it from that when it was taken up.
+        self._loader.forget_unreadable(tick.touched)
         self.watchdog.mended(tick.redriven)
         self.watchdog.note(self._to_look_at(tick))
         self.memory.trim(tick.touched, tick.accounts)
@@ -548,7 +558,10 @@ class HostLoop:
             self._shredder.add(tick.ended_with_secrets)
 
     def _to_look_at(self, tick: Tick) -> Iterable[str]:
-        """Open orders that a tick has touched, and those that may have waited for one that it has ended."""
+        """Open orders that a tick has touched, and those that may have waited for one that it has ended; each once,
+        however many orders of an account end together.
+        """
+        told: dict[AccountKey, None] = {}
         for order_id in tick.touched:
             plan = self.memory.plans.get(order_id)
             if plan is None:
@@ -557,8 +570,10 @@ class HostLoop:
                 yield order_id
                 continue
             self.watchdog.ended(order_id)
-            if (account := self.memory.accounts.get(account_key(plan))) is not None:
-                yield from account.open_orders
+            told[account_key(plan)] = None
+        for key in told:
+            if (account := self.memory.accounts.get(key)) is not None:
+                yield from (order_id for order_id in account.open_orders if order_id not in tick.touched)
 
     def _watch(self, order_id: str) -> None:
         plan = self.memory.plans.get(order_id)
@@ -644,7 +659,7 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
 
     def unreadable(self) -> Mapping[str, str]:
-        """Orders that stand still because their plans cannot be read, and why."""
+        """Orders that stand still because their plans, or the calls that they wait for, cannot be read; and why."""
         return self._loader.unreadable
 
     def lag(self) -> timedelta:

@@ -4,6 +4,7 @@ journal.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
@@ -39,8 +40,10 @@ class Memory:
         self.is_mine = is_mine
         self.plans: dict[str, Plan] = {}
         self.accounts: dict[AccountKey, Account] = {}
-        self._quiet: dict[AccountKey, int] = {}
-        """Accounts without an open order and what each counts, the one that was used longest ago first."""
+        self._quiet: OrderedDict[AccountKey, int] = OrderedDict()
+        """Accounts without an open order and what each counts, the one that was used longest ago first. Ordered: a
+        plain dictionary looks for its first entry through the places of all that were taken out before it.
+        """
         self._quiet_count = 0
         self.folder = PlanFolder(journal)
 

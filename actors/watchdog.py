@@ -7,6 +7,7 @@ Every open plan is looked at in bounded time, and idle ones are not loaded for i
 - Only a turn or the clock can make a plan stuck. A plan that was touched is looked at first, and if it left memory
   meanwhile it is read again for it; so one that rests in the database was seen well after its last turn. The orders of
   an account that others may wait for count as touched when one of them ends.
+- What has to be read has a queue of its own, `READ_A_LOOK` a second: nothing in memory waits for it, long as it may be.
 - The clock: what the database says is active, and is not in memory, and what has a timer that passed a while ago, are
   found by the partial indexes, some shards a second. A healthy host has none of either.
 - Who takes over a shard looks at what was written there last: its owner may have died before it looked.
@@ -17,7 +18,7 @@ reading of a million plans.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,7 +44,9 @@ READ_A_LOOK: Final = 50
 SHARDS_A_LOOK: Final = 16
 ROWS_A_LOOK: Final = 1_000
 LISTED_MAX: Final = 100_000
-"""Plans that are to be looked at first; beyond that the oldest wait for their turn in memory."""
+"""Plans that are to be looked at first, and those that are to be read for it; beyond that the oldest of the first wait
+for their turn in memory.
+"""
 WAITS_S: Final = (30.0, 60.0, 300.0, 900.0, 3600.0)
 """Between two tries to make the same plan go on; the last repeats."""
 
@@ -74,7 +77,10 @@ class HostWatchdog:
         self._unreadable = unreadable
         self._knows_call = knows_call
         self._timer_of = timer_of
-        self._first: dict[str, None] = {}
+        # Ordered dictionaries find their first entry at once, however many were taken out before it.
+        self._first: OrderedDict[str, None] = OrderedDict()
+        self._unread: OrderedDict[str, None] = OrderedDict()
+        """Those that are not in memory."""
         self._round: deque[str] = deque()
         self._stuck: dict[str, _Found] = {}
         self._looked_at: datetime | None = None
@@ -95,13 +101,15 @@ class HostWatchdog:
     def note(self, order_ids: Iterable[str]) -> None:
         """These were touched, or may have to move: look at them soon."""
         for order_id in order_ids:
-            self._first[order_id] = None
-        while len(self._first) > LISTED_MAX:
-            del self._first[next(iter(self._first))]
+            (self._first if order_id in self._memory.plans else self._unread)[order_id] = None
+        for listed in (self._first, self._unread):
+            while len(listed) > LISTED_MAX:
+                listed.popitem(last=False)
 
     def ended(self, order_id: str) -> None:
         """This order is over: nothing of it has to be looked at."""
         self._first.pop(order_id, None)
+        self._unread.pop(order_id, None)
         self._stuck.pop(order_id, None)
 
     def mended(self, order_ids: Iterable[str]) -> None:
@@ -112,7 +120,9 @@ class HostWatchdog:
 
     def forget(self, is_gone: Callable[[str], bool]) -> None:
         """Drop the orders that another host owns now."""
-        self._first = {order_id: None for order_id in self._first if not is_gone(order_id)}
+        for listed in (self._first, self._unread):
+            for order_id in [order_id for order_id in listed if is_gone(order_id)]:
+                del listed[order_id]
         self._stuck = {order_id: each for order_id, each in self._stuck.items() if not is_gone(order_id)}
 
     def look(
@@ -139,21 +149,20 @@ class HostWatchdog:
             self._round.extend(self._memory.plans)
             self.rounds += 1
         found: list[Redrive] = []
-        items = plans = read = 0
-        while items < ITEMS_A_LOOK and plans < PLANS_A_LOOK and read < READ_A_LOOK:
+        items = plans = 0
+        while items < ITEMS_A_LOOK and plans < PLANS_A_LOOK:
             is_first = bool(self._first)
             order_id = self._next()
             if order_id is None:
                 break
             plans += 1
-            if not is_mine(shard_of(order_id)) or order_id in self._unreadable:
+            if not self._may_look(order_id, is_mine):
                 continue
             plan = self._memory.plans.get(order_id)
             if plan is None:
                 # One of the round that has left memory since has ended, or was seen after its last turn.
                 if is_first:
-                    read += 1
-                    found.append(Redrive(order_id, (), by))
+                    self._unread[order_id] = None
                 continue
             items += len(plan.items)
             seen = self._seen(plan, by, is_answered, is_busy=order_id in busy)
@@ -162,14 +171,29 @@ class HostWatchdog:
             elif not seen:
                 self._stuck.pop(order_id, None)
         self.looked += plans
+        found.extend(Redrive(order_id, (), by) for order_id in self._to_read() if self._may_look(order_id, is_mine))
         return found
 
     def _next(self) -> str | None:
         if self._first:
-            order_id = next(iter(self._first))
-            del self._first[order_id]
-            return order_id
+            return self._first.popitem(last=False)[0]
         return self._round.popleft() if self._round else None
+
+    def _to_read(self) -> list[str]:
+        """The next plans to read; those that have come into memory meanwhile are looked at as they are."""
+        listed: list[str] = []
+        for _ in range(min(PLANS_A_LOOK, len(self._unread))):
+            order_id = self._unread.popitem(last=False)[0]
+            if order_id in self._memory.plans:
+                self._first[order_id] = None
+                continue
+            listed.append(order_id)
+            if len(listed) == READ_A_LOOK:
+                break
+        return listed
+
+    def _may_look(self, order_id: str, is_mine: Callable[[int], bool]) -> bool:
+        return is_mine(shard_of(order_id)) and order_id not in self._unreadable
 
     def _seen(self, plan: Plan, by: datetime, is_answered: CallTest, *, is_busy: bool) -> list[Stuck]:
         account = self._memory.accounts.get(account_key(plan)) if plan.account_shard is None else None

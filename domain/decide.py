@@ -115,13 +115,16 @@ def decide(turn: Turn, message: PlanMessage) -> None:
 
 
 def pending_effects(plan: Plan, now: datetime) -> list[Call]:
-    """The calls that a plan waits for, from its state alone: what recovery sends again, with the same keys."""
+    """The calls that a plan waits for, from its state alone: what recovery sends again, with the same keys.
+
+    One without a time for its answer is left out, because nobody would notice that none comes: the watchdog mends it.
+    """
     if plan.state not in (PlanState.IN_PROGRESS, PlanState.FREEZING, PlanState.HELD):
         return []
     calls = []
     for item in plan.items:
-        if item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted:
-            assert item.timer_at is not None
+        is_awaited = item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted
+        if is_awaited and item.timer_at is not None:
             deadline_at = item.timer_at - timedelta(seconds=DEADLINE_GRACE_S)
             calls.append(call_of(plan, item, deadline_at, payload_of(plan, item, item.sent)))
     return calls

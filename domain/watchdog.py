@@ -93,7 +93,10 @@ def calls_awaited(plan: Plan) -> Iterator[ItemRun]:
 def _unplanned(plan: Plan, open_orders: Collection[str] | None) -> list[Stuck]:
     if plan.order_state is OrderState.ACKNOWLEDGED:
         return [Stuck(None, NOT_COMPOSED)]
-    if plan.order_state is OrderState.PENDING and open_orders is not None and not set(plan.behind) & {*open_orders}:
+    if plan.order_state is not OrderState.PENDING or open_orders is None:
+        return []
+    # Asked one by one: an account may have very many open orders, and each of them may wait.
+    if not any(order_id in open_orders for order_id in plan.behind):
         return [Stuck(None, PREDECESSORS_ENDED)]
     return []
 

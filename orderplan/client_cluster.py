@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orderplan.client_calls import Calls, Document, WaitedTooLong, part
 
 
@@ -19,15 +21,21 @@ class ClusterCalls(Calls):
         hosts: list[str] = self.request("POST", path)["hosts"]
         return hosts
 
-    def wait_for_restart(self, *, timeout_s: float = 600.0, poll_s: float = 0.3) -> None:
-        """Return when no plan host is left to be replaced.
+    def wait_for_restart(self, hosts: Sequence[str], *, timeout_s: float = 600.0, poll_s: float = 0.3) -> None:
+        """Return when none of these plan hosts lives any more, and none is left to be replaced.
+
+        A director that was started again meanwhile knows of none to replace, so the hosts themselves are looked for.
 
         Raises:
-            WaitedTooLong: some are.
+            WaitedTooLong: some are left; ask again for their restart.
         """
         until = self._clock() + timeout_s
-        # A director that does not answer just now says nothing of it either way.
-        while (left := self.cluster()["actors"].get("director", {}).get("restarting")) != 0:
+        while True:
+            actors = self.cluster()["actors"]
+            left = [host for host in hosts if f"host-{host}" in actors]
+            # A director that does not answer just now says nothing of it either way.
+            if not left and actors.get("director", {}).get("restarting") == 0:
+                return
             if self._clock() >= until:
-                raise WaitedTooLong("hosts", f"not replaced ({left} left)", timeout_s, what="restart of")
+                raise WaitedTooLong(", ".join(left) or "hosts", "not replaced", timeout_s, what="restart of")
             self._sleep(poll_s)

@@ -23,5 +23,5 @@ def restart_hosts(
     """Replace plan hosts one after another, while orders go on, and wait until it is done."""
     with client_of(url, user) as client:
         hosts = client.restart_hosts(host)
-        client.wait_for_restart(timeout_s=timeout)
+        client.wait_for_restart(hosts, timeout_s=timeout)
     show(as_json, {"replaced": hosts}, lambda: [f"{len(hosts)} plan hosts were replaced: {', '.join(hosts)}"])

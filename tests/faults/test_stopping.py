@@ -50,7 +50,7 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
         sending = asyncio.create_task(target.client.send_all(add_orders(ORDERS), ORDERS_S))
         with Client(running.url) as client:
             replaced = await asyncio.to_thread(client.restart_hosts)
-            await asyncio.to_thread(client.wait_for_restart, timeout_s=60)
+            await asyncio.to_thread(client.wait_for_restart, replaced, timeout_s=60)
         is_under_load = not sending.done()
         await sending
         await until(_all_ended(target), 60, 0.2)

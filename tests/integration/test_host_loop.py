@@ -9,6 +9,7 @@ import asyncpg
 import pytest
 
 import actors.host_loop
+import actors.inbox
 import actors.tick
 import domain.decide
 import domain.intake
@@ -22,6 +23,7 @@ from domain.ids import shard_for, shard_of
 from domain.inventory import Asset
 from domain.messages import ClaimTask, CompleteTask, OperateItem
 from domain.orders import Order
+from domain.payloads import payload_of
 from persistence import catalogue
 from persistence.incarnations import Ownership
 from persistence.journal import Fenced
@@ -453,6 +455,16 @@ async def test_the_call_of_a_poisoned_report_needs_no_sending_any_more(host):
     assert host.dispatch.calls() == []
 
 
+async def test_the_call_of_a_report_that_found_no_room_is_kept(host, monkeypatch):
+    await host.submit(sim())
+    [call] = host.dispatch.calls()
+    monkeypatch.setattr(actors.inbox, "INBOX_MAX", 0)
+
+    assert isinstance(await host.report(call), Busy)
+
+    assert host.dispatch.calls() == [call]
+
+
 async def test_a_poisoned_submission_is_refused_and_the_rest_of_its_tick_goes_on(host, pool):
     answers = await host.submit(sim("acc-1"), sim("acc-2", IMSI="\u0000"), sim("acc-3"))
 
@@ -869,6 +881,33 @@ async def test_a_plan_that_cannot_be_read_is_named_by_the_owner_of_its_shard_alo
 
     assert one.loop.unreadable() == {}
     assert list(other.loop.unreadable()) == [bad.order_id]
+
+
+async def test_one_plan_whose_calls_cannot_be_made_again_does_not_keep_a_host_from_its_shards(hosts, pool, monkeypatch):
+    old = await hosts()
+    bad, good = await old.submit(sim("acc-1"), sim("acc-2"))
+    old.kill()
+    await Ownership(pool).fence("host-a")
+
+    def failing(plan: Any, *args: Any) -> Any:
+        if plan.order_id == bad.order_id:
+            raise TypeError("a bug")
+        return payload_of(plan, *args)
+
+    monkeypatch.setattr("domain.decide.payload_of", failing)
+    new = await hosts("host-b")
+    monkeypatch.undo()
+
+    assert [call.order_id for call in new.dispatch.calls()] == [good.order_id]
+    assert new.loop.unreadable() == {bad.order_id: "what it waits for cannot be asked for again: TypeError"}
+    await new.finish()
+    assert await state_of(pool, good.order_id) == "completed"
+    new.advance(60)
+    await until(lambda: not new.loop.unreadable())
+    new.advance(6)
+    await until(new.dispatch.calls)
+    await new.finish()
+    assert await state_of(pool, bad.order_id) == "completed"
 
 
 async def test_adoption_is_not_lost_in_a_commit_that_is_under_way(hosts, pool):

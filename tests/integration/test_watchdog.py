@@ -5,6 +5,7 @@ import json
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors.watchdog import LOOK_S
 from domain.watchdog import LATE_S
@@ -12,7 +13,7 @@ from persistence import catalogue
 from persistence.incarnations import Ownership
 from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
 from tests.support.build import scenario as scenario_of
-from tests.support.hosts import Host
+from tests.support.hosts import Host, reported
 from tests.support.journals import AT
 from tests.support.until import until
 
@@ -39,8 +40,8 @@ async def hosts(databases, pool):
         return made[-1]
 
     yield start
-    for host in made:
-        host.kill()
+    # Not killed only: a cancellation that meets a commit of the watchdog does not end the loop.
+    await asyncio.gather(*(host.end() for host in made))
     await asyncio.gather(*(host.running for host in made), return_exceptions=True)
 
 
@@ -99,6 +100,33 @@ async def test_a_timer_that_the_host_has_lost_is_set_again(hosts, pool):
     assert await stuck_of(pool, order_id) == [["timerLost"]]
     host.advance(6)
     await until(host.dispatch.calls)
+    await ends(host, pool, order_id)
+
+
+async def test_a_call_without_a_time_for_its_answer_goes_on(hosts, pool, monkeypatch):
+    """Whatever read it so: the journal itself gives the plan without the time."""
+    host = await hosts()
+    order_id = await ordered(host)
+    [key] = host.dispatch.sent
+    host.dispatch.open.clear()
+    fold = host.loop.memory.folder.fold
+
+    async def without_time(stored: Any) -> Any:
+        plan = await fold(stored)
+        plan.items[0].timer_at = None
+        return plan
+
+    monkeypatch.setattr(host.loop.memory.folder, "fold", without_time)
+    host.loop.memory.forget([order_id], [("main", "acc-1")])
+    with capture_logs() as logs:
+        await looked_at(host)
+    monkeypatch.undo()
+
+    assert [each["event"] for each in logs if each["log_level"] == "error"] == []
+    assert await stuck_of(pool, order_id) == [["noTimer"]]
+    host.advance(6)
+    await until(host.dispatch.calls)
+    assert host.dispatch.sent == [key, key]
     await ends(host, pool, order_id)
 
 
@@ -217,3 +245,16 @@ async def test_a_call_whose_result_waits_for_its_turn_is_not_lost(hosts, pool):
     assert host.loop.watchdog.looked > looked
     assert await stuck_of(pool, order_id) == []
     assert len(host.dispatch.sent) == 2
+
+
+async def test_orders_of_an_account_are_noted_once_however_many_others_end_with_one_tick(hosts, monkeypatch):
+    host = await hosts()
+    ended = [await ordered(host) for _ in range(3)]
+    left = await ordered(host)
+    for _ in range(2):
+        calls = [call for order_id in ended for call in host.dispatch.calls(order_id)]
+        noted: list[str] = []
+        monkeypatch.setattr(host.loop.watchdog, "note", noted.extend)
+        await host.ask(*(reported(call) for call in calls))
+
+    assert noted == [left]

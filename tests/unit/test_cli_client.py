@@ -283,3 +283,29 @@ def test_what_is_no_address_is_refused(url):
         Client(url)
 
     assert refused.value.code == "badUrl"
+
+
+def clusters(*names: str, restarting: int | None = 0) -> tuple[int, dict[str, Any]]:
+    director = {} if restarting is None else {"director": {"restarting": restarting}}
+    return 200, {"actors": {name: {} for name in names} | director}
+
+
+def test_a_restart_is_over_when_none_of_its_hosts_lives(server, client, pauses):
+    server.script = [
+        clusters("host-a", "host-b", restarting=2),
+        clusters("host-b", "host-c", restarting=1),
+        clusters("host-c", "host-d", restarting=None),
+        clusters("host-c", "host-d"),
+    ]
+
+    client.wait_for_restart(["a", "b"])
+
+    assert (len(pauses), server.script) == (3, [])
+
+
+def test_a_director_that_was_started_again_has_not_replaced_what_it_has_forgotten(server):
+    times = iter([0.0, 1.0, 60.0])
+    server.script = [clusters("host-b", "host-c")] * 2
+    client = Client(server.url, sleep=lambda _seconds: None, clock=lambda: next(times))
+    with client, pytest.raises(WaitedTooLong, match="restart of b is still not replaced"):
+        client.wait_for_restart(["a", "b"], timeout_s=60)

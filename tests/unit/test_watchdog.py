@@ -202,6 +202,23 @@ def test_an_order_whose_predecessor_has_ended_is_taken_up() -> None:
     assert waiting.ended_at is not None
 
 
+def test_an_account_with_very_many_open_orders_is_asked_and_not_gone_through() -> None:
+    class Asked(dict[str, Any]):
+        def __iter__(self) -> Any:
+            raise AssertionError("gone through")
+
+        keys = items = values = __iter__
+
+    actions = ["add", "modify", "delete"]
+    engine, first = started("one", scenarios=[{"product": "offer", "plan": "p", "actions": actions}])
+    engine.finish(first)
+    change = engine.accept(order_of(line("1", None, "modify", product_id=first.lines[0].asset_id, n=1)))
+    waiting = engine.accept(order_of(line("1", None, "delete", product_id=first.lines[0].asset_id)))
+
+    assert stuck_items(waiting, engine.now, Asked({change.order_id: None})) == []
+    assert [each.why for each in stuck_items(waiting, engine.now, Asked({"another": None}))] == [PREDECESSORS_ENDED]
+
+
 def _ended_silently(engine: Engine, plan: Plan) -> None:
     engine.account.open_orders.pop(plan.order_id)
 

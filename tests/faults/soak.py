@@ -254,6 +254,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for soak.json and soak.svg")
     options = parser.parse_args()
+    # Before, not after half an hour.
+    options.out.mkdir(parents=True, exist_ok=True)
     result = asyncio.run(run(options.minutes, options.every, options.seed))
     (options.out / "soak.json").write_text(json.dumps(result) + "\n")
     (options.out / "soak.svg").write_text(picture(result))

@@ -118,12 +118,14 @@ def _status_kb(pid: int, name: str) -> int:
 
 
 async def capacity(scene: Scene) -> float:
-    """Orders a second that end while so many are sent without a pause."""
+    """Orders a second that end, and whose channel has heard of it, while so many are sent without a pause."""
     documents = scene.orders("capacity", CAPACITY_ORDERS, 0)
     names = [each["externalId"] for each in documents]
     began = time.monotonic()
     await scene.target.client.send_all(documents, CAPACITY_ORDERS_S)
     await until(lambda: _all_ended(scene, names), END_S, 0.1)
+    scene.sent_of_run = names
+    await until(lambda: not scene.untold(), END_S, 0.1)
     return CAPACITY_ORDERS / (time.monotonic() - began)
 
 
@@ -191,7 +193,9 @@ async def run(minutes: float, every_s: float, seed: int) -> dict[str, Any]:
             scene.sent_of_run = sent
             judged = await asyncio.to_thread(judge_files, await evidence_of(scene))
             differences = await replay_differences(scene.running.dsn)
-            await until(lambda: not scene.untold(), WHOLE_S)
+            news = await told(scene)
+            if news["untold"]:
+                differences.append(f"the channel never heard of {news['untold']} completions: {news}")
             return {
                 "minutes": minutes,
                 "seed": seed,
@@ -204,9 +208,23 @@ async def run(minutes: float, every_s: float, seed: int) -> dict[str, Any]:
                 **{category: judged[category] for category in CATEGORIES},
                 "growth": samples.lives.growth(),
                 "growthMaxMbPerMin": SLOPE_MAX_MB_PER_MIN,
+                "news": news,
                 "connectionsGrowth": samples.connections_growth(),
                 "samples": {"atS": samples.at_s, "mb": samples.mb, "connections": samples.connections},
             }
+
+
+async def told(scene: Scene) -> dict[str, Any]:
+    """Wait until the channel has heard of every completion, for as long as it hears of more; what came of it."""
+    heard, since = -1, time.monotonic()
+    while True:
+        [row] = await scene.target.rows("select state, backlog, delivered, missed from hub_listener")
+        untold = len(scene.untold())
+        if row["delivered"] != heard:
+            heard, since = row["delivered"], time.monotonic()
+        if not untold or time.monotonic() - since > WHOLE_S:
+            return {"untold": untold, **dict(row)}
+        await asyncio.sleep(SAMPLE_S)
 
 
 def picture(result: dict[str, Any]) -> str:

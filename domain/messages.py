@@ -43,9 +43,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The clock passed the item's timer."""
+    """The clock passed the item's timer. `was_away`: before its plan had the owner it has now, so that an answer may
+    have found nobody.
+    """
 
     item: str
+    was_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,8 @@ class Submission(Envelope):
     body_hash: bytes | None
     release_id: str | None = None
     """The release that the channel has made the order for, if it says so."""
+    is_bulk: bool = False
+    """One of very many that were sent together: whoever waits for an answer goes first."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
 

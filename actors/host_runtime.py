@@ -129,6 +129,10 @@ class HostRuntime:
         """New orders and messages from people; answers after the commit, in order."""
         return await self.loop.ask(envelopes)
 
+    async def receive_bulk(self, envelopes: list[Envelope]) -> list[Any]:
+        """New orders that were sent in bulk; answers after the commit, in order."""
+        return await self.loop.ask(envelopes)
+
     async def receive_reports(self, envelopes: list[Envelope]) -> list[Any]:
         """Results from systems; answers after the commit, in order."""
         return await self.loop.ask(envelopes)

@@ -3,6 +3,7 @@
 Results, timers and people move orders that were acknowledged; under a flood of new ones they must not wait behind it.
 So new orders have a queue of their own, of which a tick takes a bounded part, and one that would wait for too long is
 refused at once (`actors/pace.py`): what was accepted is finished at full pace, and no more is accepted than that.
+Orders that came in bulk take the part that is left of it, and wait for as long as it takes.
 """
 
 from __future__ import annotations
@@ -23,22 +24,27 @@ under way does not grow.
 """
 ORDERS_A_TICK_MIN: Final = 10
 """So many are taken whatever waits before them."""
+BULK_MAX: Final = 5_000
+"""Orders of those sent in bulk; their sender waits and comes again."""
+BULK_A_TICK_MIN: Final = 2
+"""So many are taken however many others wait: a bulk must not stand still for as long as there is a flood."""
 
 
 class Inbox:
-    """Two bounded queues; `clock` is that of the event loop."""
+    """Three bounded queues; `clock` is that of the event loop."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._first: list[Envelope] = []
         self._orders: list[Envelope] = []
+        self._bulk: list[Envelope] = []
         self._pace = Pace()
 
     def __len__(self) -> int:
-        return len(self._first) + len(self._orders)
+        return len(self._first) + len(self._orders) + len(self._bulk)
 
     def __iter__(self) -> Iterator[Envelope]:
-        return chain(self._first, self._orders)
+        return chain(self._first, self._orders, self._bulk)
 
     def put(self, envelope: Envelope) -> None:
         """Put one envelope at the end of its queue.
@@ -50,6 +56,11 @@ class Inbox:
             if len(self._first) >= INBOX_MAX:
                 raise Busy("the host's inbox is full", retryAfterS=1)
             self._first.append(envelope)
+            return
+        if envelope.is_bulk:
+            if len(self._bulk) >= BULK_MAX:
+                raise Busy("the host has bulk orders enough", retryAfterS=1)
+            self._bulk.append(envelope)
             return
         now = self._clock()
         if len(self._orders) >= ORDERS_MAX:
@@ -66,8 +77,10 @@ class Inbox:
         """Put what a tick has left to the head of its queue, in its order; beyond the bound by a batch at most."""
         orders = [each for each in envelopes if isinstance(each, Submission)]
         self._first[:0] = [each for each in envelopes if not isinstance(each, Submission)]
-        self._orders[:0] = orders
-        self._pace.returned(len(orders))
+        awaited = [each for each in orders if not each.is_bulk]
+        self._orders[:0] = awaited
+        self._bulk[:0] = [each for each in orders if each.is_bulk]
+        self._pace.returned(len(awaited))
 
     def take(self, count_max: int) -> tuple[list[Envelope], list[Envelope]]:
         """What the next tick is to decide: what goes first, then new orders."""
@@ -75,10 +88,13 @@ class Inbox:
         share = max(ORDERS_A_TICK_MIN, TOGETHER_MAX - len(first))
         orders, self._orders = self._orders[:share], self._orders[share:]
         self._pace.left(self._clock(), len(orders))
-        return first, orders
+        rest = max(BULK_A_TICK_MIN, share - len(orders))
+        bulk, self._bulk = self._bulk[:rest], self._bulk[rest:]
+        return first, orders + bulk
 
     def clear(self) -> None:
         """Forget everything."""
         self._pace.left(self._clock(), len(self._orders))
         self._first.clear()
         self._orders.clear()
+        self._bulk.clear()

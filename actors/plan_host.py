@@ -86,6 +86,10 @@ class PlanHost:
         """See `HostRuntime.receive_orders`."""
         return await self._runtime.receive_orders(envelopes)
 
+    async def receive_bulk(self, envelopes: list[Envelope]) -> list[Any]:
+        """See `HostRuntime.receive_bulk`."""
+        return await self._runtime.receive_bulk(envelopes)
+
     async def receive_reports(self, envelopes: list[Envelope]) -> list[Any]:
         """See `HostRuntime.receive_reports`."""
         return await self._runtime.receive_reports(envelopes)

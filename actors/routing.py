@@ -34,6 +34,7 @@ log = structlog.get_logger(__name__)
 
 BATCH_MAX: Final = 500
 ORDERS_LANE: Final = "receive_orders"
+BULK_LANE: Final = "receive_bulk"
 ORDERS_BATCH_MAX: Final = 25
 ANSWERS_A_TURN: Final = 5
 """So many answers to orders are passed on in one turn of the sender's loop, and make room for as many new ones: whoever
@@ -71,7 +72,7 @@ class _Lane:
 class HostClient:
     """Sends envelopes to the hosts that own their shards.
 
-    `lane` names the method group at the host: `receive_orders` or `receive_reports`.
+    `lane` names the method at the host: `receive_orders`, `receive_bulk` or `receive_reports`.
     """
 
     def __init__(

@@ -20,6 +20,8 @@ import orjson
 from bench.scenarios import ten_order
 
 PATH = "/tmf-api/productOrderingManagement/v4/productOrder"
+INGEST_PATH = "/v1/orders:ingest"
+LINES_A_PIECE = 100
 READ_TIMEOUT_S = 60.0
 
 
@@ -102,6 +104,48 @@ async def open_loop(url: str, run: str, *, rate: float, seconds: float) -> Sent:
     return sent
 
 
+async def bulk(url: str, run: str, *, orders: int) -> Sent:
+    """Send `orders` orders over one connection of `/v1/orders:ingest`, as fast as they are taken."""
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=1 << 20)
+    sent = Sent()
+    due_at: list[float] = []
+
+    async def write() -> None:
+        writer.write(
+            f"POST {INGEST_PATH} HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/x-ndjson\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for first in range(0, orders, LINES_A_PIECE):
+            numbers = range(first, min(first + LINES_A_PIECE, orders))
+            piece = b"".join(orjson.dumps(ten_order(number, run)) + b"\n" for number in numbers)
+            writer.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
+            due_at.extend([time.time()] * len(numbers))
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        await writer.drain()
+
+    writing = asyncio.create_task(write())
+    await reader.readuntil(b"\r\n\r\n")
+    rest = b""
+    while sent.statuses.get(200, 0) + sent.statuses.get(0, 0) < orders:
+        size = int(await reader.readuntil(b"\r\n"), 16)
+        if not size:
+            break
+        *lines, rest = (rest + await reader.readexactly(size)).split(b"\n")
+        await reader.readexactly(2)
+        for line in lines:
+            answer = orjson.loads(line)
+            status = 200 if "id" in answer else 0
+            sent.statuses[status] = sent.statuses.get(status, 0) + 1
+            if status:
+                sent.orders[answer["id"]] = due_at[answer["line"] - 1]
+                sent.answers_s.append(time.time() - due_at[answer["line"] - 1])
+    await writing
+    writer.close()
+    return sent
+
+
 def main() -> None:
     """Run one load and print what came of it as one JSON object."""
     parser = argparse.ArgumentParser(description="Load one gateway with orders of the scenario ten.")
@@ -111,8 +155,11 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=1000)
     parser.add_argument("--rate", type=float, default=0.0, help="orders a second; 0 is the closed loop")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument("--bulk", action="store_true", help="all orders over one connection")
     args = parser.parse_args()
-    if args.rate > 0:
+    if args.bulk:
+        sent = asyncio.run(bulk(args.url, args.run, orders=args.orders))
+    elif args.rate > 0:
         sent = asyncio.run(open_loop(args.url, args.run, rate=args.rate, seconds=args.seconds))
     else:
         sent = asyncio.run(closed_loop(args.url, args.run, connections=args.connections, orders=args.orders))

@@ -62,8 +62,16 @@ def measure(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
             wall = max(ended.values()) - started
             used = {name: spent - before.get(name, 0.0) for name, spent in _cpu().items()}
             used["load generator"] = sent["cpu_s"]
+            say("bulk ...")
+            before_bulk, bulk_started = _cpu(), time.time()
+            in_bulk, bulk_ended = _load(url, cluster.config.dsn, settings, orders=settings.orders, is_bulk=True)
+            bulk_wall = max(bulk_ended.values()) - bulk_started
+            bulk_used = {name: spent - before_bulk.get(name, 0.0) for name, spent in _cpu().items()}
+            bulk_used["load generator"] = in_bulk["cpu_s"]
             say("open loop ...")
             calm, calm_ended = _load(url, cluster.config.dsn, settings, orders=0)
+            say("floor ...")
+            floor = _floor(cluster.config.dsn)
         finally:
             cluster.stop()
     late = sorted(calm_ended[order] - due for order, due in calm["orders"].items())
@@ -79,15 +87,33 @@ def measure(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
         "p99_ms": _ms(late, 0.99),
         "rate_of_latency": settings.rate,
         "statuses": sent["statuses"],
-        "cpu_ms_per_order": {
-            name: round(spent / orders * 1000, 3)
-            for name, spent in sorted(used.items(), key=lambda pair: -pair[1])
-            if spent / orders > 1e-5
-        },
+        "bulk_orders_s": round(orders / bulk_wall, 1),
+        "floor": floor,
+        "of_floor": round(orders / wall / floor["orders_s"], 3),
+        "bulk_of_floor": round(orders / bulk_wall / floor["orders_s"], 3),
+        "cpu_ms_per_order": _each(used, orders),
+        "bulk_cpu_ms_per_order": _each(bulk_used, orders),
         "of_http_prototype": round(orders / wall / PROTOTYPE_ORDERS_S, 2),
         "cores": os.cpu_count(),
         "plan_hosts": settings.plan_hosts,
     }
+
+
+def _each(used: dict[str, float], orders: int) -> dict[str, float]:
+    return {
+        name: round(spent / orders * 1000, 3)
+        for name, spent in sorted(used.items(), key=lambda pair: -pair[1])
+        if spent / orders > 1e-5
+    }
+
+
+def _floor(dsn: str) -> dict[str, Any]:
+    """The floor on the same server, a moment later."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.floor", "--dsn", dsn], check=True, capture_output=True, text=True, cwd=ROOT
+    )
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
 
 
 def _prepare(url: str) -> None:
@@ -103,11 +129,14 @@ def _call(url: str, method: str, path: str, body: Any) -> None:
         pass
 
 
-def _load(url: str, dsn: str, settings: Settings, *, orders: int) -> tuple[dict[str, Any], dict[str, float]]:
+def _load(
+    url: str, dsn: str, settings: Settings, *, orders: int, is_bulk: bool = False
+) -> tuple[dict[str, Any], dict[str, float]]:
     """Run the generator (closed loop, or open for no `orders`); returns what it sent, and when each order ended."""
     command = [sys.executable, "-m", "bench.load", "--url", url, "--run", uuid.uuid4().hex[:8]]
     if orders:
         command += ["--orders", str(orders), "--connections", str(settings.connections)]
+        command += ["--bulk"] * is_bulk
     else:
         command += ["--rate", str(settings.rate), "--seconds", str(settings.seconds)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, cwd=ROOT)

@@ -37,7 +37,7 @@ def openapi_document(routes: Iterable[Route], version: str) -> dict[str, Any]:
             },
         }
         if route.body:
-            operation["requestBody"] = {"content": {"application/json": {"schema": {"type": "object"}}}}
+            operation["requestBody"] = {"content": {route.body_type: {"schema": {"type": "object"}}}}
         paths.setdefault(path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",

@@ -49,11 +49,9 @@ async def create_product_order(request: web.Request) -> web.Response:
     context = context_of(request)
     # Before anything is worked on: under a flood most of what comes is refused, which has to cost next to nothing.
     context.hosts.admit(ORDERS_LANE)
-    body = decode_body(await request.read())
     tenant = tenant_of(request)
-    order = parse_order(body, order_id="", tenant=tenant, client_key=None)
+    order, digest = read_order(await request.read(), tenant)
     order.client_key = _client_key(request, order)
-    digest = hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
     submitted = await submit(context, order, digest)
     context.metrics.submitted.labels(submitted.state).inc()
     for line in order.lines:
@@ -76,6 +74,22 @@ async def create_product_order(request: web.Request) -> web.Response:
     return tmf_json(document, 201, {"Location": document["href"]})
 
 
+def read_order(raw: bytes, tenant: str) -> tuple[Order, bytes]:
+    """An order as a channel sent it, and the hash by which a repeat of its document is known.
+
+    Raises:
+        BadDocument: see `decode_body` and `parse_order`.
+    """
+    body = decode_body(raw)
+    order = parse_order(body, order_id="", tenant=tenant, client_key=None)
+    return order, hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def own_key(order: Order) -> str | None:
+    """The client key that the document itself gives: a repeat of its external id is the same order."""
+    return None if order.external_id is None else f"ext {order.channel}/{order.external_id}"
+
+
 def _client_key(request: web.Request, order: Order) -> str:
     """The key that makes a repeat of this request the same order; without one of the client's, one of this request."""
     given = request.headers.get("Idempotency-Key")
@@ -85,14 +99,26 @@ def _client_key(request: web.Request, order: Order) -> str:
                 f"must have 1 to {KEY_LENGTH_MAX} characters", path="header Idempotency-Key", mend="shorten it"
             )
         return f"key {given}"
-    if order.external_id is not None:
-        return f"ext {order.channel}/{order.external_id}"
     # Lets this gateway repeat the submission when a host dies under it; the client cannot name it.
-    return f"once {uuid.uuid4().hex}"
+    return own_key(order) or f"once {uuid.uuid4().hex}"
 
 
 async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
     """Send an order to the host that owns its account's shard; returns after the commit."""
+    submission = submission_of(context, order, digest)
+    context.hosts.admit(ORDERS_LANE, submission.shard)
+    answer: Submitted = await context.hosts.ask(
+        ORDERS_LANE, submission.shard, submission, timeout_s=SUBMIT_TIMEOUT_S
+    )
+    return answer
+
+
+def submission_of(context: Context, order: Order, digest: bytes, *, is_bulk: bool = False) -> Submission:
+    """An order for the shard of its account; without one for that of its key, or for any.
+
+    Raises:
+        BadDocument: the release that it names is none.
+    """
     shards = context.hosts.shards
     if order.account is not None:
         shard = account_shard(order.tenant, order.account, shards)
@@ -100,14 +126,7 @@ async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
         shard = shard_for(f"{order.tenant}/{order.client_key}", shards)
     else:
         shard = random.randrange(shards)
-    context.hosts.admit(ORDERS_LANE, shard)
-    answer: Submitted = await context.hosts.ask(
-        ORDERS_LANE,
-        shard,
-        Submission(shard, order.to_dict(), digest, release_id=_named_release(order)),
-        timeout_s=SUBMIT_TIMEOUT_S,
-    )
-    return answer
+    return Submission(shard, order.to_dict(), digest, release_id=_named_release(order), is_bulk=is_bulk)
 
 
 def _named_release(order: Order) -> str | None:

@@ -16,6 +16,7 @@ from gateway import (
     explain,
     fallout,
     hub,
+    ingest,
     operations,
     orders,
     people,
@@ -44,6 +45,7 @@ class Route:
     role: Role
     success: int = 200
     body: bool = False
+    body_type: str = "application/json"
 
     @property
     def summary(self) -> str:
@@ -62,6 +64,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("DELETE", f"{TMF622}/hub/{{listener_id}}", hub.unregister_listener, Role.CHANNEL, 204),
     Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
     Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
+    Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=ingest.NDJSON),
     Route("GET", "/v1/orders/{order_id}", orders.get_order, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/plan", orders.get_plan, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/facts", orders.get_facts, Role.AUDITOR),

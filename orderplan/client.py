@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
 
+from orderplan.bulk import ingest
 from orderplan.client_calls import Document, WaitedTooLong, part
 from orderplan.client_cluster import ClusterCalls
 from orderplan.client_desk import DeskCalls
@@ -100,6 +101,11 @@ class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
         headers = {"Idempotency-Key": key} if key is not None else {}
         answer: Document = self.request("POST", TMF622, order, headers=headers, is_repeatable=True)
         return answer
+
+    def ingest_orders(self, lines: Iterable[bytes]) -> Iterator[Document]:
+        """Send very many orders over one connection, and yield what became of each; see `orderplan.bulk.ingest`."""
+        for answer in ingest(self.url, lines):
+            yield dict(answer)
 
     def product_order(self, order_id: str) -> Document:
         """The order as its channel sees it (TMF622)."""

@@ -119,7 +119,7 @@ class Transport:
                 self._sleep(_pause_s(answered.get("Retry-After")))
                 continue
             if status not in _OK:
-                raise _refusal(status, content)
+                raise refusal_of(status, content)
             return answered, _decoded(status, content)
         raise AssertionError("the last attempt returns or raises")
 
@@ -207,7 +207,7 @@ def _foreign(status: int) -> ApiError:
     )
 
 
-def _refusal(status: int, content: bytes) -> ApiError:
+def refusal_of(status: int, content: bytes) -> ApiError:
     """The error in the form of a native route (RFC 9457) or of a TM Forum route (TMF630)."""
     try:
         body = json.loads(content)

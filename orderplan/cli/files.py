@@ -6,12 +6,14 @@ country code NO stays a text), and a key that stands twice is refused instead of
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import sys
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, TextIO
 
 import yaml
 
@@ -120,6 +122,39 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}", mend="name another file") from error
+
+
+@contextlib.contextmanager
+def opened_lines(name: str) -> Iterator[BinaryIO]:
+    """A file to be read line by line, however long it is; `-` is standard input.
+
+    Raises:
+        UserError: it is missing or cannot be read.
+    """
+    if name == "-":
+        yield sys.stdin.buffer
+        return
+    try:
+        file = Path(name).open("rb")  # noqa: SIM115 - what fails while it is read is the caller's
+    except OSError as error:
+        raise UserError(f"{name} cannot be read: {error.strerror}", mend="check path and permissions") from error
+    with file:
+        yield file
+
+
+@contextlib.contextmanager
+def opened_for_errors(path: Path | None) -> Iterator[TextIO]:
+    """A file to write to; without a path what is written goes nowhere.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        file = Path(os.devnull if path is None else path).open("w", encoding="utf-8")  # noqa: SIM115 - as above
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}", mend="name another file") from error
+    with file:
+        yield file
 
 
 def _text(name: str, what: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from actors.envelopes import Due, Submission
-from actors.inbox import Inbox
+from actors.inbox import BULK_MAX, Inbox
 from actors.pace import ALWAYS_ADMITTED, FIRST_GUESS_PER_S, RETRY_MAX_S, WAIT_MAX_S, Pace
 from domain.errors import Busy
 
@@ -110,3 +110,41 @@ def test_what_a_tick_leaves_goes_to_the_head_of_its_queue() -> None:
     first, orders = inbox.take(2_000)
     assert first == [Due("o1-1"), Due("o1-2")]
     assert [each.order["number"] for each in orders if isinstance(each, Submission)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("awaited", "taken"), [(0, 500), (400, 100), (500, 2), (900, 2)])
+def test_orders_sent_in_bulk_take_what_the_awaited_ones_leave_of_a_tick(awaited: int, taken: int) -> None:
+    inbox = Inbox(lambda: 0.0)
+    for number in range(600):
+        inbox.put(Submission(0, {"number": number}, None, is_bulk=True))
+    for number in range(awaited):
+        inbox.put(Submission(0, {"number": number}, None))
+
+    _, orders = inbox.take(2_000)
+
+    bulk = [each.order["number"] for each in orders if isinstance(each, Submission) and each.is_bulk]
+    assert (len(orders) - len(bulk), bulk) == (min(awaited, 500), list(range(taken)))
+
+
+def test_a_bulk_makes_no_awaited_order_wait_for_longer_and_is_bounded_by_itself() -> None:
+    inbox = Inbox(lambda: 0.0)
+    for number in range(BULK_MAX):
+        inbox.put(Submission(0, {"number": number}, None, is_bulk=True))
+    with pytest.raises(Busy):
+        inbox.put(Submission(0, {}, None, is_bulk=True))
+
+    for number in range(ALWAYS_ADMITTED + 1):
+        inbox.put(Submission(0, {"number": number}, None))
+
+
+def test_what_a_tick_leaves_of_a_bulk_goes_back_to_the_bulk() -> None:
+    inbox = Inbox(lambda: 0.0)
+    for number in range(3):
+        inbox.put(Submission(0, {"number": number}, None, is_bulk=True))
+    _, orders = inbox.take(2_000)
+
+    inbox.put_back(orders[1:])
+    inbox.put(Submission(0, {"number": 9}, None))
+
+    _, orders = inbox.take(2_000)
+    assert [each.order["number"] for each in orders if isinstance(each, Submission)] == [9, 1, 2]

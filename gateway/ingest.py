@@ -1,0 +1,192 @@
+"""`/v1/orders:ingest`: very many orders over one connection, one a line, each answered by a line when it is stored.
+
+Lines go to the hosts as they are read, in lanes of their own behind the orders that somebody waits for. At most
+`OPEN_MAX` lines of a connection are without an answer; then nothing more is read, and the client's connection fills up
+until it writes no faster than orders are stored. A client that does not read its answers is not read either. A host
+that has enough is asked again later, so a line is refused for what stands in it, never for a crowd.
+
+Answers come in the order in which orders are stored, and name the number of their line. A connection that breaks tells
+nothing of the lines that were not answered: sent again, those with an `externalId` are the same orders.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final, Protocol
+
+import orjson
+import structlog
+from aiohttp import web
+
+from actors.routing import BULK_LANE
+from domain.errors import Busy, OrderplanError, TooLarge
+from gateway.context import Context, context_of, tenant_of
+from gateway.orders import own_key, read_order, submission_of
+
+log = structlog.get_logger(__name__)
+
+NDJSON: Final = "application/x-ndjson"
+OPEN_MAX: Final = 2_000
+"""Lines of one connection that are read and not answered."""
+INGESTS_MAX: Final = 8
+"""Connections that ingest at a time; each may hold `OPEN_MAX` orders in memory."""
+LINES_A_TURN: Final = 10
+"""So many lines are read in one turn of the loop: whoever asks meanwhile waits for one turn only."""
+RETRY_S: Final = 0.5
+
+
+class Content(Protocol):
+    """A body that comes in pieces."""
+
+    def iter_any(self) -> AsyncIterator[bytes]: ...
+
+
+_OPEN: Final = web.AppKey("ingests", set[object])
+
+
+async def ingest_orders(request: web.Request) -> web.StreamResponse:
+    """POST /v1/orders:ingest: orders as newline-delimited JSON, answered line by line as they are stored.
+
+    A line holds a TMF622 order, as POST productOrder takes it. Its answer is `{"line": number, "id", "state"}`, or
+    `{"line": number, "error": {...}}` with the problem that the line alone would have been answered.
+    """
+    context = context_of(request)
+    ingests = request.app[_OPEN]
+    if len(ingests) >= INGESTS_MAX:
+        raise Busy("this gateway takes in as many bulks as it can", retryAfterS=10)
+    ingest = Ingest(context, tenant_of(request))
+    ingests.add(ingest)
+    try:
+        response = web.StreamResponse(headers={"Content-Type": NDJSON, "Cache-Control": "no-store"})
+        await response.prepare(request)
+        try:
+            await ingest.serve(request.content, response.write)
+            await response.write_eof()
+        except ConnectionError:
+            # Nobody reads the answers any more; what was sent to the hosts is stored all the same.
+            log.info("a bulk was cut off", lines=ingest.lines)
+        return response
+    finally:
+        ingest.is_over = True
+        ingests.discard(ingest)
+
+
+def open_ingests(app: web.Application) -> None:
+    """Give the application the set of its ingests."""
+    app[_OPEN] = set()
+
+
+class Ingest:
+    """One connection: a reader that submits lines, and a writer that sends what became of them."""
+
+    def __init__(self, context: Context, tenant: str) -> None:
+        self._context = context
+        self._tenant = tenant
+        self._name = uuid.uuid4().hex
+        self._answers: list[bytes] = []
+        self._open = 0
+        self._changed = asyncio.Event()
+        self._room = asyncio.Event()
+        self.lines = 0
+        self.is_over = False
+
+    async def serve(self, content: Content, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Read all lines and answer each; `write` returns when there is room for more.
+
+        Raises:
+            ConnectionError: the client has gone.
+        """
+        reading = asyncio.get_running_loop().create_task(self._read(content))
+        try:
+            while not (reading.done() and not self._open and not self._answers):
+                await self._changed.wait()
+                self._changed.clear()
+                # What is answered in the same turn goes in one piece.
+                answers, self._answers = self._answers, []
+                if answers:
+                    await write(b"".join(answers))
+                    self._room.set()
+            await reading
+        finally:
+            reading.cancel()
+
+    # Reading.
+
+    async def _read(self, content: Content) -> None:
+        try:
+            async for raw in lines_of(content, self._context.config.body_bytes_max):
+                self.lines += 1
+                if raw is not None and not raw.strip():
+                    continue
+                while self._open + len(self._answers) >= OPEN_MAX:
+                    self._room.clear()
+                    await self._room.wait()
+                self._take(self.lines, raw)
+                if self.lines % LINES_A_TURN == 0:
+                    await asyncio.sleep(0)
+        finally:
+            self._changed.set()
+
+    def _take(self, line: int, raw: bytes | None) -> None:
+        try:
+            if self._context.is_draining:
+                raise Busy("the server is stopping", retryAfterS=5, mend="send the line again to its successor")
+            if raw is None:
+                limit = self._context.config.body_bytes_max
+                raise TooLarge(f"the line is larger than {limit} bytes", mend="split the order, or raise the limit")
+            order, digest = read_order(raw, self._tenant)
+            # Of a line without a name a repeat is another order; the hosts know it by this connection.
+            order.client_key = own_key(order) or f"once {self._name} {line}"
+            submission = submission_of(self._context, order, digest, is_bulk=True)
+        except OrderplanError as error:
+            self._refuse(line, error)
+            return
+        self._open += 1
+        self._send(line, submission)
+
+    # Submitting.
+
+    def _send(self, line: int, submission: Any) -> None:
+        if self.is_over:
+            return
+        self._context.hosts.post(
+            BULK_LANE, submission.shard, submission, lambda answer: self._answered(line, submission, answer)
+        )
+
+    def _answered(self, line: int, submission: Any, answer: Any) -> None:
+        if isinstance(answer, Busy) and not self._context.is_draining:
+            asyncio.get_running_loop().call_later(RETRY_S, self._send, line, submission)
+            return
+        self._open -= 1
+        if isinstance(answer, OrderplanError):
+            self._refuse(line, answer)
+            return
+        self._context.metrics.submitted.labels(answer.state).inc()
+        self._answer({"line": line, "id": answer.order_id, "state": answer.state})
+
+    def _refuse(self, line: int, error: OrderplanError) -> None:
+        self._answer({"line": line, "error": {**error.as_dict(), "status": error.status}})
+
+    def _answer(self, document: dict[str, Any]) -> None:
+        self._answers.append(orjson.dumps(document, default=str) + b"\n")
+        self._changed.set()
+
+
+async def lines_of(content: Content, bytes_max: int) -> AsyncIterator[bytes | None]:
+    """The lines of a body as they come; None stands for one that is too long, which is not kept."""
+    parts: list[bytes] = []
+    size = 0
+    is_too_long = False
+    async for chunk in content.iter_any():
+        *ended, rest = chunk.split(b"\n")
+        for part in ended:
+            yield None if is_too_long or size + len(part) > bytes_max else b"".join([*parts, part])
+            parts, size, is_too_long = [], 0, False
+        parts.append(rest)
+        size += len(rest)
+        if size > bytes_max:
+            parts, is_too_long = [], True
+    if size:
+        yield None if is_too_long else b"".join(parts)

@@ -1,0 +1,127 @@
+"""One connection of a bulk: it reads no more than it can answer, and asks a host that has enough again."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import gateway.ingest
+from actors.envelopes import Submission, Submitted
+from domain.errors import Busy, NotPossibleNow, OrderplanError
+from gateway.ingest import OPEN_MAX, Ingest
+from gateway.metrics import Metrics
+
+
+class Hosts:
+    """Answers a submission at once: with what is next in `refusals`, else with an order."""
+
+    shards = 8
+
+    def __init__(self, *refusals: OrderplanError) -> None:
+        self.refusals = list(refusals)
+        self.asked: list[Submission] = []
+
+    def post(self, lane: str, _shard: int, envelope: Submission, answered: Callable[[Any], None]) -> None:
+        assert lane == "receive_bulk"
+        assert envelope.is_bulk
+        self.asked.append(envelope)
+        answer = self.refusals.pop(0) if self.refusals else Submitted(f"o{len(self.asked)}", "acknowledged")
+        asyncio.get_running_loop().call_soon(answered, answer)
+
+
+class Body:
+    """So many orders, a line each in a piece of its own; counts what was read."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.read = 0
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        for number in range(self.count):
+            self.read += 1
+            item = {"id": "1", "action": "add", "product": {"productSpecification": {"id": "parcel"}}}
+            yield json.dumps({"externalId": str(number), "productOrderItem": [item]}).encode() + b"\n"
+
+
+def ingest_to(hosts: Hosts, *, is_draining: bool = False) -> Ingest:
+    config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
+    context = SimpleNamespace(config=config, hosts=hosts, metrics=Metrics(), is_draining=is_draining)
+    return Ingest(cast("Any", context), "main")
+
+
+class Wire:
+    """Takes what is written, unless it is shut."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+        self.is_open.set()
+        self.told: list[dict[str, Any]] = []
+
+    async def write(self, data: bytes) -> None:
+        await self.is_open.wait()
+        self.told += [json.loads(each) for each in data.splitlines()]
+
+
+async def test_whoever_does_not_read_the_answers_is_not_read_either() -> None:
+    body, wire = Body(3 * OPEN_MAX), Wire()
+    wire.is_open.clear()
+    serving = asyncio.create_task(ingest_to(Hosts()).serve(body, wire.write))
+    before = -1
+    while body.read != before:
+        before = body.read
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    assert OPEN_MAX <= body.read <= 2 * OPEN_MAX + 2
+
+    wire.is_open.set()
+    await serving
+    assert sorted(each["line"] for each in wire.told) == list(range(1, 3 * OPEN_MAX + 1))
+
+
+async def test_a_host_that_has_enough_is_asked_again_until_it_takes_the_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.ingest, "RETRY_S", 0.0)
+    hosts, wire = Hosts(Busy("enough"), Busy("still enough")), Wire()
+
+    await ingest_to(hosts).serve(Body(1), wire.write)
+
+    assert wire.told == [{"line": 1, "id": "o3", "state": "acknowledged"}]
+    assert len({id(each) for each in hosts.asked}) == 1
+
+
+async def test_a_refusal_is_the_answer_of_its_line_alone() -> None:
+    hosts, wire = Hosts(NotPossibleNow("no catalogue release is published", mend="publish one")), Wire()
+
+    await ingest_to(hosts).serve(Body(2), wire.write)
+
+    refused, stored = sorted(wire.told, key=lambda each: int(each["line"]))
+    assert refused["error"]["code"] == "notPossibleNow"
+    assert refused["error"]["mend"] == "publish one"
+    assert stored["state"] == "acknowledged"
+
+
+async def test_a_server_that_stops_takes_no_line_more_and_says_so_of_each() -> None:
+    hosts, wire = Hosts(), Wire()
+
+    await ingest_to(hosts, is_draining=True).serve(Body(2), wire.write)
+
+    assert hosts.asked == []
+    assert [each["error"]["status"] for each in wire.told] == [503, 503]
+
+
+async def test_a_client_that_has_gone_ends_the_reading() -> None:
+    async def gone(_data: bytes) -> None:
+        raise ConnectionResetError
+
+    body = Body(3 * OPEN_MAX)
+    with pytest.raises(ConnectionResetError):
+        await ingest_to(Hosts()).serve(body, gone)
+    read = body.read
+    for _ in range(100):
+        await asyncio.sleep(0)
+    assert body.read <= read + 1

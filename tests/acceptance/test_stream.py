@@ -48,6 +48,10 @@ def test_a_client_that_reconnects_misses_none_and_hears_within_a_second(running:
     wanted = {fact["id"]: (each, fact) for each in ids for fact in running.ok("GET", f"/v1/orders/{each}/facts")}
     until(lambda: wanted.keys() - heard.keys(), lambda missing: not missing)
     over.set()
+    # One more event ends it: a listener that outlives the server would fail where nobody sees it.
+    running.submit(order(29_999))
+    thread.join(30)
+    assert not thread.is_alive()
 
     for name, (order_id, fact) in wanted.items():
         assert heard[name]["orderId"] == order_id

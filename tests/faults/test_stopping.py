@@ -30,7 +30,9 @@ from tests.support.until import until
 pytestmark = pytest.mark.faults
 
 STOP_S = 60
-ORDERS = 400
+ORDERS = 100
+"""In one batch; one follows the other until the restart is over."""
+ORDERS_MAX = 4_000
 ORDERS_S = 30
 SENDERS = 10
 RELEASE: dict[str, Any] = release_document(
@@ -47,18 +49,18 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
         publish_own_mobile(running)
         target = Range(running, seed=1)
         before = {name: pid for name, pid in (await target.pids()).items() if name.startswith("host-")}
-        sending = asyncio.create_task(target.client.send_all(add_orders(ORDERS), ORDERS_S))
+        is_over = asyncio.Event()
+        sending = asyncio.create_task(_send_until(is_over, target))
         with Client(running.url) as client:
             replaced = await asyncio.to_thread(client.restart_hosts)
-            await asyncio.to_thread(client.wait_for_restart, replaced, timeout_s=60)
-        is_under_load = not sending.done()
-        await sending
-        await until(_all_ended(target), 60, 0.2)
+            await asyncio.to_thread(client.wait_for_restart, replaced, timeout_s=120)
+        is_over.set()
+        sent = await sending
+        await until(_all_ended(target, sent), 60, 0.2)
         found = await target.findings(expected_edges())
         after = {name: pid for name, pid in (await target.pids()).items() if name.startswith("host-")}
         differences = await replay_differences(running.dsn)
 
-    assert is_under_load
     assert {f"host-{each}" for each in replaced} == set(before)
     assert len(after) == len(before)
     assert not set(before.values()) & set(after.values())
@@ -66,12 +68,23 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
     assert target.client.refused == []
     assert found.wrong == []
     assert differences == []
-    assert found.counts["orders completed"] == ORDERS
+    assert found.counts["orders completed"] == sent
 
 
-def _all_ended(target: Range) -> Callable[[], Awaitable[bool]]:
+async def _send_until(is_over: asyncio.Event, target: Range) -> int:
+    """Send batch after batch, however long it takes; how many orders that made."""
+    orders = add_orders(ORDERS_MAX)
+    sent = 0
+    while not is_over.is_set():
+        assert sent < ORDERS_MAX, "the restart does not end"
+        await target.client.send_all(orders[sent : sent + ORDERS], ORDERS_S)
+        sent += ORDERS
+    return sent
+
+
+def _all_ended(target: Range, orders: int) -> Callable[[], Awaitable[bool]]:
     async def all_ended() -> bool:
-        return await target.ended() >= ORDERS
+        return await target.ended() >= orders
 
     return all_ended
 

@@ -228,21 +228,10 @@ def _timer(turn: Turn, message: TimerFired) -> None:
         begin(turn, item)
     elif item.state is ItemState.RUNNING and item.is_event:
         fatal(turn, item, "what it waits for has not happened in time", "eventTimeout")
-    elif item.state is ItemState.RUNNING and message.was_away:
-        _call_again(turn, item)
     elif item.state is ItemState.RUNNING:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
         report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
         _failed(turn, item, report)
-
-
-def _call_again(turn: Turn, item: ItemRun) -> None:
-    """Send a call again under its key, at no attempt: an outage of ours is no failure of its system."""
-    system = definition_of(item).system
-    held_by = turn.held.of_system(system)
-    hold(turn, item, held_by or Hold(system, HoldCause.AWAY, reason="its time was over before anybody was there again"))
-    if held_by is None:
-        send(turn, item)
 
 
 def _resume(turn: Turn, message: ResumeItem) -> None:

@@ -43,12 +43,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The clock passed the item's timer. `was_away`: before its plan had the owner it has now, so that an answer may
-    have found nobody.
-    """
+    """The clock passed the item's timer."""
 
     item: str
-    was_away: bool = False
 
 
 @dataclass(frozen=True, slots=True)

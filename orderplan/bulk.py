@@ -6,14 +6,15 @@ writing down, through the server.
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orderplan.transport import ApiError, refusal_of
+from orderplan.transport import ApiError, refusal_of, unreachable
 
 PATH: Final = "/v1/orders:ingest"
 PIECE_BYTES: Final = 64 * 1024
@@ -29,6 +30,7 @@ def ingest(url: str, lines: Iterable[bytes], *, timeout_s: float = 60.0) -> Gene
     Raises:
         ApiError: the server refuses, cannot be reached, or the connection broke: what was not answered may be sent
             again where the lines have an `externalId`.
+        Exception: what the lines raised, once those before it are answered.
     """
     parts = urlsplit(url)
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -36,8 +38,8 @@ def ingest(url: str, lines: Iterable[bytes], *, timeout_s: float = 60.0) -> Gene
     try:
         connection.connect()
     except OSError as error:
-        raise ApiError(0, "unreachable", f"no orderplan answers at {url} ({error.strerror or error})") from error
-    failed: list[BaseException] = []
+        raise unreachable(url, error) from error
+    failed: list[Exception] = []
     try:
         connection.putrequest("POST", parts.path.rstrip("/") + PATH)
         connection.putheader("Content-Type", "application/x-ndjson")
@@ -60,31 +62,36 @@ def ingest(url: str, lines: Iterable[bytes], *, timeout_s: float = 60.0) -> Gene
         ) from error
     finally:
         connection.close()
-    # What the file said wrong is the caller's to hear; a broken connection was told of above.
-    if failed and not isinstance(failed[0], OSError):
+    if failed:
         raise failed[0]
 
 
-def _write(connection: http.client.HTTPConnection, lines: Iterable[bytes], failed: list[BaseException]) -> None:
+def _write(connection: http.client.HTTPConnection, lines: Iterable[bytes], failed: list[Exception]) -> None:
+    try:
+        for piece in _pieces(lines):
+            try:
+                _send_chunk(connection, piece)
+            except OSError:
+                # The reader tells of a connection that is gone.
+                return
+    except Exception as error:
+        failed.append(error)
+    # Also after a failure of the lines: what was sent is answered to its end.
+    with contextlib.suppress(OSError):
+        connection.send(b"0\r\n\r\n")
+
+
+def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
     waiting: list[bytes] = []
     size = 0
-    try:
-        for line in lines:
-            waiting.append(line.rstrip(b"\r\n") + b"\n")
-            size += len(waiting[-1])
-            if size >= PIECE_BYTES:
-                _send_chunk(connection, b"".join(waiting))
-                waiting, size = [], 0
-        if waiting:
-            _send_chunk(connection, b"".join(waiting))
-    except BaseException as error:
-        failed.append(error)
-    finally:
-        # Also after a failure: what was sent is answered to its end.
-        try:
-            connection.send(b"0\r\n\r\n")
-        except OSError as error:
-            failed.append(error)
+    for line in lines:
+        waiting.append(line.rstrip(b"\r\n") + b"\n")
+        size += len(waiting[-1])
+        if size >= PIECE_BYTES:
+            yield b"".join(waiting)
+            waiting, size = [], 0
+    if waiting:
+        yield b"".join(waiting)
 
 
 def _send_chunk(connection: http.client.HTTPConnection, data: bytes) -> None:

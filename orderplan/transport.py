@@ -163,16 +163,21 @@ class Transport:
             connection.connect()
         except OSError as error:
             connection.close()
-            raise ApiError(
-                0,
-                "unreachable",
-                f"no orderplan answers at {self.url} ({error.strerror or error})",
-                mend="start one with `orderplan up`, or name another with --url or ORDERPLAN_URL",
-            ) from error
+            raise unreachable(self.url, error) from error
         assert connection.sock is not None
         # Small requests leave at once instead of waiting for the answer to the one before.
         connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
+
+
+def unreachable(url: str, error: OSError) -> ApiError:
+    """The error of a connection that could not be made."""
+    return ApiError(
+        0,
+        "unreachable",
+        f"no orderplan answers at {url} ({error.strerror or error})",
+        mend="start one with `orderplan up`, or name another with --url or ORDERPLAN_URL",
+    )
 
 
 def _is_readable(sock: socket.socket) -> bool:

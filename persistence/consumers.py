@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
+
+TAKE_OVER_ATTEMPTS: Final = 10
+"""Each one fails only because somebody else has taken over in between."""
 
 
 class ConsumerFenced(Exception):
@@ -70,16 +73,35 @@ class Consumer:
         self._name = name
 
     async def take_over(self) -> tuple[int, dict[int, int]]:
-        """Become the only incarnation of the consumer: its epoch, and the offset of each shard."""
+        """Become the only incarnation of the consumer: its epoch, and the offset of each shard.
+
+        The epoch that was read is named in the statement that raises it: one that nobody heard of, and that is carried
+        out after its repeat, would else fence whoever has sent both.
+
+        Raises:
+            ConsumerFenced: others keep taking over.
+        """
         async with self._pool.acquire() as connection, connection.transaction():
             await ensure_consumer(connection, self._tenant, self._name)
-            epoch: int = await connection.fetchval(
-                "update consumer set epoch = epoch + 1 where tenant = $1 and consumer = $2 returning epoch",
-                self._tenant,
-                self._name,
+            for _ in range(TAKE_OVER_ATTEMPTS):
+                epoch = await connection.fetchval(
+                    "update consumer set epoch = epoch + 1 where tenant = $1 and consumer = $2 and epoch = $3 "
+                    "returning epoch",
+                    self._tenant,
+                    self._name,
+                    await self._epoch(connection),
+                )
+                if epoch is not None:
+                    # After the update, which waited for the commit of the one before.
+                    return epoch, await self._read(connection)
+        raise ConsumerFenced(self._name)
+
+    async def _epoch(self, connection: Connection) -> int:
+        return int(
+            await connection.fetchval(
+                "select epoch from consumer where tenant = $1 and consumer = $2", self._tenant, self._name
             )
-            # After the update, which waited for the commit of the one before.
-            return epoch, await self._read(connection)
+        )
 
     async def cursors(self, epoch: int) -> dict[int, int]:
         """How far the consumer has read, by shard. A write of its own that nobody heard of may still be under way; the

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -114,6 +115,18 @@ def test_a_connection_that_breaks_leaves_orders_that_are_the_same_when_sent_agai
     assert len(set(ids.values())) == len(names)
     for order_id in ids.values():
         assert depot.ended(order_id)["state"] == "completed"
+
+
+def test_lines_that_cannot_be_read_to_their_end_are_no_success(depot: Running) -> None:
+    def broken() -> Iterator[bytes]:
+        yield line("broken-1")
+        raise OSError("the disk cannot be read")
+
+    with Client(depot.url) as client:
+        answers = client.ingest_orders(broken())
+        assert next(answers)["line"] == 1
+        with pytest.raises(OSError, match="the disk"):
+            next(answers)
 
 
 def test_a_line_without_a_name_is_another_order_each_time(depot: Running) -> None:

@@ -150,6 +150,22 @@ async def test_who_registers_hears_from_the_heads_on_and_is_one_however_often(pl
     assert (seen.callback, seen.query, seen.backlog, seen.health.state) == ("http://b/", "state=held", 0, "active")
 
 
+async def test_a_takeover_on_old_news_changes_nothing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the statement of one that nobody heard of, when it is carried out after its repeat (simulation, seed 965)."""
+    old, _ = await place.outbox.take_over()
+    current, offsets = await place.outbox.take_over()
+
+    async def stale(*_: Any) -> int:
+        return old
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(place.outbox), "_epoch", stale)
+        with pytest.raises(ConsumerFenced):
+            await place.outbox.take_over()
+
+    assert await place.outbox.cursors(current) == offsets
+
+
 async def test_events_and_cursor_are_written_together_and_only_under_the_epoch(place: Place) -> None:
     await place.register("a")
     epoch, _ = await place.outbox.take_over()

@@ -10,11 +10,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import islice
 from typing import Any, Final
 
 from domain.deliveries import Health, health_after, next_attempt_at
-from persistence.consumers import ConsumerFenced
+from persistence.consumers import TAKE_OVER_ATTEMPTS, ConsumerFenced
 from persistence.hub import NOTIFIER, Delivery, Listener, Outcome
 from persistence.journal import DataRefused
 from persistence.readstore import StoredFact
@@ -99,11 +100,13 @@ class HubTables:
 
     # Transactions of the notifier.
 
-    def try_take_over(self) -> tuple[int, dict[int, int]] | None:
-        """Raise the epoch; None while a transaction of the last notifier keeps the row."""
+    def try_take_over(self, known: int) -> tuple[int | None, dict[int, int]] | None:
+        """Raise the epoch, if it is the one that was read; None while the last notifier's transaction keeps the row."""
         if self.locked_by is not None and self.locked_by.is_open:
             return None
         cursors = self._ensure()
+        if known != self.epoch:
+            return None, {}
         self.epoch += 1
         for watch in self.on_take_over:
             watch(self.epoch)
@@ -312,8 +315,14 @@ class MemoryOutbox:
         self._link = link
 
     async def take_over(self) -> tuple[int, dict[int, int]]:
-        epoch, offsets = await self._until(self._tables.try_take_over)
-        return epoch, offsets
+        for _ in range(TAKE_OVER_ATTEMPTS):
+            epoch, offsets = await self._until(partial(self._tables.try_take_over, await self._epoch()))
+            if epoch is not None:
+                return epoch, offsets
+        raise ConsumerFenced(NOTIFIER)
+
+    async def _epoch(self) -> int:
+        return int(await self._link.ask(lambda: self._tables.epoch))
 
     async def cursors(self, epoch: int) -> dict[int, int]:
         return dict(await self._transaction(epoch, lambda: dict(self._tables.cursors or {})))

@@ -179,3 +179,13 @@ def _once(call: partial[Any]) -> Any:
         # The document is kept with its result, so that its id stays its own.
         known = _RESULTS[id(document)] = (document, function(document))
     return known[1]
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run something in virtual time, on a loop of its own."""
+    loop = VirtualLoop()
+    try:
+        loop.run_until_complete(work)
+    finally:
+        loop.bury()
+        loop.close()

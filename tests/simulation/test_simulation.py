@@ -14,9 +14,6 @@ from tests.simulation.mutants import FIRST, MUTANTS
 
 SEEDS = int(os.environ.get("ORDERPLAN_SEEDS", "2000"))
 
-OPEN = {"965": "a listener never hears that an order is completed, after a kill of the notifier"}
-"""Seeds that break something that is not mended yet. Whoever mends it takes its seed out."""
-
 pytestmark = pytest.mark.slow
 
 
@@ -41,8 +38,7 @@ def caught() -> dict[str, int]:
 def test_no_seed_breaks_an_invariant() -> None:
     done, found = simulate("--seeds", str(SEEDS))
 
-    assert found is not None, done.stdout[-20_000:] + done.stderr[-5_000:]
-    assert found["failed"].keys() <= OPEN.keys(), done.stdout[-20_000:]
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
     assert found["seeds"] == SEEDS
     assert found["effects"] > SEEDS, "hardly anything happens in these runs"
 

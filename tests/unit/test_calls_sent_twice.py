@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -13,21 +12,11 @@ from actors.adapter import AdapterRuntime
 from actors.dispatcher import CHECK_S, GRACE_S, Dispatcher
 from adapters.interface import Outcome, Task
 from domain.turn import Call
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import run
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 CALL = Call("main", "o1-1", "p/i@1", 1, "sys", "", "i", START + timedelta(seconds=10), {})
 SEALED: dict[str, Any] = {"pin": {"$sealed": "1/pin"}}
-
-
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run it in virtual time."""
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(work)
-    finally:
-        loop.bury()
-        loop.close()
 
 
 class Lives:

@@ -10,7 +10,7 @@ from typing import Any
 from actors.adapter import AdapterRuntime
 from adapters.interface import Outcome, Task
 from domain.turn import Call
-from tests.simulation.loop import VirtualLoop
+from tests.simulation.loop import run
 
 START = datetime(2030, 1, 1, tzinfo=UTC)
 
@@ -73,16 +73,6 @@ class World:
 
     def outcomes(self) -> Counter[tuple[str, str]]:
         return Counter((kind, code) for _, kind, code in self.hosts.reports)
-
-
-def run(work: Any) -> None:
-    """Run it in virtual time."""
-    loop = VirtualLoop()
-    try:
-        loop.run_until_complete(work)
-    finally:
-        loop.bury()
-        loop.close()
 
 
 def test_a_line_longer_than_its_calls_have_time_spends_no_attempt_and_opens_no_breaker() -> None:

@@ -81,10 +81,14 @@ async def steer_system(request: web.Request) -> web.Response:
     breaker too.
     """
     context, tenant, code = context_of(request), tenant_of(request), request.match_info["code"]
+    await _check_known(context, tenant, code)
+    return await _steer(request, context, tenant, code)
+
+
+async def _check_known(context: Context, tenant: str, code: str) -> None:
     known = {each["code"] for each in await catalogue.list_systems(context.pool, tenant)} | {TASKS_SYSTEM}
     if code not in known:
         raise NotFound(f"there is no system {code!r}", mend="set it up first, or name all systems")
-    return await _steer(request, context, tenant, code)
 
 
 async def steer_everything(request: web.Request) -> web.Response:
@@ -112,7 +116,11 @@ async def _steer(request: web.Request, context: Context, tenant: str, code: str)
 async def list_changes(request: web.Request) -> web.Response:
     """GET /v1/systems/{code}/changes: who changed, held and released the system, newest first."""
     context = context_of(request)
-    found = await holds.list_changes(context.pool, tenant_of(request), request.match_info["code"], CHANGES_SHOWN)
+    tenant, code = tenant_of(request), request.match_info["code"]
+    found = await holds.list_changes(context.pool, tenant, code, CHANGES_SHOWN)
+    if not found and code != EVERYTHING:
+        # Without any it may be a slip of the pen, which must not look like a system that nobody has touched.
+        await _check_known(context, tenant, code)
     return native_json(
         [
             {

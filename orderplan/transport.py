@@ -95,7 +95,10 @@ class Transport:
         Raises:
             ApiError: the server refused, could not be reached, or the connection broke before the answer.
         """
-        raw = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        try:
+            raw = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+        except ValueError as error:
+            raise ApiError(0, "notSendable", "a number is infinite or none at all", mend="give a finite one") from error
         sent = {"Accept": "application/json", **(headers or {})}
         if raw is not None:
             sent["Content-Type"] = "application/json"

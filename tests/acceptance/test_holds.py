@@ -91,6 +91,7 @@ def test_a_held_system_keeps_its_items_until_it_is_released_and_nobody_elses(run
     running.ok("POST", "/v1/systems/held-billing:release", {}, X_User="olga")
     all_complete(running, orders)
     assert {call["system"] for order_id in orders for call in running.calls(order_id)} == {"activation", "billing"}
+    assert running.call("GET", "/v1/systems/held-biling/changes")[0] == 404
     changes = running.ok("GET", "/v1/systems/held-billing/changes")
     assert [(each["kind"], each["by"]) for each in changes[:2]] == [("released", "olga"), ("held", "olga")]
 

@@ -149,6 +149,14 @@ def test_an_answer_of_another_server_is_known_as_foreign(server, client, answer)
     assert refused.value.code == "foreignAnswer"
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_a_number_that_json_has_not_is_refused_before_it_is_sent(server, client, number):
+    with pytest.raises(ApiError, match="finite") as refused:
+        client.request("PUT", "/v1/systems/crm", {"ratePerS": number})
+
+    assert refused.value.code == "notSendable"
+
+
 def test_a_busy_server_is_asked_again_when_it_says(server, client, pauses):
     server.script = [
         (503, {"type": "urn:orderplan:busy", "detail": "later"}, {"Retry-After": "2"}),

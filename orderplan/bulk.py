@@ -82,16 +82,23 @@ def _write(connection: http.client.HTTPConnection, lines: Iterable[bytes], faile
 
 
 def _pieces(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """The lines in pieces worth sending; those that came before a failure of the lines too."""
     waiting: list[bytes] = []
     size = 0
-    for line in lines:
-        waiting.append(line.rstrip(b"\r\n") + b"\n")
-        size += len(waiting[-1])
-        if size >= PIECE_BYTES:
-            yield b"".join(waiting)
-            waiting, size = [], 0
+    failure: Exception | None = None
+    try:
+        for line in lines:
+            waiting.append(line.rstrip(b"\r\n") + b"\n")
+            size += len(waiting[-1])
+            if size >= PIECE_BYTES:
+                yield b"".join(waiting)
+                waiting, size = [], 0
+    except Exception as error:
+        failure = error
     if waiting:
         yield b"".join(waiting)
+    if failure is not None:
+        raise failure
 
 
 def _send_chunk(connection: http.client.HTTPConnection, data: bytes) -> None:

@@ -101,6 +101,8 @@ class HostLoop:
         """Last offset of each owned shard; a shard that is not here is not ours."""
         self._holders: dict[int, str | None] = {}
         """The dedicated shards among them, each with the open order that has it for itself."""
+        self._taken_at: dict[int, datetime] = {}
+        """When each owned shard was taken over: until then nobody may have been there to hear an answer."""
         self._rows: dict[str, OrderRow] = {}
         self._timers = Timers()
         self.watchdog = HostWatchdog(self.memory, self._loader.unreadable, dispatch.knows, self._timers.of)
@@ -207,6 +209,7 @@ class HostLoop:
             self._dispatch.send(calls)
             self._bookings.send(bookings)
         self.heads.update(heads)
+        self._taken_at.update(dict.fromkeys(heads, now))
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
         self.watchdog.note(recent)
@@ -517,8 +520,9 @@ class HostLoop:
         plan = self.memory.plans.get(envelope.order_id)
         if plan is None or plan.ended_at is not None:
             return
+        taken_at = self._taken_at.get(shard_of(envelope.order_id))
         for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
-            yield ToPlan(envelope.order_id, TimerFired(item.key))
+            yield ToPlan(envelope.order_id, TimerFired(item.key, taken_at))
 
     def _committed(self, tick: Tick) -> None:
         """Everything is stored: remember it, answer, send."""
@@ -586,6 +590,7 @@ class HostLoop:
         for shard in shards:
             self.heads.pop(shard, None)
             self._holders.pop(shard, None)
+            self._taken_at.pop(shard, None)
         self._bookings.forget(lambda order_id: shard_of(order_id) not in shards)
         # Another owner changes the rows from now on: should the shard come back, what they say is not known here.
         for order_id in [order_id for order_id in self._rows if shard_of(order_id) in shards]:

@@ -165,7 +165,7 @@ class HostWatchdog:
                     self._unread[order_id] = None
                 continue
             items += len(plan.items)
-            seen = self._seen(plan, by, is_answered, is_busy=order_id in busy)
+            seen = self._seen(plan, now, by, is_answered, is_busy=order_id in busy)
             if seen and self._is_to_try(order_id, now):
                 found.append(Redrive(order_id, tuple(seen), by))
             elif not seen:
@@ -195,12 +195,14 @@ class HostWatchdog:
     def _may_look(self, order_id: str, is_mine: Callable[[int], bool]) -> bool:
         return is_mine(shard_of(order_id)) and order_id not in self._unreadable
 
-    def _seen(self, plan: Plan, by: datetime, is_answered: CallTest, *, is_busy: bool) -> list[Stuck]:
+    def _seen(
+        self, plan: Plan, now: datetime, by: datetime, is_answered: CallTest, *, is_busy: bool
+    ) -> list[Stuck]:
         account = self._memory.accounts.get(account_key(plan)) if plan.account_shard is None else None
         seen = stuck_items(plan, by, account.told_orders() if account is not None else None)
         seen.extend(
             Stuck(item.key, CALL_LOST)
-            for item in calls_awaited(plan)
+            for item in calls_awaited(plan, now)
             if not self._knows_call(plan.order_id, item.key, item.attempt)
             and not is_answered(plan.order_id, item.key, item.attempt)
         )

@@ -36,7 +36,6 @@ from domain.payloads import payload_of
 from domain.plan import Plan
 from domain.states import ItemState, PlanState
 from domain.turn import (
-    DEADLINE_GRACE_S,
     ERROR_LENGTH_MAX,
     Call,
     Turn,
@@ -45,6 +44,7 @@ from domain.turn import (
     classified,
     complete,
     completion,
+    deadline_of,
     definition_of,
     fatal,
     find,
@@ -117,15 +117,17 @@ def decide(turn: Turn, message: PlanMessage) -> None:
 def pending_effects(plan: Plan, now: datetime) -> list[Call]:
     """The calls that a plan waits for, from its state alone: what recovery sends again, with the same keys.
 
-    One without a time for its answer is left out, because nobody would notice that none comes: the watchdog mends it.
+    Two are left out. One without a time for its answer, because nobody would notice that none comes: the watchdog mends
+    it. And one whose time is over: its timer is about to fire, and sends it with a time of its own (`_call_again`). To
+    send it here too would let the end of the one be taken for the end of the other (simulation, seed 1123).
     """
     if plan.state not in (PlanState.IN_PROGRESS, PlanState.FREEZING, PlanState.HELD):
         return []
     calls = []
     for item in plan.items:
         is_awaited = item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted
-        if is_awaited and item.timer_at is not None:
-            deadline_at = item.timer_at - timedelta(seconds=DEADLINE_GRACE_S)
+        deadline_at = deadline_of(item) if is_awaited else None
+        if deadline_at is not None and deadline_at > now:
             calls.append(call_of(plan, item, deadline_at, payload_of(plan, item, item.sent)))
     return calls
 
@@ -228,10 +230,27 @@ def _timer(turn: Turn, message: TimerFired) -> None:
         begin(turn, item)
     elif item.state is ItemState.RUNNING and item.is_event:
         fatal(turn, item, "what it waits for has not happened in time", "eventTimeout")
+    elif item.state is ItemState.RUNNING and _was_nobody_there(item, message):
+        _call_again(turn, item)
     elif item.state is ItemState.RUNNING:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
         report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
         _failed(turn, item, report)
+
+
+def _was_nobody_there(item: ItemRun, message: TimerFired) -> bool:
+    """Whether the time of a call was over before its plan got the owner that it has now."""
+    deadline_at = deadline_of(item)
+    return deadline_at is not None and message.owned_since is not None and deadline_at <= message.owned_since
+
+
+def _call_again(turn: Turn, item: ItemRun) -> None:
+    """Send a call again under its key, at no attempt: an outage of ours is no failure of its system."""
+    system = definition_of(item).system
+    held_by = turn.held.of_system(system)
+    hold(turn, item, held_by or Hold(system, HoldCause.AWAY, reason="its time was over before anybody was there again"))
+    if held_by is None:
+        send(turn, item)
 
 
 def _resume(turn: Turn, message: ResumeItem) -> None:

@@ -7,7 +7,7 @@ such systems ask for first.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 from domain.chains import chain_to, severity_of, stands_before, stands_behind
@@ -21,7 +21,7 @@ from domain.placement import DEDICATED, NO_PLACE, SHARED
 from domain.plan import Plan
 from domain.release import TASKS_SYSTEM, ItemDef
 from domain.states import TERMINAL_ITEM_STATES, ItemState, OrderState
-from domain.turn import DEADLINE_GRACE_S
+from domain.turn import deadline_of
 from domain.watchdog import TEXTS, stuck_items
 
 STANDING_MAX: Final = 200
@@ -250,7 +250,7 @@ def _running(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: 
     if item.is_sub_plan:
         return _sub_plan(plan, item, definition, world, now)
     assert item.started_at is not None
-    deadline = item.timer_at - timedelta(seconds=DEADLINE_GRACE_S) if item.timer_at else None
+    deadline = deadline_of(item)
     facts: dict[str, Any] = {
         "system": definition.system,
         "attempt": item.attempt,

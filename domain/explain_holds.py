@@ -60,6 +60,8 @@ def _held(called: str, definition: ItemDef, stands: SystemHold, now: datetime) -
 def _cause(called: str, cause: HoldCause) -> str:
     if cause is HoldCause.BUSY:
         return f"{called} had no room for its call in time"
+    if cause is HoldCause.AWAY:
+        return f"nobody was there to hear the answer of {called}"
     if cause is HoldCause.PAUSE:
         return f"{called} is paused with all others"
     return f"{called} is {'offline' if cause is HoldCause.OFFLINE else 'failing, so its circuit breaker is open'}"

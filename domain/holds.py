@@ -25,6 +25,8 @@ class HoldCause(StrEnum):
     BREAKER = "breaker"
     BUSY = "busy"
     """The system takes calls, but more wait for it than its limits let through in time."""
+    AWAY = "away"
+    """Nobody was there to hear the answer when the time for it was over; the call is made again at once."""
 
 
 class HeldBack(OrderplanError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 
@@ -43,9 +44,12 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The clock passed the item's timer."""
+    """The clock passed the item's timer. Its plan has had the owner it has now since `owned_since` (None: from its
+    beginning); before that an answer may have found nobody.
+    """
 
     item: str
+    owned_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

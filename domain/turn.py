@@ -369,6 +369,11 @@ def call_of(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str,
     )
 
 
+def deadline_of(item: ItemRun) -> datetime | None:
+    """When the time for the answer to a running call is over; its timer fires a little later."""
+    return item.timer_at - timedelta(seconds=DEADLINE_GRACE_S) if item.timer_at is not None else None
+
+
 def complete(turn: Turn, item: ItemRun, payload: dict[str, Any]) -> None:
     if item.is_manual and item.ready_at is not None:
         turn.tasks_closed.append(item)

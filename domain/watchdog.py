@@ -16,6 +16,7 @@ from domain.items import ItemRun
 from domain.lines import line_context, order_context
 from domain.plan import Plan
 from domain.states import SATISFYING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState, OrderState, PlanState
+from domain.turn import deadline_of
 
 LATE_S: Final = 30.0
 """How long after its time a timer may fire without being missed: a busy host is late, not stuck."""
@@ -83,11 +84,15 @@ def next_time(plan: Plan) -> datetime | None:
     return min((item.timer_at for item in plan.items if item.timer_at is not None), default=None)
 
 
-def calls_awaited(plan: Plan) -> Iterator[ItemRun]:
-    """Items that wait for the answer to a call, without the plan's counter: each call has to be known to the host."""
+def calls_awaited(plan: Plan, now: datetime) -> Iterator[ItemRun]:
+    """Items that wait for the answer to a call, without the plan's counter: each call has to be known to the host,
+    unless its time is over, when its timer is about to fire.
+    """
     for item in plan.items:
         if item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted:
-            yield item
+            deadline_at = deadline_of(item)
+            if deadline_at is None or deadline_at > now:
+                yield item
 
 
 def _unplanned(plan: Plan, open_orders: Collection[str] | None) -> list[Stuck]:

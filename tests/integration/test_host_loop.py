@@ -29,7 +29,7 @@ from persistence.incarnations import Ownership
 from persistence.journal import Fenced
 from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
 from tests.support.build import scenario as scenario_of
-from tests.support.hosts import SHARDS, Host, reported, submission
+from tests.support.hosts import SHARDS, Clock, Host, reported, submission
 from tests.support.journals import AT, count
 from tests.support.proxy import Proxy
 from tests.support.until import until
@@ -684,6 +684,39 @@ async def test_the_next_owner_knows_the_timers(hosts, pool):
     assert await state_of(pool, submitted.order_id) == "completed"
 
 
+async def test_a_stop_that_outlasts_the_time_of_a_call_costs_it_no_attempt(hosts, pool):
+    old = await hosts()
+    [submitted] = await old.submit(sim())
+    [first] = old.dispatch.calls()
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    later = Clock()
+    later.now += timedelta(hours=1)
+
+    new = await hosts("host-b", clock=later)
+
+    await until(lambda: [call for call in new.dispatch.calls() if call.deadline_at > later.now])
+    assert {(call.item, call.attempt) for call in new.dispatch.calls()} == {(first.item, 1)}
+    await new.finish()
+    assert await state_of(pool, submitted.order_id) == "completed"
+    assert not [each for each in await kinds(pool, submitted.order_id) if each.startswith("item.failed")]
+
+
+async def test_a_call_that_times_out_under_the_next_owner_costs_an_attempt_as_ever(hosts, pool):
+    old = await hosts()
+    [submitted] = await old.submit(sim())
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    new = await hosts("host-b")
+
+    new.advance(3600)
+
+    async def has_failed() -> bool:
+        return "item.failed deliver/reserve" in await kinds(pool, submitted.order_id)
+
+    await until(has_failed)
+
+
 async def test_the_next_owner_knows_a_call_that_began_in_the_tick_in_which_the_last_one_ended(hosts, pool):
     """The row says in the end what it said before, and something else in between (simulation, seed 18)."""
     old = await hosts()
@@ -787,6 +820,7 @@ async def test_an_order_that_waits_goes_on_waiting_while_another_of_its_account_
     await pool.execute(DAMAGED, bad.order_id, 1)
 
     new = await hosts("host-b")
+    adopted_at = new.clock()
     await new.finish()
     new.loop.watchdog.note([second.order_id])
     new.advance(120)
@@ -799,7 +833,7 @@ async def test_an_order_that_waits_goes_on_waiting_while_another_of_its_account_
 
     await pool.execute(DAMAGED, bad.order_id, -1)
     await new.loop._loader.each([bad.order_id])
-    new.dispatch.send(pending_effects(new.loop.memory.plans[bad.order_id], new.clock()))
+    new.dispatch.send(pending_effects(new.loop.memory.plans[bad.order_id], adopted_at))
     await new.finish()
 
     assert [await state_of(pool, each.order_id) for each in (bad, second)] == ["completed", "completed"]

@@ -18,6 +18,7 @@ from domain.messages import CompleteTask, Quarantine, Report, TimerFired
 from domain.plan import Plan
 from domain.sealing import is_sealed
 from domain.turn import DEADLINE_GRACE_S, Call, Turn
+from domain.watchdog import calls_awaited
 from tests.support.build import (
     assetize,
     callout,
@@ -406,6 +407,13 @@ def test_what_recovery_sends_again_is_what_was_sent() -> None:
     assert plan.lines[0].attributes == {"number": "079"}
     assert pending_effects(plan, engine.now) == [second]
     assert pending_effects(engine.replayed(plan), engine.now) == [second]
+
+
+def test_what_is_out_of_time_is_left_to_its_timer_by_recovery_and_by_the_watchdog() -> None:
+    engine, plan, second = two_at_once()
+    asked = [(pending_effects(plan, at), list(calls_awaited(plan, at))) for at in (engine.now, second.deadline_at)]
+
+    assert asked == [([second], [plan.by_key[second.item]]), ([], [])]
 
 
 def test_an_unheard_attempt_is_repeated_with_what_it_said_and_a_new_one_says_what_is_known() -> None:

@@ -148,6 +148,39 @@ def test_a_retry_that_comes_due_meanwhile_is_held_and_costs_no_attempt():
     assert engine.call(plan, "p/call").attempt == 1, "nobody heard of it: the key stays"
 
 
+@pytest.mark.parametrize("is_accepted", [False, True])
+def test_a_call_whose_time_was_over_while_nobody_was_there_is_made_again_at_no_attempt(is_accepted):
+    engine = engine_of(callout("call"))
+    plan = accepted(engine)
+    first = engine.call(plan, "p/call")
+    if is_accepted:
+        engine.tell(plan, Report("p/call@1", 1, "accepted"))
+    engine.wait(3600)
+
+    turn = engine.tell(plan, TimerFired("p/call@1", engine.now))
+
+    item = plan.by_key["p/call@1"]
+    assert [fact.kind for fact in turn.facts] == ["item.held", "item.started"]
+    [again] = turn.calls
+    assert (again.attempt, again.payload, item.tries) == (first.attempt, first.payload, 1)
+    assert item.timer_at is not None
+    assert engine.now < again.deadline_at < item.timer_at
+
+
+def test_a_call_whose_time_was_over_while_nobody_was_there_waits_if_its_system_is_held():
+    engine = engine_of(callout("call"))
+    plan = accepted(engine)
+    engine.wait(3600)
+    engine.hold("sys")
+
+    turn = engine.tell(plan, TimerFired("p/call@1", engine.now))
+
+    item = plan.by_key["p/call@1"]
+    assert (turn.calls, item.state) == ([], ItemState.ON_HOLD)
+    assert item.hold is not None
+    assert item.hold["cause"] == "offline"
+
+
 def test_a_scheduled_item_whose_time_has_come_is_held():
     engine = engine_of(callout("call", processAfter="line.requestedStartAt"))
     plan = engine.accept(order_of(line("1", "offer", requested_start_at="2026-03-02T10:00:00Z")))

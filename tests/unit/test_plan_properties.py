@@ -46,7 +46,11 @@ class WatchedEngine(Engine):
     def look_at(self, plan: Plan) -> None:
         counters_are_right(plan)
         nothing_rests_that_could_move(plan)
-        mine = {item: call for (order_id, item), call in self.unsettled.items() if order_id == plan.order_id}
+        mine = {
+            item: call
+            for (order_id, item), call in self.unsettled.items()
+            if order_id == plan.order_id and call.deadline_at > self.now
+        }
         assert {call.item: call for call in pending_effects(plan, self.now)} == mine
 
 

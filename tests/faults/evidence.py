@@ -42,28 +42,33 @@ def judge(folder: Path) -> dict[str, Any]:
 def _times(fault_at: str, in_flight: set[str], calls: Sequence[Row]) -> dict[str, float | None]:
     """Seconds by the stand-ins' clock.
 
-    recoverS: from the fault to the first call after it that begins, or is completed.
+    recoverS: from the fault until every order in flight at it has gone on (a call of it has begun or was completed).
     silenceS: the longest time after the fault without either, until the last call of an order in flight at the fault.
     settledS: from the fault to the last completed call of the orders in flight at it.
     """
     struck = datetime.fromisoformat(fault_at)
     moments: list[datetime] = []
+    first: dict[str, datetime] = {}
     last: datetime | None = None
     for call in calls:
         is_done = 200 <= call["status"] < 300
+        order_id = parts_of(call["key"])[0]
         for instant in (call["startedAt"], *([call["endedAt"]] if is_done else [])):
-            if instant > fault_at:
-                moments.append(datetime.fromisoformat(instant))
-        if is_done and call["endedAt"] > fault_at and parts_of(call["key"])[0] in in_flight:
+            if instant <= fault_at:
+                continue
+            moment = datetime.fromisoformat(instant)
+            moments.append(moment)
+            if order_id in in_flight:
+                first[order_id] = min(moment, first.get(order_id, moment))
+        if is_done and call["endedAt"] > fault_at and order_id in in_flight:
             ended = datetime.fromisoformat(call["endedAt"])
             last = ended if last is None else max(last, ended)
-    moments.sort()
     if last is None:
         return {"recoverS": None, "silenceS": None, "settledS": None}
-    until_last = [struck, *(moment for moment in moments if moment <= last)]
+    until_last = [struck, *sorted(moment for moment in moments if moment <= last)]
     silence_s = max((after - before).total_seconds() for before, after in pairwise(until_last))
     return {
-        "recoverS": round((moments[0] - struck).total_seconds(), 3),
+        "recoverS": round((max(first.values()) - struck).total_seconds(), 3),
         "silenceS": round(silence_s, 3),
         "settledS": round((last - struck).total_seconds(), 3),
     }

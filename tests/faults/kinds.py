@@ -10,9 +10,10 @@ from typing import Final, Literal
 
 import asyncpg
 
+from domain.turn import DEADLINE_GRACE_S
 from tests.faults.processes import Process, descendants
 from tests.faults.rogue import CallbackMode, Mode
-from tests.faults.scene import Scene, Setup
+from tests.faults.scene import TIMEOUT_S, Scene, Setup
 from tests.support.until import until
 
 Strike = Callable[[Scene], Awaitable[list[Process]]]
@@ -117,7 +118,7 @@ def kill_for_good(victim: str) -> Strike:
         found = await scene.find(victim)
         await scene.aim()
         found.send(signal.SIGKILL)
-        await last_s(scene, 1.0, 4.0)
+        await last_s(scene, 0.3, 1.5)
         await scene.kill_cluster(everything)
         await scene.start_cluster()
         return [found]
@@ -129,6 +130,16 @@ async def kill_everything(scene: Scene) -> list[Process]:
     everything = scene.processes()
     await scene.aim()
     await scene.kill_cluster(everything)
+    await scene.start_cluster()
+    return everything
+
+
+async def stay_away(scene: Scene) -> list[Process]:
+    """Everything is gone for longer than a call may take: no answer is heard in its time."""
+    everything = scene.processes()
+    await scene.aim()
+    await scene.kill_cluster(everything)
+    await last_s(scene, TIMEOUT_S + DEADLINE_GRACE_S, TIMEOUT_S + DEADLINE_GRACE_S + 4.0)
     await scene.start_cluster()
     return everything
 
@@ -323,6 +334,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("callbacks-repeated", "every callback comes three times", LATER, "nobody dies", call_back("twice")),
     Kind("callbacks-late", "callbacks come after their deadline", LATER, "nobody dies", call_back("late")),
     Kind("kill-cluster", "kill -9 of every process, database included", BY_HAND, "started again", kill_everything),
+    Kind("cluster-away", "... and away for longer than calls may take", BY_HAND, "started again", stay_away),
     Kind("kill-raylet", "kill -9 of the only raylet", BY_HAND, "started again", kill_for_good("raylet")),
     Kind("kill-head", "kill -9 of Ray's control service", BY_HAND, "started again", kill_for_good("gcs")),
     Kind("node-removed", "a worker node dies", "another one joins", "replaced", remove_node, "three nodes"),

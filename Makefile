@@ -49,8 +49,9 @@ faults-table: SEEDS ?= 1,2,3
 faults-table: install  ## Every kind of real fault, SEEDS=1,2,3, into docs/FAULTS.md; KIND=name,name and SEED=n limit it
 	$(BIN)/python -m tests.faults.table --kinds "$(KIND)" --seeds "$(or $(SEED),$(SEEDS))"
 
-bench: install  ## Measure throughput and latency on this machine
-	$(BIN)/orderplan bench
+bench: install  ## Three rounds of every scenario, the floor and a peer; writes docs/PERFORMANCE.md. About 25 minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/orderplan bench --rounds 3 --write docs
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

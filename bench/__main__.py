@@ -1,5 +1,5 @@
-"""`python -m bench`: one measurement run; progress on standard error, the figures as the last line of standard
-output.
+"""`python -m bench`: measure, write the results and the page; progress on standard error, the medians as the last line
+of standard output.
 """
 
 from __future__ import annotations
@@ -7,24 +7,31 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 
-from bench.run import Settings, measure
+from bench.report import write
+from bench.run import PARTS, Settings, rounds
 
 
 def main() -> None:
     """Measure and print."""
     defaults = Settings()
-    parser = argparse.ArgumentParser(description="Measure the scenario ten on this machine.")
-    parser.add_argument("--orders", type=int, default=defaults.orders)
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Measure orderplan on this machine.")
+    parser.add_argument("--parts", default="", help=f"with commas between, all when empty: {', '.join(PARTS)}")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=defaults.seconds, help="of each sustained load")
     parser.add_argument("--connections", type=int, default=defaults.connections)
     parser.add_argument("--plan-hosts", type=int, default=defaults.plan_hosts)
-    parser.add_argument("--seconds", type=float, default=defaults.seconds)
+    parser.add_argument("--write", type=Path, help="folder for performance.json, PERFORMANCE.md and performance.svg")
     args = parser.parse_args()
-    settings = Settings(
-        orders=args.orders, connections=args.connections, plan_hosts=args.plan_hosts, seconds=args.seconds
-    )
-    figures = measure(settings, lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(figures))
+    chosen = [name for name in args.parts.split(",") if name] or list(PARTS)
+    if unknown := set(chosen) - PARTS.keys():
+        parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
+    settings = Settings(seconds=args.seconds, connections=args.connections, plan_hosts=args.plan_hosts)
+    found = rounds(settings, chosen, args.rounds, lambda line: print(line, file=sys.stderr, flush=True))
+    if args.write is not None:
+        write(found, args.write)
+    print(json.dumps(found["median"]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
-from bench.scenarios import TEN_WAITS_FOR
+from bench.scenarios import TEN
 
 ORDERS_OPEN: Final = 256
 """Orders in flight in the closed loop: enough for the commits to be worth it."""
@@ -149,9 +149,9 @@ async def measure(dsn: str, orders: int, rate: float, seconds: float) -> dict[st
         )
         assert await connection.fetchval("show fsync") == "on"
         successors = {
-            item: tuple(other for other, waits in TEN_WAITS_FOR.items() if item in waits) for item in TEN_WAITS_FOR
+            item: tuple(other for other, waits in TEN.items() if item in waits) for item in TEN
         }
-        counts = {item: len(waits) for item, waits in TEN_WAITS_FOR.items()}
+        counts = {item: len(waits) for item, waits in TEN.items()}
         found: dict[str, Any] = {}
         for name in ("warm", "closed", "open"):
             await connection.execute("truncate floor_fact")

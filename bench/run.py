@@ -1,196 +1,262 @@
-"""One measurement run: bring a cluster up, load it from another process, read what happened from the database.
+"""The measurement: what is measured in which order on one cluster, and the median of several rounds.
 
-Figures are for this machine at this moment; a claim is a ratio to another figure of the same run.
+Figures are for this machine at this moment; a claim is a ratio to another figure of the same round.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
 import os
-import subprocess
-import sys
-import tempfile
+import statistics
 import time
-import urllib.request
-import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
 from typing import Any, Final
 
-from bench.scenarios import ten_release
-from orderplan.cluster import Cluster, Options
-from persistence.database import open_pool
-from persistence.reads import ended_since
+from bench.cluster import SIMULATED, Load, Measured
+from bench.machine import cpu_s, memory_mb
+from bench.scenarios import SYSTEM, mixed_release, scenarios
+from bench.timed import dispatch_latencies_s
+from orderplan.demo.people import People
 
-ITEMS_PER_ORDER: Final = 10
-ROOT: Final = Path(__file__).parents[1]
-END_TIMEOUT_S: Final = 120.0
-PROTOTYPE_ORDERS_S: Final = 1620
-"""The HTTP prototype of docs/PERFORMANCE.md, measured elsewhere: an order of size, not a comparison."""
+Figures = dict[str, Any]
+WARM_UP_ORDERS: Final = 1_000
+CALM_ORDERS_S: Final = 10
+BUSY_ORDERS_S: Final = 300
+ACKNOWLEDGED_ORDERS_S: Final = 500
+BESIDE_ORDERS_S: Final = 50
+PEOPLE_ORDERS: Final = 300
+MIXED_ORDERS: Final = 2_000
+DEEP_ORDERS: Final = 20
+DRAIN_S: Final = 180.0
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """How much to measure."""
 
-    orders: int = 5000
-    warm_up: int = 500
+    seconds: float = 60.0
+    """Of each sustained load; the open loops take a third of it."""
     connections: int = 64
     plan_hosts: int = 1
-    rate: float = 10.0
-    seconds: float = 15.0
 
 
-def measure(settings: Settings, say: Callable[[str], None]) -> dict[str, Any]:
-    """Run the scenario `ten`; returns the figures."""
-    with tempfile.TemporaryDirectory(prefix="orderplan-bench-") as folder:
-        data = Path(folder)
-        data.chmod(0o755)
-        cluster = Cluster(Options(data=data, port=0, plan_hosts=settings.plan_hosts))
-        try:
-            url = cluster.start()
-            assert cluster.config is not None
-            _prepare(url)
-            say(f"cluster is up: {settings.plan_hosts} plan host(s)")
-            _load(url, cluster.config.dsn, settings, orders=settings.warm_up)
-            say("closed loop ...")
-            before, started = _cpu(), time.time()
-            sent, ended = _load(url, cluster.config.dsn, settings, orders=settings.orders)
-            wall = max(ended.values()) - started
-            used = {name: spent - before.get(name, 0.0) for name, spent in _cpu().items()}
-            used["load generator"] = sent["cpu_s"]
-            say("bulk ...")
-            before_bulk, bulk_started = _cpu(), time.time()
-            in_bulk, bulk_ended = _load(url, cluster.config.dsn, settings, orders=settings.orders, is_bulk=True)
-            bulk_wall = max(bulk_ended.values()) - bulk_started
-            bulk_used = {name: spent - before_bulk.get(name, 0.0) for name, spent in _cpu().items()}
-            bulk_used["load generator"] = in_bulk["cpu_s"]
-            say("open loop ...")
-            calm, calm_ended = _load(url, cluster.config.dsn, settings, orders=0)
-            say("floor ...")
-            floor = _floor(cluster.config.dsn)
-        finally:
-            cluster.stop()
-    late = sorted(calm_ended[order] - due for order, due in calm["orders"].items())
-    orders = len(sent["orders"])
+def measure(settings: Settings, parts: Sequence[str], say: Callable[[str], None]) -> Figures:
+    """One round: the chosen parts, in the order of `PARTS`, on a cluster of their own."""
+    found: Figures = {}
+    with Measured(settings.plan_hosts) as cluster:
+        say(f"cluster is up: {settings.plan_hosts} plan host(s)")
+        cluster.load("closed", orders=WARM_UP_ORDERS, connections=settings.connections)
+        for name in PARTS:
+            if name in parts:
+                began = time.monotonic()
+                found[name] = PARTS[name](cluster, settings)
+                say(f"{name} ({time.monotonic() - began:.0f} s): {_short(found[name])}")
+        found["memory_mb"] = memory_mb()
+    return found | {"ratios": ratios(found)}
+
+
+def ratios(found: Mapping[str, Figures]) -> Figures:
+    """What is claimed: figures of one round, one divided by the other."""
+    pairs = {
+        "ten_to_floor": (("ten", "orders_s"), ("floor", "orders_s")),
+        "ten_to_dbos": (("ten", "orders_s"), ("dbos", "orders_s")),
+        "bulk_to_floor": (("bulk", "orders_s"), ("floor", "orders_s")),
+        "wide_to_ten_cpu": (("wide", "cpu_ms_per_item"), ("ten", "cpu_ms_per_item")),
+        "beside_wide_p99": (("wide", "beside_p99_ms"), ("wide", "alone_p99_ms")),
+    }
     return {
-        "scenario": "ten",
-        "orders": orders,
-        "orders_s": round(orders / wall, 1),
-        "items_s": round(orders * ITEMS_PER_ORDER / wall, 1),
-        "acknowledged_p50_ms": _ms(sent["answers"], 0.5),
-        "acknowledged_p99_ms": _ms(sent["answers"], 0.99),
+        name: round(found[above[0]][above[1]] / found[below[0]][below[1]], 3)
+        for name, (above, below) in pairs.items()
+        if above[0] in found and below[0] in found
+    }
+
+
+def _floor(cluster: Measured, _settings: Settings) -> Figures:
+    return cluster.other("bench.floor")
+
+
+def _dbos(cluster: Measured, _settings: Settings) -> Figures:
+    return cluster.other("bench.peer_dbos")
+
+
+def _ten(cluster: Measured, settings: Settings) -> Figures:
+    return _sustained(cluster.load("closed", seconds=settings.seconds, connections=settings.connections), "ten")
+
+
+def _bulk(cluster: Measured, settings: Settings) -> Figures:
+    return _sustained(cluster.load("bulk", seconds=settings.seconds), "ten")
+
+
+def _sustained(load: Load, scenario: str) -> Figures:
+    items = scenarios()[scenario].items * len(load.orders)
+    return {
+        "orders": len(load.orders),
+        "orders_s": round(load.orders_s, 1),
+        "items_s": round(load.orders_s * scenarios()[scenario].items, 1),
+        "acknowledged_p50_ms": _ms(load.answers_s, 0.5),
+        "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
+        "statuses": load.statuses,
+        "cpu_ms_per_order": load.cpu_ms_per_order(),
+        "cpu_ms_per_item": round(load.product_cpu_s() / items * 1000, 4),
+        "cpu_s_per_1000_items": round(load.product_cpu_s() / items * 1000, 3),
+    }
+
+
+def _open_loop(cluster: Measured, settings: Settings, rate: float) -> Figures:
+    load = cluster.load("open", rate=rate, seconds=settings.seconds / 3)
+    late = load.latencies_s()
+    return {
+        "rate": rate,
         "p50_ms": _ms(late, 0.5),
         "p99_ms": _ms(late, 0.99),
-        "rate_of_latency": settings.rate,
-        "statuses": sent["statuses"],
-        "bulk_orders_s": round(orders / bulk_wall, 1),
-        "floor": floor,
-        "of_floor": round(orders / wall / floor["orders_s"], 3),
-        "bulk_of_floor": round(orders / bulk_wall / floor["orders_s"], 3),
-        "cpu_ms_per_order": _each(used, orders),
-        "bulk_cpu_ms_per_order": _each(bulk_used, orders),
-        "of_http_prototype": round(orders / wall / PROTOTYPE_ORDERS_S, 2),
-        "cores": os.cpu_count(),
-        "plan_hosts": settings.plan_hosts,
+        "acknowledged_p50_ms": _ms(load.answers_s, 0.5),
+        "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
+        "statuses": load.statuses,
     }
 
 
-def _each(used: dict[str, float], orders: int) -> dict[str, float]:
-    return {
-        name: round(spent / orders * 1000, 3)
-        for name, spent in sorted(used.items(), key=lambda pair: -pair[1])
-        if spent / orders > 1e-5
-    }
+def _calm(cluster: Measured, settings: Settings) -> Figures:
+    return _open_loop(cluster, settings, CALM_ORDERS_S)
 
 
-def _floor(dsn: str) -> dict[str, Any]:
-    """The floor on the same server, a moment later."""
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.floor", "--dsn", dsn], check=True, capture_output=True, text=True, cwd=ROOT
-    )
-    figures: dict[str, Any] = json.loads(done.stdout)
-    return figures
+def _busy(cluster: Measured, settings: Settings) -> Figures:
+    return _open_loop(cluster, settings, BUSY_ORDERS_S)
 
 
-def _prepare(url: str) -> None:
-    _call(url, "POST", "/v1/releases:publish", ten_release())
-    _call(url, "PUT", "/v1/systems/bench", {"adapter": "simulated", "config": {"seed": 1}, "concurrency": 10000})
+def _acknowledged(cluster: Measured, settings: Settings) -> Figures:
+    return _open_loop(cluster, settings, ACKNOWLEDGED_ORDERS_S)
 
 
-def _call(url: str, method: str, path: str, body: Any) -> None:
-    request = urllib.request.Request(
-        url + path, data=json.dumps(body).encode(), method=method, headers={"Content-Type": "application/json"}
-    )
-    with urllib.request.urlopen(request, timeout=30):
-        pass
-
-
-def _load(
-    url: str, dsn: str, settings: Settings, *, orders: int, is_bulk: bool = False
-) -> tuple[dict[str, Any], dict[str, float]]:
-    """Run the generator (closed loop, or open for no `orders`); returns what it sent, and when each order ended."""
-    command = [sys.executable, "-m", "bench.load", "--url", url, "--run", uuid.uuid4().hex[:8]]
-    if orders:
-        command += ["--orders", str(orders), "--connections", str(settings.connections)]
-        command += ["--bulk"] * is_bulk
-    else:
-        command += ["--rate", str(settings.rate), "--seconds", str(settings.seconds)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=600, cwd=ROOT)
-    sent: dict[str, Any] = json.loads(done.stdout)
-    return sent, asyncio.run(_wait_for(dsn, list(sent["orders"])))
-
-
-async def _wait_for(dsn: str, order_ids: list[str]) -> dict[str, float]:
-    """When each order ended (seconds since 1970); waits for the last."""
-    pool = await open_pool(dsn, size_max=1)
-    try:
-        deadline = time.monotonic() + END_TIMEOUT_S
-        while True:
-            ended: dict[str, datetime] = await ended_since(pool, order_ids)
-            if len(ended) == len(order_ids):
-                return {order_id: at.timestamp() for order_id, at in ended.items()}
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"{len(order_ids) - len(ended)} orders did not end")
-            await asyncio.sleep(0.1)
-    finally:
-        await pool.close()
-
-
-def _cpu() -> dict[str, float]:
-    """CPU seconds of the machine's Ray and PostgreSQL processes, by kind."""
-    tick = os.sysconf("SC_CLK_TCK")
-    found: dict[str, float] = {}
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-            fields = (folder / "stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        name = _kind(command)
-        if name is not None:
-            # utime and stime, and those of waited-for children, so that ended backends still count.
-            found[name] = found.get(name, 0.0) + sum(int(fields[index]) for index in (11, 12)) / tick
+def _dispatch(cluster: Measured, settings: Settings) -> Figures:
+    """From the last dependency done to the call that waited for it begun, in the adapters' process."""
+    found: Figures = {}
+    for rate in (CALM_ORDERS_S, ACKNOWLEDGED_ORDERS_S):
+        file = cluster.folder / f"asked-{rate}.json"
+        cluster.put_system(SYSTEM, SIMULATED | {"adapter": "bench.timed:Timed", "config": {"file": str(file)}})
+        cluster.load("open", rate=rate, seconds=settings.seconds / 3)
+        cluster.put_system(SYSTEM, SIMULATED)
+        _until(file.exists, "the adapter did not write what it noted")
+        waited = sorted(dispatch_latencies_s(file))
+        found |= {f"p50_ms_at_{rate}": _ms(waited, 0.5), f"p99_ms_at_{rate}": _ms(waited, 0.99)}
     return found
 
 
-def _kind(command: str) -> str | None:
-    if command.startswith("ray::"):
-        return command[5:].split(" ", maxsplit=1)[0].split(".", maxsplit=1)[0]
-    if command.startswith("postgres:") or "/bin/postgres" in command:
-        return "PostgreSQL"
-    if "raylet" in command.split(" ", maxsplit=1)[0]:
-        return "raylet"
-    if "gcs_server" in command.split(" ", maxsplit=1)[0]:
-        return "gcs_server"
-    return None
+def _wide(cluster: Measured, settings: Settings) -> Figures:
+    """One order of 2,000 lines; small orders alone first, then beside it."""
+    alone = cluster.load("open", rate=BESIDE_ORDERS_S, seconds=settings.seconds / 6)
+    load = cluster.load("closed", scenario="wide", orders=1, connections=1)
+    began, before = time.time(), cpu_s()
+    small = cluster.start_load("open", rate=BESIDE_ORDERS_S, seconds=settings.seconds / 6)
+    wide = cluster.load("closed", scenario="wide", orders=1, connections=1)
+    beside = cluster.finish(small, began, before)
+    items = scenarios()["wide"].items
+    return {
+        "items": items,
+        "seconds": round(load.latencies_s()[0], 2),
+        "cpu_ms_per_item": round(load.product_cpu_s() / items * 1000, 4),
+        "cpu_ms": {name: round(spent * 1000) for name, spent in load.cpu_s.items() if spent > 0.01},
+        "alone_p99_ms": _ms(alone.latencies_s(), 0.99),
+        "beside_p99_ms": _ms(beside.latencies_s(), 0.99),
+        "beside_seconds": round(wide.latencies_s()[0], 2),
+        "statuses": load.statuses,
+    }
 
 
-def _ms(seconds: list[float], share: float) -> float:
-    ordered = sorted(seconds)
-    return round(ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000, 1) if ordered else 0.0
+def _deep(cluster: Measured, _settings: Settings) -> Figures:
+    """Plans of 200 items in sequence, one after the other: what a step costs in time."""
+    load = cluster.load("closed", scenario="deep", orders=DEEP_ORDERS, connections=1)
+    late = load.latencies_s()
+    return {"items": scenarios()["deep"].items, "p50_ms": _ms(late, 0.5), "p99_ms": _ms(late, 0.99)}
+
+
+def _people(cluster: Measured, settings: Settings) -> Figures:
+    """Orders of manual tasks alone, and people who do them as fast as they get them."""
+    tasks = PEOPLE_ORDERS * scenarios()["people"].items
+    desk = cluster.start_load("desk", tasks=tasks, connections=16)
+    load = cluster.load("closed", scenario="people", orders=PEOPLE_ORDERS, connections=settings.connections)
+    done = cluster.finish(desk, load.began, {})
+    return {
+        "orders_s": round(load.orders_s, 1),
+        "tasks_s": round(load.orders_s * scenarios()["people"].items, 1),
+        "completed_p50_ms": _ms(done.answers_s, 0.5),
+        "completed_p99_ms": _ms(done.answers_s, 0.99),
+        "statuses": done.statuses,
+        "cpu_ms_per_order": load.cpu_ms_per_order(),
+    }
+
+
+def _mixed(cluster: Measured, settings: Settings) -> Figures:
+    """The example catalogues: two mobile orders for each of home internet. Home internet needs people."""
+    for system in ("inventory", "activation", "billing", "workforce"):
+        cluster.put_system(system, SIMULATED)
+    cluster.call("POST", "/v1/releases:publish", mixed_release())
+    with People(cluster.url, [f"fitter-{number}" for number in range(8)]):
+        load = cluster.load("closed", scenario="mixed", orders=MIXED_ORDERS, connections=settings.connections)
+    [row] = cluster.rows("select sum(items) as items from product_order where order_id = any($1)", list(load.orders))
+    return {
+        "orders_s": round(load.orders_s, 1),
+        "items_s": round(load.orders_s * row["items"] / len(load.orders), 1),
+        "acknowledged_p50_ms": _ms(load.answers_s, 0.5),
+        "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
+        "statuses": load.statuses,
+        "cpu_ms_per_order": load.cpu_ms_per_order(),
+        "cpu_ms_per_item": round(load.product_cpu_s() / row["items"] * 1000, 4),
+    }
+
+
+PARTS: Final[dict[str, Callable[[Measured, Settings], Figures]]] = {
+    "ten": _ten,
+    "bulk": _bulk,
+    "calm": _calm,
+    "busy": _busy,
+    "acknowledged": _acknowledged,
+    "dispatch": _dispatch,
+    "wide": _wide,
+    "deep": _deep,
+    "people": _people,
+    "mixed": _mixed,
+    "floor": _floor,
+    "dbos": _dbos,
+}
+"""What can be measured, in this order: the peers on the same server, when the product is idle again."""
+
+
+def rounds(settings: Settings, parts: Sequence[str], count: int, say: Callable[[str], None]) -> Figures:
+    """So many rounds, and the median of each figure."""
+    found = []
+    for number in range(1, count + 1):
+        say(f"round {number} of {count}")
+        found.append(measure(settings, parts, say))
+    machine = {"cores": os.cpu_count(), "plan_hosts": settings.plan_hosts, "seconds": settings.seconds}
+    return {"machine": machine, "median": median(found), "rounds": found}
+
+
+def median(found: Sequence[Mapping[str, Any]]) -> Figures:
+    """The median of every number by its place; of what is no number, and not in all rounds, nothing."""
+    merged: Figures = {}
+    for name, first in found[0].items():
+        values = [each[name] for each in found if name in each]
+        if len(values) < len(found):
+            continue
+        if isinstance(first, Mapping):
+            merged[name] = median(values)
+        elif isinstance(first, int | float):
+            merged[name] = round(statistics.median(values), 4)
+    return merged
+
+
+def _until(is_true: Callable[[], bool], otherwise: str) -> None:
+    deadline = time.monotonic() + DRAIN_S
+    while not is_true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(otherwise)
+        time.sleep(0.1)
+
+
+def _short(figures: Figures) -> str:
+    return ", ".join(f"{name} {value}" for name, value in figures.items() if not isinstance(value, dict))
+
+
+def _ms(seconds: Sequence[float], share: float) -> float:
+    """A quantile of what is sorted, in milliseconds."""
+    return round(seconds[min(len(seconds) - 1, int(len(seconds) * share))] * 1000, 1) if seconds else 0.0

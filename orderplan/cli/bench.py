@@ -1,4 +1,4 @@
-"""`orderplan bench`: throughput and latency of the scenario `ten` on this machine."""
+"""`orderplan bench`: what orderplan does on this machine, beside its floor and a peer."""
 
 from __future__ import annotations
 
@@ -17,35 +17,41 @@ from orderplan.cli.common import UserError
 
 
 def bench(
-    orders: Annotated[int, typer.Option(min=1, max=1_000_000, help="Orders of the closed loop.")] = 5000,
-    connections: Annotated[int, typer.Option(min=1, max=2000, help="Connections of the closed loop.")] = 128,
+    parts: Annotated[str, typer.Option(help="Names with commas between; all when empty.")] = "",
+    rounds: Annotated[int, typer.Option(min=1, max=99, help="Rounds; the figures are their medians.")] = 1,
+    seconds: Annotated[float, typer.Option(min=3, max=3600, help="Length of each sustained load.")] = 60.0,
+    connections: Annotated[int, typer.Option(min=1, max=2000, help="Connections of the closed loop.")] = 64,
     plan_hosts: Annotated[int, typer.Option(min=1, max=64, help="Plan hosts.")] = 1,
-    seconds: Annotated[float, typer.Option(min=1, max=600, help="Length of the open loop at 10 orders/s.")] = 15.0,
     as_json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Write the figures to this file too.")] = None,
+    write: Annotated[Path | None, typer.Option(help="Folder for all rounds, the page and the picture.")] = None,
 ) -> None:
-    """Measure orders a second and latency of the scenario `ten`: ten calls an order, everything durable."""
+    """Measure orders a second, latencies and what they cost; everything durable."""
     checkout = Path(orderplan.__file__).parents[1]
     if not (checkout / "bench").is_dir():
         raise UserError("the bench is not part of the installed package", mend="run it in a checkout")
     # A program of its own: what measures is no part of the product.
-    command = [sys.executable, "-m", "bench", "--orders", str(orders), "--connections", str(connections)]
-    command += ["--plan-hosts", str(plan_hosts), "--seconds", str(seconds)]
+    command = [sys.executable, "-m", "bench", "--parts", parts, "--rounds", str(rounds), "--seconds", str(seconds)]
+    command += ["--connections", str(connections), "--plan-hosts", str(plan_hosts)]
+    if write is not None:
+        command += ["--write", str(write.resolve())]
     done = subprocess.run(command, cwd=checkout, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode != 0:
         raise UserError("the measurement did not come to its end", mend="see what it printed")
     figures: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    table = Table(title="ten: ten items an order, six deep")
+    for name, part in figures.items():
+        Console().print(_table(name, part))
+    if as_json:
+        typer.echo(json.dumps(figures))
+
+
+def _table(name: str, part: dict[str, Any]) -> Table:
+    table = Table(title=name)
     table.add_column("figure")
     table.add_column("value", justify="right")
-    for name, value in figures.items():
-        if not isinstance(value, dict):
-            table.add_row(name, str(value))
-    for name, value in figures["cpu_ms_per_order"].items():
-        table.add_row(f"CPU ms an order: {name}", str(value))
-    Console().print(table)
-    text = json.dumps(figures)
-    if out is not None:
-        out.write_text(text + "\n")
-    if as_json:
-        typer.echo(text)
+    for figure, value in part.items():
+        if isinstance(value, dict):
+            for each, inner in value.items():
+                table.add_row(f"{figure}: {each}", str(inner))
+        else:
+            table.add_row(figure, str(value))
+    return table

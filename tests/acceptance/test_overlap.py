@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from itertools import pairwise
 
-from bench.scenarios import ten_order, ten_release
+from bench.scenarios import bench_release, scenarios
 from tests.support.running import Running
 
 CALL_MS = 200
 
 
 def test_ten_keeps_three_calls_open_and_takes_six_call_times(running: Running) -> None:
-    release = ten_release()
+    release = bench_release()
     release["version"] = "overlap"
     running.ok("POST", "/v1/releases:publish", release)
     running.ok(
@@ -22,7 +22,7 @@ def test_ten_keeps_three_calls_open_and_takes_six_call_times(running: Running) -
     )
     running.behave(system="activation", delayMs=CALL_MS)
     try:
-        order_id = running.submit(ten_order(1, "overlap"))
+        order_id = running.submit(scenarios()["ten"].order(1, "overlap"))
         assert running.ended(order_id)["state"] == "completed"
     finally:
         running.behave(system="activation", delayMs=0)

@@ -46,6 +46,7 @@ from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanErr
 from domain.holds import HeldSystems
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
+from domain.turn import is_left_behind
 from domain.watchdog import LATE_S
 from persistence.journal import NOBODYS_FAULT, CommitUnknown, DataRefused, Fenced
 from persistence.rows import Commit, OrderRow
@@ -102,7 +103,7 @@ class HostLoop:
         self._holders: dict[int, str | None] = {}
         """The dedicated shards among them, each with the open order that has it for itself."""
         self._taken_at: dict[int, datetime] = {}
-        """When each owned shard was taken over: until then nobody may have been there to hear an answer."""
+        """When each owned shard was taken over: before that an answer may have found nobody."""
         self._rows: dict[str, OrderRow] = {}
         self._timers = Timers()
         self.watchdog = HostWatchdog(self.memory, self._loader.unreadable, dispatch.knows, self._timers.of)
@@ -193,13 +194,14 @@ class HostLoop:
         unshredded = await self._journal.unshredded(new)
         recent = await self._journal.recent(new)
         now = self._clock()
+        left_behind: dict[str, None] = {}
         for order_id in unfinished:
             plan = self.memory.plans.get(order_id)
             if plan is None:
                 continue
             self._watch(order_id)
             try:
-                calls = pending_effects(plan, now)
+                calls = [call for call in pending_effects(plan, now) if not is_left_behind(plan.by_key[call.item], now)]
                 bookings = [booking_envelope(plan, each) for each in plan.bookings.values()]
             except Exception as error:
                 # One plan must not keep all shards from having an owner. With its timers it may yet go on.
@@ -208,6 +210,11 @@ class HostLoop:
                 continue
             self._dispatch.send(calls)
             self._bookings.send(bookings)
+            if any(is_left_behind(item, now) for item in plan.items):
+                left_behind[order_id] = None
+        # As if their timers had fired: that makes these calls again, with a time of their own.
+        self._inbox.put_first([Due(order_id) for order_id in left_behind])
+        self._unwatched.update(left_behind)
         self.heads.update(heads)
         self._taken_at.update(dict.fromkeys(heads, now))
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
@@ -432,6 +439,7 @@ class HostLoop:
             entropy=self._entropy,
             sequence=self._sequence,
             holders=dict(self._holders),
+            taken_at=self._taken_at,
             known_bookings=bookings,
             knows_call=self._call_test(mine),
             held=self.held,
@@ -520,9 +528,11 @@ class HostLoop:
         plan = self.memory.plans.get(envelope.order_id)
         if plan is None or plan.ended_at is not None:
             return
-        taken_at = self._taken_at.get(shard_of(envelope.order_id))
-        for item in [item for at, index in plan.timers if (item := plan.items[index]).timer_at == at <= now]:
-            yield ToPlan(envelope.order_id, TimerFired(item.key, taken_at))
+        since = self._taken_at.get(shard_of(envelope.order_id))
+        running = ((at, plan.items[index]) for at, index in plan.timers)
+        fired = [item for at, item in running if item.timer_at == at and (at <= now or is_left_behind(item, since))]
+        for item in fired:
+            yield ToPlan(envelope.order_id, TimerFired(item.key))
 
     def _committed(self, tick: Tick) -> None:
         """Everything is stored: remember it, answer, send."""

@@ -126,6 +126,8 @@ class Tick:
     """Orders that the host has numbered so far; grows with each new order, over all ticks."""
     holders: dict[int, str | None] = field(default_factory=dict)
     """The host's dedicated shards, each with the open order that has it for itself."""
+    taken_at: Mapping[int, datetime] = field(default_factory=dict)
+    """When the host took its shards over, those that it has not had from their beginning."""
     bookings: list[BookAssets] = field(default_factory=list)
     """What dedicated plans have to tell the hosts of their accounts."""
     known_bookings: set[str] = field(default_factory=set)
@@ -264,9 +266,19 @@ class Tick:
             raise Busy(why, retryAfterS=UNKNOWN_RETRY_S)
         raise PlanUnreadable(why, mend="have its facts looked at: /v1/orders/{id}/facts")
 
+    def _new_turn(self, plan: Plan, *, actor: str = "system", cause: str | None = None) -> Turn:
+        return Turn(
+            plan=plan,
+            now=self.now,
+            protector=self.protector,
+            actor=actor,
+            cause=cause,
+            held=self._held(plan.order.tenant),
+            owned_since=self.taken_at.get(shard_of(plan.order_id)),
+        )
+
     def _turn(self, plan: Plan, message: PlanMessage, *, actor: str = "system", cause: str | None = None) -> None:
-        held = self._held(plan.order.tenant)
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause, held=held)
+        turn = self._new_turn(plan, actor=actor, cause=cause)
         self.touched[plan.order_id] = None
         try:
             decide(turn, message)
@@ -293,8 +305,7 @@ class Tick:
         ]
         named = (Stuck(call.item, CALL_LOST) for call in lost)
         account = self.memory.account_of(plan) if plan.account_shard is None else None
-        held = self._held(plan.order.tenant)
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, held=held)
+        turn = self._new_turn(plan)
         if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
             self._collect(turn)
             self.redriven.append(plan.order_id)
@@ -314,8 +325,7 @@ class Tick:
             if message is not None:
                 self._turn(plan, message)
                 continue
-            held = self._held(plan.order.tenant)
-            turn = Turn(plan=plan, now=self.now, protector=self.protector, held=held)
+            turn = self._new_turn(plan)
             if readmit(turn, self.memory.account_of(plan)):
                 self._collect(turn)
         raise AssertionError("plans of one account talk in circles")

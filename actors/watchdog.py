@@ -156,7 +156,7 @@ class HostWatchdog:
             if order_id is None:
                 break
             plans += 1
-            if not self._may_look(order_id, is_mine):
+            if order_id in busy or not self._may_look(order_id, is_mine):
                 continue
             plan = self._memory.plans.get(order_id)
             if plan is None:
@@ -165,7 +165,7 @@ class HostWatchdog:
                     self._unread[order_id] = None
                 continue
             items += len(plan.items)
-            seen = self._seen(plan, now, by, is_answered, is_busy=order_id in busy)
+            seen = self._seen(plan, now, by, is_answered)
             if seen and self._is_to_try(order_id, now):
                 found.append(Redrive(order_id, tuple(seen), by))
             elif not seen:
@@ -195,9 +195,7 @@ class HostWatchdog:
     def _may_look(self, order_id: str, is_mine: Callable[[int], bool]) -> bool:
         return is_mine(shard_of(order_id)) and order_id not in self._unreadable
 
-    def _seen(
-        self, plan: Plan, now: datetime, by: datetime, is_answered: CallTest, *, is_busy: bool
-    ) -> list[Stuck]:
+    def _seen(self, plan: Plan, now: datetime, by: datetime, is_answered: CallTest) -> list[Stuck]:
         account = self._memory.accounts.get(account_key(plan)) if plan.account_shard is None else None
         seen = stuck_items(plan, by, account.told_orders() if account is not None else None)
         seen.extend(
@@ -206,7 +204,7 @@ class HostWatchdog:
             if not self._knows_call(plan.order_id, item.key, item.attempt)
             and not is_answered(plan.order_id, item.key, item.attempt)
         )
-        if not is_busy and self._timer_of(plan.order_id) != next_time(plan):
+        if self._timer_of(plan.order_id) != next_time(plan):
             seen.append(Stuck(None, TIMER_LOST))
         return seen
 

@@ -150,8 +150,8 @@ Each is a call to a system that answers at once; its start and its completion ar
 read model (`bench/floor.py`): what every engine of this kind has to do at least. DBOS is measured from its package with
 the workload as a workflow of ten steps (`bench/peer_dbos.py`)."""
 
-_TAIL: Final = """The floor and DBOS are one process each; their CPU and MB leave PostgreSQL's out, ours count every process but
-the load generator.
+_TAIL: Final = """The floor and DBOS are one process each; their CPU and MB leave PostgreSQL's out, ours count every
+process but the load generator.
 
 ## Where the time goes
 """

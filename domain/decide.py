@@ -50,6 +50,7 @@ from domain.turn import (
     find,
     hold,
     holds,
+    is_left_behind,
     keep_current,
     process_after,
     send,
@@ -117,9 +118,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
 def pending_effects(plan: Plan, now: datetime) -> list[Call]:
     """The calls that a plan waits for, from its state alone: what recovery sends again, with the same keys.
 
-    Two are left out. One without a time for its answer, because nobody would notice that none comes: the watchdog mends
-    it. And one whose time is over: its timer is about to fire, and sends it with a time of its own (`_call_again`). To
-    send it here too would let the end of the one be taken for the end of the other (simulation, seed 1123).
+    One without a time for its answer is left out, because nobody would notice that none comes: the watchdog mends it.
+    So is one whose time is over: its timer is about to fire.
     """
     if plan.state not in (PlanState.IN_PROGRESS, PlanState.FREEZING, PlanState.HELD):
         return []
@@ -224,24 +224,19 @@ def _standard_answer(plan: Plan, line: Line, answer: Mapping[str, Any]) -> dict[
 
 def _timer(turn: Turn, message: TimerFired) -> None:
     item = find(turn, message.item)
+    if is_left_behind(item, turn.owned_since):
+        _call_again(turn, item)
+        return
     if item.timer_at is None or item.timer_at > turn.now:
         return
     if item.state in (ItemState.FAILED, ItemState.SCHEDULED):
         begin(turn, item)
     elif item.state is ItemState.RUNNING and item.is_event:
         fatal(turn, item, "what it waits for has not happened in time", "eventTimeout")
-    elif item.state is ItemState.RUNNING and _was_nobody_there(item, message):
-        _call_again(turn, item)
     elif item.state is ItemState.RUNNING:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
         report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
         _failed(turn, item, report)
-
-
-def _was_nobody_there(item: ItemRun, message: TimerFired) -> bool:
-    """Whether the time of a call was over before its plan got the owner that it has now."""
-    deadline_at = deadline_of(item)
-    return deadline_at is not None and message.owned_since is not None and deadline_at <= message.owned_since
 
 
 def _call_again(turn: Turn, item: ItemRun) -> None:

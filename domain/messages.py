@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Literal
 
 
@@ -44,12 +43,9 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class TimerFired:
-    """The clock passed the item's timer. Its plan has had the owner it has now since `owned_since` (None: from its
-    beginning); before that an answer may have found nobody.
-    """
+    """The clock passed the item's timer, or its plan has a new owner who has found its call out of time."""
 
     item: str
-    owned_since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ from domain.states import ItemState, OrderState, PlanState
 
 DEADLINE_GRACE_S: Final = 5.0
 """The adapter enforces the time-out; the plan waits this much longer before it stops believing in an answer."""
+FAIR_SHARE: Final = 0.5
+"""Of its time a call must have left to be sent within it once more, by a new owner of its plan."""
 ERROR_LENGTH_MAX: Final = 500
 
 
@@ -75,6 +77,10 @@ class Turn:
     cause: str | None = None
     held: HeldSystems = NOTHING_HELD
     """Which systems take no calls, as far as the plan's owner has heard."""
+    owned_since: datetime | None = None
+    """When the plan got the owner it has now, None when it has had it from its beginning: before that an answer may
+    have found nobody.
+    """
     facts: list[Fact] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     tasks_opened: list[ItemRun] = field(default_factory=list)
@@ -372,6 +378,19 @@ def call_of(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str,
 def deadline_of(item: ItemRun) -> datetime | None:
     """When the time for the answer to a running call is over; its timer fires a little later."""
     return item.timer_at - timedelta(seconds=DEADLINE_GRACE_S) if item.timer_at is not None else None
+
+
+def is_left_behind(item: ItemRun, owned_since: datetime | None) -> bool:
+    """Whether a call was under way when its plan got its owner, and had no fair time left to be heard by it: none, or,
+    for one that was not even accepted, at most half of it. Such a call is made again, which costs it no attempt.
+    """
+    if owned_since is None or item.state is not ItemState.RUNNING or not item.is_callout:
+        return False
+    deadline_at = deadline_of(item)
+    if deadline_at is None or item.started_at is None or item.started_at > owned_since:
+        return False
+    fair_s = 0.0 if item.is_accepted else definition_of(item).source.timeout_s * FAIR_SHARE
+    return deadline_at - owned_since <= timedelta(seconds=fair_s)
 
 
 def complete(turn: Turn, item: ItemRun, payload: dict[str, Any]) -> None:

@@ -86,6 +86,8 @@ class Engine:
         self.tasks: dict[str, dict[str, ItemRun]] = {}
         """Manual tasks that are open, by order and item."""
         self.held = NOTHING_HELD
+        self.owned_since: datetime | None = None
+        """When the plans got the owner that they have; None: they have had it from their beginning."""
         """Systems that take no calls, as far as plans have heard."""
         self._own_accounts: dict[str, Account] = {}
         self._news: deque[tuple[str, PlanMessage | None]] = deque()
@@ -120,15 +122,26 @@ class Engine:
         self._drain()
         return turn
 
+    def _new_turn(self, plan: Plan, actor: str = "system", cause: str | None = None) -> Turn:
+        return Turn(
+            plan=plan,
+            now=self.now,
+            protector=self.protector,
+            actor=actor,
+            cause=cause,
+            held=self.held,
+            owned_since=self.owned_since,
+        )
+
     def _turn(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, actor=actor, cause=cause, held=self.held)
+        turn = self._new_turn(plan, actor, cause)
         decide(turn, message)
         self._collect(turn)
         return turn
 
     def redrive(self, plan: Plan, found: Iterable[Stuck] = (), lost: Sequence[Call] = ()) -> Turn:
         """The watchdog looks at a plan."""
-        turn = Turn(plan=plan, now=self.now, protector=self.protector, held=self.held)
+        turn = self._new_turn(plan)
         if redrive(turn, self.account_of(plan), found, lost):
             self._collect(turn)
             self._drain()
@@ -147,7 +160,7 @@ class Engine:
             if message is not None:
                 self._turn(plan, message)
                 continue
-            turn = Turn(plan=plan, now=self.now, protector=self.protector, held=self.held)
+            turn = self._new_turn(plan)
             if readmit(turn, self._own_accounts[order_id]):
                 self._collect(turn)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from domain.messages import Report, TimerFired
 from domain.plan import Plan
 from domain.release import TASKS_SYSTEM
 from domain.states import ItemState, OrderState
+from domain.turn import Call
 from tests.support.build import callout, depends, line, order_of, plan_of, release_of, scenario
 from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint
@@ -148,37 +150,68 @@ def test_a_retry_that_comes_due_meanwhile_is_held_and_costs_no_attempt():
     assert engine.call(plan, "p/call").attempt == 1, "nobody heard of it: the key stays"
 
 
-@pytest.mark.parametrize("is_accepted", [False, True])
-def test_a_call_whose_time_was_over_while_nobody_was_there_is_made_again_at_no_attempt(is_accepted):
-    engine = engine_of(callout("call"))
+TIME_S = 30.0
+
+
+def after_a_stop(away_s: float, *, is_accepted: bool = False) -> tuple[Engine, Plan, Call]:
+    """A call of half a minute that was under way when everything stopped for so long; the plan has a new owner now."""
+    engine = engine_of(callout("call", timeoutS=TIME_S))
     plan = accepted(engine)
     first = engine.call(plan, "p/call")
     if is_accepted:
         engine.tell(plan, Report("p/call@1", 1, "accepted"))
-    engine.wait(3600)
+    engine.wait(away_s)
+    engine.owned_since = engine.now
+    return engine, plan, first
 
-    turn = engine.tell(plan, TimerFired("p/call@1", engine.now))
+
+@pytest.mark.parametrize(
+    "away_s, is_accepted", [(TIME_S / 2, False), (TIME_S - 1, False), (3600, False), (TIME_S, True), (3600, True)]
+)
+def test_a_call_that_was_left_behind_is_made_again_at_no_attempt(away_s, is_accepted):
+    engine, plan, first = after_a_stop(away_s, is_accepted=is_accepted)
+    engine.wait(1)
+
+    turn = engine.tell(plan, TimerFired("p/call@1"))
 
     item = plan.by_key["p/call@1"]
     assert [fact.kind for fact in turn.facts] == ["item.held", "item.started"]
     [again] = turn.calls
     assert (again.attempt, again.payload, item.tries) == (first.attempt, first.payload, 1)
     assert item.timer_at is not None
-    assert engine.now < again.deadline_at < item.timer_at
+    assert again.deadline_at == engine.now + timedelta(seconds=TIME_S) < item.timer_at
+    assert engine.tell(plan, TimerFired("p/call@1")).facts == [], "once"
 
 
-def test_a_call_whose_time_was_over_while_nobody_was_there_waits_if_its_system_is_held():
-    engine = engine_of(callout("call"))
-    plan = accepted(engine)
-    engine.wait(3600)
+@pytest.mark.parametrize("away_s, is_accepted", [(TIME_S / 2 - 1, False), (TIME_S - 1, True)])
+def test_a_call_that_has_time_left_is_not_left_behind_and_a_timeout_of_it_is_an_attempt(away_s, is_accepted):
+    engine, plan, _ = after_a_stop(away_s, is_accepted=is_accepted)
+    early = engine.tell(plan, TimerFired("p/call@1"))
+    engine.wait(TIME_S)
+
+    late = engine.tell(plan, TimerFired("p/call@1"))
+
+    assert (early.facts, [fact.kind for fact in late.facts]) == ([], ["item.failed"])
+
+
+def test_a_call_that_was_left_behind_waits_if_its_system_is_held():
+    engine, plan, _ = after_a_stop(3600)
     engine.hold("sys")
 
-    turn = engine.tell(plan, TimerFired("p/call@1", engine.now))
+    turn = engine.tell(plan, TimerFired("p/call@1"))
 
     item = plan.by_key["p/call@1"]
     assert (turn.calls, item.state) == ([], ItemState.ON_HOLD)
     assert item.hold is not None
     assert item.hold["cause"] == "offline"
+
+
+def test_a_result_that_comes_before_a_call_that_was_left_behind_is_made_again_ends_it():
+    engine, plan, first = after_a_stop(3600)
+    engine.answer(plan, first)
+
+    assert engine.tell(plan, TimerFired("p/call@1")).facts == []
+    assert plan.by_key["p/call@1"].state is ItemState.COMPLETED
 
 
 def test_a_scheduled_item_whose_time_has_come_is_held():

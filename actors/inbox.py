@@ -90,7 +90,8 @@ class Inbox:
         self._pace.left(self._clock(), len(orders))
         rest = max(BULK_A_TICK_MIN, share - len(orders))
         bulk, self._bulk = self._bulk[:rest], self._bulk[rest:]
-        return first, orders + bulk
+        # The least that they get comes first: a tick may have work enough before its end.
+        return first, bulk[:BULK_A_TICK_MIN] + orders + bulk[BULK_A_TICK_MIN:]
 
     def clear(self) -> None:
         """Forget everything."""

@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+from contextlib import AsyncExitStack
 from typing import Any, Final
 
+import asyncpg
 import structlog
 from aiohttp import web
 
@@ -86,8 +88,15 @@ class Gateway:
     async def _open(self) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+        async with AsyncExitStack() as opened:
+            pool = await open_pool(self._config.dsn, size_max=10)
+            opened.callback(pool.terminate)
+            await self._open_on(pool)
+            # Everything stands: keep the pool.
+            opened.pop_all()
+
+    async def _open_on(self, pool: asyncpg.Pool[Any]) -> None:
         config = self._config
-        pool = await open_pool(config.dsn, size_max=10)
         store = ReadStore(pool)
         hosts = HostClient(Ownership(pool))
         await hosts.open()

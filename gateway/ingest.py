@@ -2,8 +2,9 @@
 
 Lines go to the hosts as they are read, in lanes of their own behind the orders that somebody waits for. At most
 `OPEN_MAX` lines of a connection are without an answer; then nothing more is read, and the client's connection fills up
-until it writes no faster than orders are stored. A client that does not read its answers is not read either. A host
-that has enough is asked again later, so a line is refused for what stands in it, never for a crowd.
+until it writes no faster than orders are stored. A client that does not read its answers is not read either. One that
+stands still, in whichever direction, is cut off, since places are few. A host that has enough is asked again later, so
+a line is refused for what stands in it, never for a crowd.
 
 Answers come in the order in which orders are stored, and name the number of their line. A connection that breaks tells
 nothing of the lines that were not answered: sent again, those with an `externalId` are the same orders.
@@ -30,11 +31,18 @@ log = structlog.get_logger(__name__)
 NDJSON: Final = "application/x-ndjson"
 OPEN_MAX: Final = 2_000
 """Lines of one connection that are read and not answered."""
+OPEN_BYTES_MAX: Final = 32 * 1024 * 1024
+"""And what they may come to: a line may be large."""
 INGESTS_MAX: Final = 8
 """Connections that ingest at a time; each may hold `OPEN_MAX` orders in memory."""
 LINES_A_TURN: Final = 10
-"""So many lines are read in one turn of the loop: whoever asks meanwhile waits for one turn only."""
+BYTES_A_TURN: Final = 64 * 1024
+"""So much is read in one turn of the loop: whoever asks meanwhile waits for one turn only."""
 RETRY_S: Final = 0.5
+STILL_S: Final = 60.0
+"""A client that sends nothing while nothing is open, or does not read its answers, is cut off after so long."""
+STOPPING_S: Final = 5.0
+"""A gateway that stops waits so long for the next answer of a host, which may have stopped before it."""
 
 
 class Content(Protocol):
@@ -64,9 +72,12 @@ async def ingest_orders(request: web.Request) -> web.StreamResponse:
         try:
             await ingest.serve(request.content, response.write)
             await response.write_eof()
-        except ConnectionError:
-            # Nobody reads the answers any more; what was sent to the hosts is stored all the same.
+        except (ConnectionError, TimeoutError):
+            # Nobody reads the answers any more; what was sent to the hosts is stored all the same. Cut off, not ended:
+            # an end says that everything is answered.
             log.info("a bulk was cut off", lines=ingest.lines)
+            if request.transport is not None:
+                request.transport.abort()
         return response
     finally:
         ingest.is_over = True
@@ -86,7 +97,9 @@ class Ingest:
         self._tenant = tenant
         self._name = uuid.uuid4().hex
         self._answers: list[bytes] = []
-        self._open = 0
+        self._open: dict[int, int] = {}
+        """Lines without an answer, each with its bytes."""
+        self._open_bytes = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self.lines = 0
@@ -97,37 +110,67 @@ class Ingest:
 
         Raises:
             ConnectionError: the client has gone.
+            TimeoutError: the client stands still.
         """
         reading = asyncio.get_running_loop().create_task(self._read(content))
         try:
             while not (reading.done() and not self._open and not self._answers):
-                await self._changed.wait()
-                self._changed.clear()
+                await self._wait()
                 # What is answered in the same turn goes in one piece.
                 answers, self._answers = self._answers, []
                 if answers:
-                    await write(b"".join(answers))
+                    async with asyncio.timeout(STILL_S):
+                        await write(b"".join(answers))
                     self._room.set()
             await reading
         finally:
             reading.cancel()
 
+    async def _wait(self) -> None:
+        """Return when there is something to do."""
+        while True:
+            read = self.lines
+            try:
+                async with asyncio.timeout(STOPPING_S if self._context.is_draining else STILL_S):
+                    await self._changed.wait()
+                self._changed.clear()
+            except TimeoutError:
+                if self._context.is_draining:
+                    self._give_up()
+                elif not self._open and read == self.lines:
+                    raise
+            else:
+                return
+
+    def _give_up(self) -> None:
+        """Answer what no host answers any more."""
+        for line in list(self._open):
+            self._close(line)
+            error = Busy("the server has stopped, and whether the line was stored is unknown", retryAfterS=5)
+            self._refuse(line, error)
+
     # Reading.
 
     async def _read(self, content: Content) -> None:
+        taken = 0
         try:
             async for raw in lines_of(content, self._context.config.body_bytes_max):
                 self.lines += 1
                 if raw is not None and not raw.strip():
                     continue
-                while self._open + len(self._answers) >= OPEN_MAX:
+                while not self._has_room():
                     self._room.clear()
                     await self._room.wait()
                 self._take(self.lines, raw)
-                if self.lines % LINES_A_TURN == 0:
+                taken += len(raw or b"")
+                if self.lines % LINES_A_TURN == 0 or taken > BYTES_A_TURN:
+                    taken = 0
                     await asyncio.sleep(0)
         finally:
             self._changed.set()
+
+    def _has_room(self) -> bool:
+        return len(self._open) + len(self._answers) < OPEN_MAX and self._open_bytes < OPEN_BYTES_MAX
 
     def _take(self, line: int, raw: bytes | None) -> None:
         try:
@@ -143,13 +186,14 @@ class Ingest:
         except OrderplanError as error:
             self._refuse(line, error)
             return
-        self._open += 1
+        self._open[line] = len(raw)
+        self._open_bytes += len(raw)
         self._send(line, submission)
 
     # Submitting.
 
     def _send(self, line: int, submission: Any) -> None:
-        if self.is_over:
+        if self.is_over or line not in self._open:
             return
         self._context.hosts.post(
             BULK_LANE, submission.shard, submission, lambda answer: self._answered(line, submission, answer)
@@ -159,12 +203,17 @@ class Ingest:
         if isinstance(answer, Busy) and not self._context.is_draining:
             asyncio.get_running_loop().call_later(RETRY_S, self._send, line, submission)
             return
-        self._open -= 1
+        if line not in self._open:
+            return
+        self._close(line)
         if isinstance(answer, OrderplanError):
             self._refuse(line, answer)
             return
         self._context.metrics.submitted.labels(answer.state).inc()
         self._answer({"line": line, "id": answer.order_id, "state": answer.state})
+
+    def _close(self, line: int) -> None:
+        self._open_bytes -= self._open.pop(line)
 
     def _refuse(self, line: int, error: OrderplanError) -> None:
         self._answer({"line": line, "error": {**error.as_dict(), "status": error.status}})

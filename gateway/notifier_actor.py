@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import asyncpg
 import structlog
 
 from actors.config import ClusterConfig
@@ -58,8 +60,16 @@ class NotifierActor:
             log.error("another notifier has started, this one stops")
 
     async def _start(self) -> tuple[Notifier, Deliveries]:
+        async with AsyncExitStack() as opened:
+            pool = await open_pool(self._config.dsn, size_max=4)
+            opened.callback(pool.terminate)
+            started = await self._start_on(pool)
+            # Everything stands: keep the pool.
+            opened.pop_all()
+            return started
+
+    async def _start_on(self, pool: asyncpg.Pool[Any]) -> tuple[Notifier, Deliveries]:
         config = self._config
-        pool = await open_pool(config.dsn, size_max=4)
 
         def clock() -> datetime:
             return datetime.now(UTC)

@@ -181,11 +181,11 @@ def _once(call: partial[Any]) -> Any:
     return known[1]
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
+def run(work: Coroutine[Any, Any, T]) -> T:
     """Run something in virtual time, on a loop of its own."""
     loop = VirtualLoop()
     try:
-        loop.run_until_complete(work)
+        return loop.run_until_complete(work)
     finally:
         loop.bury()
         loop.close()

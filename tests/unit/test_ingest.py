@@ -13,8 +13,9 @@ import pytest
 import gateway.ingest
 from actors.envelopes import Submission, Submitted
 from domain.errors import Busy, NotPossibleNow, OrderplanError
-from gateway.ingest import OPEN_MAX, Ingest
+from gateway.ingest import OPEN_MAX, STILL_S, Ingest
 from gateway.metrics import Metrics
+from tests.simulation.loop import run
 
 
 class Hosts:
@@ -52,6 +53,25 @@ def ingest_to(hosts: Hosts, *, is_draining: bool = False) -> Ingest:
     config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
     context = SimpleNamespace(config=config, hosts=hosts, metrics=Metrics(), is_draining=is_draining)
     return Ingest(cast("Any", context), "main")
+
+
+class Silent:
+    """So many orders, and then nothing, without an end."""
+
+    def __init__(self, count: int) -> None:
+        self.body = Body(count)
+
+    async def iter_any(self) -> AsyncIterator[bytes]:
+        async for each in self.body.iter_any():
+            yield each
+        await asyncio.get_running_loop().create_future()
+
+
+class DeafHosts(Hosts):
+    """Takes submissions and never answers."""
+
+    def post(self, lane: str, _shard: int, envelope: Submission, answered: Callable[[Any], None]) -> None:
+        self.asked.append(envelope)
 
 
 class Wire:
@@ -125,3 +145,55 @@ async def test_a_client_that_has_gone_ends_the_reading() -> None:
     for _ in range(100):
         await asyncio.sleep(0)
     assert body.read <= read + 1
+
+
+@pytest.mark.parametrize("is_reading", [True, False])
+def test_a_client_that_stands_still_is_cut_off_in_whichever_direction(is_reading: bool) -> None:
+    async def serve() -> float:
+        wire = Wire()
+        if not is_reading:
+            wire.is_open.clear()
+        with pytest.raises(TimeoutError):
+            await ingest_to(Hosts()).serve(Silent(3), wire.write)
+        return asyncio.get_running_loop().time()
+
+    assert run(serve()) < 3 * STILL_S
+
+
+def test_a_client_whose_lines_are_not_answered_is_not_cut_off_however_long_it_takes() -> None:
+    async def serve() -> bool:
+        serving = asyncio.create_task(ingest_to(DeafHosts()).serve(Silent(3), Wire().write))
+        await asyncio.sleep(10 * STILL_S)
+        is_open = not serving.done()
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        return is_open
+
+    assert run(serve())
+
+
+def test_a_server_that_stops_answers_what_no_host_answers_any_more() -> None:
+    async def serve() -> list[dict[str, Any]]:
+        wire, hosts = Wire(), DeafHosts()
+        ingest = ingest_to(hosts)
+        serving = asyncio.create_task(ingest.serve(Body(3), wire.write))
+        await asyncio.sleep(1)
+        ingest._context.is_draining = True
+        await serving
+        return wire.told
+
+    assert [(each["line"], each["error"]["status"]) for each in run(serve())] == [(1, 503), (2, 503), (3, 503)]
+
+
+async def test_large_lines_are_read_no_further_than_their_bytes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.ingest, "OPEN_BYTES_MAX", 1_000)
+    body, hosts = Body(100), DeafHosts()
+    serving = asyncio.create_task(ingest_to(hosts).serve(body, Wire().write))
+    for _ in range(500):
+        await asyncio.sleep(0)
+    serving.cancel()
+    await asyncio.gather(serving, return_exceptions=True)
+
+    sizes = [len(line) async for line in Body(100).iter_any()]
+    assert sum(sizes[: len(hosts.asked) - 1]) < 1_000 + len(hosts.asked)
+    assert 1 < len(hosts.asked) < 20

@@ -147,4 +147,15 @@ def test_what_a_tick_leaves_of_a_bulk_goes_back_to_the_bulk() -> None:
     inbox.put(Submission(0, {"number": 9}, None))
 
     _, orders = inbox.take(2_000)
-    assert [each.order["number"] for each in orders if isinstance(each, Submission)] == [9, 1, 2]
+    assert [each.order["number"] for each in orders if isinstance(each, Submission)] == [1, 2, 9]
+
+
+def test_the_least_that_a_bulk_gets_comes_first_in_a_tick_that_may_have_work_enough_before_its_end() -> None:
+    inbox = Inbox(lambda: 0.0)
+    for number in range(3):
+        inbox.put(Submission(0, {"number": number}, None, is_bulk=True))
+        inbox.put(Submission(0, {"number": 10 + number}, None))
+
+    _, orders = inbox.take(2_000)
+
+    assert [each.order["number"] for each in orders if isinstance(each, Submission)] == [0, 1, 10, 11, 12, 2]

@@ -1,0 +1,90 @@
+"""What the bench claims follows from what it measured, and what it measures is what it says."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.load import numbers
+from bench.report import BARS, Bar, at, page, picture
+from bench.run import median, ratios
+from bench.scenarios import DEEP, PEOPLE, TEN, WIDE, bench_release, mixed_release, scenarios
+from bench.timed import dispatch_latencies_s
+from domain.publish import compile_release
+from domain.release_file import read_release
+
+
+@pytest.mark.parametrize("document", [bench_release(), mixed_release()], ids=["bench", "mixed"])
+def test_the_releases_of_the_bench_can_be_published(document):
+    compiled = compile_release(read_release(document))
+
+    assert compiled.products
+
+
+def test_ten_is_ten_items_six_deep_and_wide_is_ten_thousand():
+    deep: dict[str, int] = {}
+    for item, others in TEN.items():
+        deep[item] = 1 + max((deep[other] for other in others), default=0)
+
+    assert (len(TEN), max(deep.values())) == (10, 6)
+    assert {name: each.items for name, each in scenarios().items()} == {
+        "ten": 10, "deep": 200, "wide": 10_000, "people": 3, "mixed": 0,
+    }  # fmt: skip
+    assert (len(DEEP), len(WIDE), len(PEOPLE)) == (200, 5, 3)
+
+
+@pytest.mark.parametrize("name", scenarios())
+def test_each_order_of_a_run_is_for_an_account_of_its_own(name):
+    made = [scenarios()[name].order(number, "run") for number in range(6)]
+    customers = {party["id"] for order in made for party in order["relatedParty"] if party.get("role") == "customer"}
+
+    assert len({order["externalId"] for order in made}) == 6
+    assert len(customers | {order.get("billingAccount", {}).get("id") for order in made} - {None}) >= 6
+
+
+def test_dispatch_latency_counts_from_the_last_dependency(tmp_path: Path):
+    at_s = {"start": 1.0, "a1": 1.5, "a2": 2.0, "b1": 1.0, "b2": 3.0, "c1": 1.0, "c2": 2.5, "join": 3.25}
+    (tmp_path / "asked.json").write_text(json.dumps([("o1", item, instant) for item, instant in at_s.items()]))
+
+    assert sorted(dispatch_latencies_s(tmp_path / "asked.json")) == [0.0, 0.0, 0.25, 0.5, 0.5, 1.5, 2.0]
+
+
+def test_figures_are_medians_and_ratios_are_of_one_round():
+    found: list[dict[str, Any]] = [
+        {"ten": {"orders_s": ten, "cpu": {"host": ten / 10}}, "floor": {"orders_s": floor}, "note": "text"}
+        for ten, floor in ((100, 1_000), (300, 1_000), (200, 500))
+    ]
+    for each in found:
+        each["ratios"] = ratios(each)
+
+    assert median(found) == {
+        "ten": {"orders_s": 200, "cpu": {"host": 20}},
+        "floor": {"orders_s": 1_000},
+        "ratios": {"ten_to_floor": 0.3},
+    }
+
+
+def test_a_bar_is_missed_from_the_side_that_it_bounds():
+    assert [Bar("", "", 10).holds(value) for value in (9, 10, 11)] == [False, True, True]
+    assert [Bar("", "", 10, is_most=True).holds(value) for value in (9, 10, 11)] == [True, True, False]
+
+
+def test_the_page_says_what_was_missed_and_leaves_empty_what_was_not_measured():
+    measured = {"ten": {"orders_s": 900.0}, "calm": {"p50_ms": 9.0}}
+    drawn = page({"machine": {"cores": 2, "plan_hosts": 1, "seconds": 60.0}, "median": measured, "rounds": [measured]})
+
+    assert "| `ten`, one order a request: orders/s | ≥ 1000 | 1400 | 900 | **missed** |" in drawn
+    assert "| at 10 orders/s, from due to completed: p50 ms | ≤ 15 |  | 9 | reached |" in drawn
+    assert "| ... to DBOS | ≥ 30 |  |  |  |" in drawn
+    assert ">900<" in picture(measured)
+    assert all(at({}, bar.place) is None for bar in BARS)
+
+
+def test_a_load_ends_after_so_many_orders_or_with_its_time():
+    assert list(numbers(3, 0)) == [0, 1, 2]
+    assert list(numbers(0, 0)) == []
+    assert list(islice(numbers(0, 1_000), 2)) == [0, 1]

@@ -9,7 +9,6 @@ import os
 from contextlib import AsyncExitStack
 from typing import Any, Final
 
-import asyncpg
 import structlog
 from aiohttp import web
 
@@ -25,7 +24,7 @@ from gateway.durability import DurabilityWatch
 from gateway.metrics import Metrics
 from gateway.stream import FANOUT
 from persistence import catalogue
-from persistence.database import is_unavailable, open_pool
+from persistence.database import Pool, is_unavailable, open_pool
 from persistence.incarnations import Ownership
 from persistence.readstore import ReadStore
 
@@ -95,7 +94,7 @@ class Gateway:
             # Everything stands: keep the pool.
             opened.pop_all()
 
-    async def _open_on(self, pool: asyncpg.Pool[Any]) -> None:
+    async def _open_on(self, pool: Pool) -> None:
         config = self._config
         store = ReadStore(pool)
         hosts = HostClient(Ownership(pool))

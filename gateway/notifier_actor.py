@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import Any, Final
 
-import asyncpg
 import structlog
 
 from actors.config import ClusterConfig
@@ -18,7 +17,7 @@ from actors.process import prepare_process
 from adapters.webhook import Webhooks
 from gateway.tmf622_events import render_event
 from persistence.consumers import ConsumerFenced
-from persistence.database import is_unavailable, open_pool
+from persistence.database import Pool, is_unavailable, open_pool
 from persistence.feed import Feed
 from persistence.hub import Outbox
 from persistence.readstore import ReadStore
@@ -68,7 +67,7 @@ class NotifierActor:
             opened.pop_all()
             return started
 
-    async def _start_on(self, pool: asyncpg.Pool[Any]) -> tuple[Notifier, Deliveries]:
+    async def _start_on(self, pool: Pool) -> tuple[Notifier, Deliveries]:
         config = self._config
 
         def clock() -> datetime:

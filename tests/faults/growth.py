@@ -2,7 +2,8 @@
 
 A soak kills processes all the time, and whoever is killed begins small again: a sum by role, or its mean over a part of
 the soak, hides a leak in exactly those that are killed most. So each process (its number and its beginning) has a life
-of its own here, and a role is judged by the longest of them.
+of its own here, and a role is judged by the longest of them, each as far as it is long: whoever was started again goes
+on filling its caches for minutes, and a leak shows in a long life as well.
 
 Memory that is used and freed makes teeth; a leak raises their feet. So the slope is that of the lowest points: from
 the lowest of the first third of a life to the lowest of its last third. What a process takes while it starts and fills
@@ -14,7 +15,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any, Final
 
 from tests.faults.processes import Process
@@ -85,12 +85,13 @@ class Lives:
         }
 
     def growth(self) -> dict[str, dict[str, Any]]:
-        """By role: the median slope of its longest lives, and these; None when none of them is long enough."""
+        """By role: the slope of its longest lives, weighed by their length, and these; None when none can tell."""
         found: dict[str, dict[str, Any]] = {}
         for role, lives in self.by_role().items():
-            slopes = [slope for each in lives if (slope := each.slope()) is not None]
+            slopes = [(slope, each.at_s[-1] - each.at_s[0]) for each in lives if (slope := each.slope()) is not None]
+            total_s = sum(length_s for _, length_s in slopes)
             found[role] = {
-                "mbPerMin": round(median(slopes), 2) if slopes else None,
+                "mbPerMin": round(sum(slope * length_s for slope, length_s in slopes) / total_s, 2) if slopes else None,
                 "lives": [each.shown() for each in lives],
             }
         return found

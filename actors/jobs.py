@@ -8,12 +8,17 @@ ids (job and number). Three things keep the repeat from doing anything twice and
 - A copy of the earlier life that is still on its way meets the repeat at the plan, which remembers the last 50 messages
   of people. The windows of all jobs together hold fewer items of one plan than that.
 - A refusal counts only if no fact says that the message was done after all.
+
+A campaign is a job whose items are orders to submit. Its lines are encrypted where they wait, and go through the
+gateway to the bulk lane, behind the orders that somebody waits for; a window of them takes as long as it takes. A
+repeat submits the same orders: by the name that the document gives, or by campaign and number.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -26,14 +31,14 @@ import structlog
 
 from actors.envelopes import Envelope, ToPlan
 from domain import facts as f
-from domain.errors import OrderplanError
+from domain.errors import BadDocument, OrderplanError
 from domain.ids import shard_of
 from domain.messages import OperateItem
 from domain.states import ItemState
 from persistence import jobs
 from persistence.database import Pool, is_unavailable
 from persistence.fallout import FalloutFilter
-from persistence.jobs import JobItem, JobLost, NewJob, Outcome, Taken
+from persistence.jobs import SUBMIT, JobItem, JobLost, NewJob, Outcome, Taken
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
@@ -67,6 +72,11 @@ class Asks(Protocol):
     async def ask(self, lane: str, shard: int, envelope: Envelope, *, timeout_s: float) -> Any: ...
 
 
+Lines = list[tuple[int, bytes]]
+SubmitLines = Callable[[str, Lines], Awaitable[dict[int, dict[str, Any]]]]
+"""Submits lines of a campaign, each by its number; for each that was answered an `id` and a `state`, or an `error`."""
+
+
 @dataclass(slots=True)
 class _Window:
     """Items under way: which are still open, and the last error of those that had one."""
@@ -87,6 +97,7 @@ class Jobs:
         *,
         clock: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        submit: SubmitLines | None = None,
     ) -> None:
         self._pool = pool
         self._vault = vault
@@ -94,6 +105,7 @@ class Jobs:
         self._tenant = tenant
         self._clock = clock
         self._sleep = sleep
+        self._submit = submit
         self._working: set[asyncio.Task[None]] = set()
         self.settled = 0
 
@@ -121,6 +133,29 @@ class Jobs:
         job = NewJob(job_id, self._tenant, action, operator, reason, selection, rate, sealed)
         await jobs.create_job(self._pool, job, wanted=wanted, items=items, now=self._clock())
         return await jobs.read_job(self._pool, self._tenant, job_id)
+
+    async def create_campaign(self, name: str, operator: str, reason: str, rate: float, key: str) -> dict[str, Any]:
+        """Make a campaign that is to be loaded; the job as it stands. The same under the same key is the first one."""
+        given = [self._tenant, SUBMIT, operator, reason, name, rate, key]
+        job_id = hashlib.blake2b(orjson.dumps(given), digest_size=8).hexdigest()
+        job = NewJob(job_id, self._tenant, SUBMIT, operator, reason, {"campaign": name}, rate)
+        await jobs.create_campaign(self._pool, job, self._clock())
+        return await jobs.read_job(self._pool, self._tenant, job_id)
+
+    async def load(self, job_id: str, after: int, lines: Sequence[bytes]) -> int:
+        """Append lines to a campaign that has `after` so far; how many it has then.
+
+        Raises:
+            BadDocument: a line is no text.
+            NotPossibleNow: see `persistence.jobs.add_lines`.
+        """
+        await self._vault.load_tenant(self._tenant)
+        try:
+            texts = [line.decode() for line in lines]
+        except UnicodeDecodeError as error:
+            raise BadDocument("is not UTF-8", path=f"a line after {after}", mend="send JSON in UTF-8") from error
+        bodies = [self._vault.encrypt(self._tenant, text) for text in texts]
+        return await jobs.add_lines(self._pool, self._tenant, job_id, after, bodies)
 
     async def run(self) -> None:
         """Work on jobs for ever, on a few at once: a slow one does not keep the others waiting."""
@@ -189,7 +224,7 @@ class Jobs:
             state = await self._settle(job, left, argument, state, is_repeat=True)
         sent_to = job.sent_to
         while state == "running":
-            items = _window(await jobs.next_items(self._pool, job, sent_to, _size(job.rate)))
+            items = _window(job, await jobs.next_items(self._pool, job, sent_to, _size(job.rate)))
             if not items:
                 return
             begun = self._clock()
@@ -204,14 +239,16 @@ class Jobs:
     ) -> str:
         """Bring a window to its outcomes; returns the job's state. Of a paused job some may stay open."""
         window = _Window({each.number: each for each in items})
-        for attempt in range(TRIES_MAX):
+        # A crowd before the hosts may last: an order of a campaign waits for as long, and its campaign with it.
+        for attempt in itertools.count() if job.action == SUBMIT else range(TRIES_MAX):
             if attempt:
                 state = await self._wait(job, self._clock() + timedelta(seconds=RETRY_S), state)
             if attempt or is_repeat:
                 await self._record(job, await self._done_before(job, window.open.values()), window)
             if not window.open or state != "running":
                 break
-            await self._record(job, await self._send(job, argument, window), window)
+            outcomes = self._send_lines(job, window) if job.action == SUBMIT else self._send(job, argument, window)
+            await self._record(job, await outcomes, window)
             state = await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
             if not window.open:
                 break
@@ -234,15 +271,7 @@ class Jobs:
         """Send what is open once; outcomes of what was answered. What was not stays open with its error."""
         items = list(window.open.values())
         calls = [asyncio.ensure_future(self._ask(job, each, argument)) for each in items]
-        try:
-            pending: set[asyncio.Future[Any]] = set(calls)
-            while pending:
-                _, pending = await asyncio.wait(pending, timeout=KEEP_S)
-                if pending:
-                    await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
-        finally:
-            for call in calls:
-                call.cancel()
+        await self._hear(job, calls)
         outcomes, refused = [], {}
         for each, call in zip(items, calls, strict=True):
             answer = call.result()
@@ -258,6 +287,48 @@ class Jobs:
             error = refused[number]
             outcomes.append(Outcome(number, "refused", error.code, str(error)[:REASON_LENGTH_MAX]))
         return outcomes
+
+    async def _hear(self, job: Taken, calls: Collection[asyncio.Future[Any]]) -> None:
+        """Return when all calls are over; the job stays with this runner meanwhile."""
+        try:
+            pending = set(calls)
+            while pending:
+                _, pending = await asyncio.wait(pending, timeout=KEEP_S)
+                if pending:
+                    await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
+        finally:
+            for call in calls:
+                call.cancel()
+
+    async def _send_lines(self, job: Taken, window: _Window) -> list[Outcome]:
+        """Submit what is open of a campaign; outcomes of what was answered. What was not stays open."""
+        found = await jobs.read_lines(self._pool, job, window.open)
+        outcomes: list[Outcome] = []
+        lines: Lines = []
+        for number in window.open:
+            try:
+                lines.append((number, (await self._vault.open_all(job.tenant, "", found[number])).encode()))
+            except (OrderplanError, KeyError):
+                outcomes.append(Outcome(number, "failed", "unreadable", "the order cannot be read any more"))
+        call = asyncio.ensure_future(self._submitted(job, lines))
+        await self._hear(job, [call])
+        for number, answer in call.result().items():
+            refusal = answer.get("error")
+            if refusal is None:
+                outcomes.append(Outcome(number, "done", answer["state"], "", answer["id"]))
+            elif refusal["status"] < 500:
+                reason = f"{refusal['path']}: {refusal['reason']}" if refusal.get("path") else refusal["reason"]
+                outcomes.append(Outcome(number, "refused", refusal["code"], reason[:REASON_LENGTH_MAX]))
+        return outcomes
+
+    async def _submitted(self, job: Taken, lines: Lines) -> dict[int, dict[str, Any]]:
+        """The answers to lines; none when nobody could be asked."""
+        assert self._submit is not None, "campaigns are made where orders can be submitted"
+        try:
+            return await self._submit(job.job_id, lines)
+        except OrderplanError as error:
+            log.warning("lines of a campaign could not be submitted", job_id=job.job_id, code=error.code)
+            return {}
 
     async def _ask(self, job: Taken, item: JobItem, argument: Mapping[str, Any]) -> dict[str, Any] | OrderplanError:
         message_id = message_id_of(job.job_id, item.number)
@@ -282,7 +353,8 @@ class Jobs:
     async def _done_before(self, job: Taken, items: Collection[JobItem]) -> list[Outcome]:
         """Outcomes of those whose message has made facts already."""
         numbers = {message_id_of(job.job_id, each.number): each.number for each in items}
-        if not numbers:
+        if not numbers or job.action == SUBMIT:
+            # A line that is submitted once more is the same order, and the answer says so.
             return []
         found = await jobs.facts_by_cause(self._pool, [each.order_id for each in items], numbers)
         return [
@@ -313,8 +385,10 @@ def _size(rate: float) -> int:
     return min(WINDOW_MAX, max(1, math.floor(rate)))
 
 
-def _window(items: Sequence[JobItem]) -> Sequence[JobItem]:
+def _window(job: Taken, items: Sequence[JobItem]) -> Sequence[JobItem]:
     """The first of these, up to where one plan would have too many."""
+    if job.action == SUBMIT:
+        return items
     counts: Counter[str] = Counter()
     for index, each in enumerate(items):
         counts[each.order_id] += 1

@@ -13,14 +13,16 @@ import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Final
 
 import structlog
 
-from actors.config import ClusterConfig
+from actors.config import GATEWAY, ClusterConfig
 from actors.envelopes import ToPlan
 from actors.jobs import Jobs
 from actors.process import prepare_process
+from actors.remote import handle_of, is_remote_failure
 from actors.resumer import Resumer
 from actors.routing import HostClient
 from domain.errors import Busy, NotPossibleNow, OrderplanError
@@ -265,7 +267,14 @@ class ManualQueueActor:
                     hosts = HostClient(Ownership(pool))
                     await hosts.open()
                     # All or none: what waits for the jobs would otherwise find queues without them, for ever.
-                    self._jobs = Jobs(pool, Vault(keys, pool), hosts, tenant, clock=lambda: datetime.now(UTC))
+                    self._jobs = Jobs(
+                        pool,
+                        Vault(keys, pool),
+                        hosts,
+                        tenant,
+                        clock=lambda: datetime.now(UTC),
+                        submit=partial(_submit_lines, tenant),
+                    )
                     self._resumer = Resumer(HeldItems(pool, tenant), hosts, clock=lambda: datetime.now(UTC))
                     self._queues = ManualQueues(pool, hosts, tenant)
                     opened.pop_all()
@@ -303,6 +312,27 @@ class ManualQueueActor:
             "resumed": self._resumer.resumed if self._resumer is not None else 0,
             "pid": os.getpid(),
         }
+
+
+async def _submit_lines(tenant: str, campaign: str, lines: list[tuple[int, bytes]]) -> dict[int, dict[str, Any]]:
+    """Have the gateway submit lines, for as long as it takes.
+
+    Raises:
+        Busy: it is not there, or does not take any.
+    """
+    handle = handle_of(GATEWAY)
+    if handle is None:
+        raise Busy("there is no gateway", retryAfterS=1)
+    try:
+        found = await handle.submit_lines.remote(tenant, campaign, lines)
+    except Exception as error:
+        if not is_remote_failure(error):
+            raise
+        raise Busy("the gateway has died", retryAfterS=1) from error
+    if isinstance(found, OrderplanError):
+        raise found
+    answers: dict[int, dict[str, Any]] = found
+    return answers
 
 
 async def _or_error(call: Any) -> Any:

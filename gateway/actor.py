@@ -17,10 +17,11 @@ from actors.folding import PlanFolder
 from actors.process import prepare_process
 from actors.remote import handle_of, is_remote_failure
 from actors.routing import HostClient
-from domain.errors import OrderplanError
+from domain.errors import Busy, OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
 from gateway.durability import DurabilityWatch
+from gateway.ingest import submit_lines
 from gateway.metrics import Metrics
 from gateway.stream import FANOUT
 from persistence import catalogue
@@ -118,6 +119,12 @@ class Gateway:
         site = web.TCPSite(self._runner, config.host, config.port, backlog=1024)
         await site.start()
         log.info("gateway serves", host=config.host, port=config.port)
+
+    async def submit_lines(self, tenant: str, campaign: str, lines: list[tuple[int, bytes]]) -> Any:
+        """See `gateway.ingest.submit_lines`; a refusal of them all comes back as the error itself."""
+        if self._context is None or self._context.is_draining:
+            return Busy("the gateway starts, or stops", retryAfterS=1)
+        return await submit_lines(self._context, tenant, campaign, lines)
 
     async def drain(self) -> None:
         """Refuse whatever is new and would change something, and wait for what was taken in to be answered."""

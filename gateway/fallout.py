@@ -136,13 +136,11 @@ async def start_job(request: web.Request) -> web.Response:
     body = await read_object(request)
     reason = reason_of(body)
     argument = _argument(action, body)
-    rate = body.get("rate", RATE_DEFAULT)
-    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 1 <= rate <= RATE_MAX:
-        raise BadDocument(f"must be a number between 1 and {RATE_MAX:.0f}", path="rate")
+    rate = rate_of(body, RATE_DEFAULT)
     wanted, items, selection = _selection(body)
     key = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
-    made = await _start(
-        context, action, user_of(request), reason, selection, wanted, items, argument, float(rate), key
+    made = await ask_jobs(
+        context, "start_job", action, user_of(request), reason, selection, wanted, items, argument, rate, key
     )
     return native_json(job_view(made), 202)
 
@@ -266,18 +264,36 @@ def job_view(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _start(context: Context, *args: Any) -> Any:
+def rate_of(body: Mapping[str, Any], default: float) -> float:
+    """Items a second, of a job.
+
+    Raises:
+        BadDocument: it is no number in bounds.
+    """
+    rate = body.get("rate", default)
+    if not isinstance(rate, int | float) or isinstance(rate, bool) or not 1 <= rate <= RATE_MAX:
+        raise BadDocument(f"must be a number between 1 and {RATE_MAX:.0f}", path="rate")
+    return float(rate)
+
+
+async def ask_jobs(context: Context, method: str, *args: Any) -> Any:
+    """What the method of `actors.jobs.Jobs` gives.
+
+    Raises:
+        OrderplanError: its refusal.
+        Busy: nobody answered; whether it was done is unknown.
+    """
     handle = context.people()
     if handle is None:
         raise Busy("what runs bulk jobs is starting", retryAfterS=1)
     try:
         async with asyncio.timeout(JOB_TIMEOUT_S):
-            answer = await handle.ask_jobs.remote("start_job", *args)
+            answer = await handle.ask_jobs.remote(method, *args)
     except Exception as error:
         if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
             raise
         raise Busy(
-            "whether the job was made is unknown", mend="send it again with the same Idempotency-Key", retryAfterS=1
+            "whether it was done is unknown", mend="send it again with the same Idempotency-Key or after", retryAfterS=1
         ) from error
     if isinstance(answer, OrderplanError):
         raise answer

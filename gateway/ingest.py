@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, Final, Protocol
 
 import orjson
@@ -89,13 +89,43 @@ def open_ingests(app: web.Application) -> None:
     app[_OPEN] = set()
 
 
+async def submit_lines(
+    context: Context, tenant: str, campaign: str, lines: Sequence[tuple[int, bytes]]
+) -> dict[int, dict[str, Any]]:
+    """Submit orders of a campaign in bulk; the answer to each by its number, as `ingest_orders` would give it.
+
+    One that names no `externalId` is the same order whenever this number of the campaign is submitted.
+    """
+    numbers = [number for number, _ in lines]
+    found: dict[int, dict[str, Any]] = {}
+
+    class Body:
+        async def iter_any(self) -> AsyncIterator[bytes]:
+            for _, raw in lines:
+                yield raw.replace(b"\n", b" ") + b"\n"
+
+    async def write(data: bytes) -> None:
+        for each in data.splitlines():
+            answer = orjson.loads(each)
+            found[numbers[answer["line"] - 1]] = answer
+
+    ingest = Ingest(context, tenant, lambda line: f"campaign {campaign} {numbers[line - 1]}")
+    try:
+        await ingest.serve(Body(), write)
+    finally:
+        ingest.is_over = True
+    return found
+
+
 class Ingest:
     """One connection: a reader that submits lines, and a writer that sends what became of them."""
 
-    def __init__(self, context: Context, tenant: str) -> None:
+    def __init__(self, context: Context, tenant: str, key_of: Callable[[int], str] | None = None) -> None:
+        """`key_of` names the order of a line that has no name of its own; without it each is another order."""
         self._context = context
         self._tenant = tenant
-        self._name = uuid.uuid4().hex
+        name = uuid.uuid4().hex
+        self._key_of = key_of or (lambda line: f"once {name} {line}")
         self._answers: list[bytes] = []
         self._open: dict[int, int] = {}
         """Lines without an answer, each with its bytes."""
@@ -180,8 +210,7 @@ class Ingest:
                 limit = self._context.config.body_bytes_max
                 raise TooLarge(f"the line is larger than {limit} bytes", mend="split the order, or raise the limit")
             order, digest = read_order(raw, self._tenant)
-            # Of a line without a name a repeat is another order; the hosts know it by this connection.
-            order.client_key = own_key(order) or f"once {self._name} {line}"
+            order.client_key = own_key(order) or self._key_of(line)
             submission = submission_of(self._context, order, digest, is_bulk=True)
         except OrderplanError as error:
             self._refuse(line, error)

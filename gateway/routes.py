@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway import (
+    campaigns,
     cluster,
     design,
     explain,
@@ -85,6 +86,16 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/fallout", fallout.list_fallout, Role.OPERATOR),
     Route("GET", "/v1/fallout/groups", fallout.list_groups, Role.OPERATOR),
     Route("POST", "/v1/fallout:{action:retry|skip|complete|edit}", fallout.start_job, Role.OPERATOR, 202, body=True),
+    Route("POST", "/v1/campaigns", campaigns.create_campaign, Role.OPERATOR, 201, body=True),
+    Route(
+        "POST",
+        "/v1/campaigns/{job_id}/orders",
+        campaigns.load_campaign,
+        Role.OPERATOR,
+        body=True,
+        body_type=ingest.NDJSON,
+    ),
+    Route("POST", "/v1/campaigns/{job_id}:start", campaigns.start_campaign, Role.OPERATOR),
     Route("GET", "/v1/jobs", fallout.list_jobs, Role.OPERATOR),
     Route("GET", "/v1/jobs/{job_id}", fallout.get_job, Role.OPERATOR),
     Route("GET", "/v1/jobs/{job_id}/items", fallout.list_job_items, Role.OPERATOR),

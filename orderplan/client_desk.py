@@ -1,16 +1,20 @@
-"""The client's calls of the fallout desk: what failed for good, and its repair in bulk."""
+"""The client's calls of the fallout desk and of campaigns: what failed for good, its repair, orders in bulk."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 from orderplan.client_calls import Calls, Document, WaitedTooLong, part
+from orderplan.transport import ApiError
+
+LOAD_BYTES: Final = 1024 * 1024
+LOAD_LINES: Final = 1_000
 
 
 class DeskCalls(Calls):
-    """Fallout and bulk jobs."""
+    """Fallout, bulk jobs and campaigns."""
 
     def list_fallout(self, *, limit: int = 100, after: str | None = None, **filters: str) -> Document:
         """A page of items that failed for good, under `items`, and where the next one begins, under `next`."""
@@ -52,6 +56,38 @@ class DeskCalls(Calls):
             "POST", f"/v1/fallout:{part(action)}", body, headers=headers, is_repeatable=True
         )
         return made
+
+    def create_campaign(self, name: str, reason: str, *, rate: float | None = None, key: str | None = None) -> Document:
+        """Make a campaign, to be loaded and started: a job that submits orders at a rate; `key` as in `start_job`."""
+        body: Document = {"name": name, "reason": reason}
+        if rate is not None:
+            body["rate"] = rate
+        headers = {"Idempotency-Key": key or uuid.uuid4().hex}
+        made: Document = self.request("POST", "/v1/campaigns", body, headers=headers, is_repeatable=True)
+        return made
+
+    def load_campaign(self, job_id: str, lines: Iterable[bytes], *, after: int = 0) -> int:
+        """Append orders to a campaign that has `after` so far, one JSON object a line; how many it has then.
+
+        When it fails, `job(job_id)["total"]` tells how many are in: go on with the next one, and that as `after`.
+        """
+        for batch in _batches(lines):
+            query, wanted = {"after": str(after)}, after + len(batch)
+            try:
+                self.request(
+                    "POST", f"/v1/campaigns/{part(job_id)}/orders", b"\n".join(batch), query=query, is_repeatable=True
+                )
+            except ApiError as error:
+                # A repeat of what had been done, though nobody heard of it.
+                if error.facts.get("lines") != wanted:
+                    raise
+            after = wanted
+        return after
+
+    def start_campaign(self, job_id: str) -> Document:
+        """Let a campaign submit its orders; from then on it is steered like any job."""
+        found: Document = self.request("POST", f"/v1/campaigns/{part(job_id)}:start", {})
+        return found
 
     def list_jobs(self) -> list[Document]:
         """Bulk jobs, newest first."""
@@ -97,3 +133,19 @@ class DeskCalls(Calls):
                 heard(job)
             self._sleep(poll_s)
         return job
+
+
+def _batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Lines that are not blank, as many together as one request should hold."""
+    batch: list[bytes] = []
+    size = 0
+    for line in lines:
+        if not line.strip():
+            continue
+        batch.append(line.strip())
+        size += len(line)
+        if size >= LOAD_BYTES or len(batch) == LOAD_LINES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

@@ -90,18 +90,18 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         is_repeatable: bool | None = None,
     ) -> tuple[Mapping[str, str], Any]:
-        """(headers, decoded body) of the answer; see `Client.request`.
+        """(headers, decoded body) of the answer; see `Client.request`. Bytes are lines of JSON, and sent as they are.
 
         Raises:
             ApiError: the server refused, could not be reached, or the connection broke before the answer.
         """
         try:
-            raw = None if body is None else json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
+            raw = body if body is None or isinstance(body, bytes) else _encoded(body)
         except ValueError as error:
             raise ApiError(0, "notSendable", "a number is infinite or none at all", mend="give a finite one") from error
         sent = {"Accept": "application/json", **(headers or {})}
         if raw is not None:
-            sent["Content-Type"] = "application/json"
+            sent["Content-Type"] = "application/x-ndjson" if isinstance(body, bytes) else "application/json"
         if self._user:
             sent["X-User"] = quote(self._user, safe=" @+,;:=/()")
         given = {name: value for name, value in (query or {}).items() if value is not None}
@@ -195,6 +195,10 @@ def _pause_s(retry_after: str | None) -> float:
         return min(max(float(retry_after or 1.0), 0.0), _RETRY_AFTER_S_MAX)
     except ValueError:
         return 1.0
+
+
+def _encoded(body: Any) -> bytes:
+    return json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
 
 
 def _decoded(status: int, content: bytes) -> Any:

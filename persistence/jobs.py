@@ -1,4 +1,4 @@
-"""Bulk jobs: one repair over a frozen selection of items, with an outcome for each.
+"""Bulk jobs: one repair over a frozen selection of items, or a campaign of orders, with an outcome for each.
 
 A job is worked on under a lease and an epoch. Whoever takes it raises the epoch, and every write of a runner is
 conditional on the epoch that it was given: one that has lost its lease changes nothing any more. `sent_to` moves before
@@ -19,6 +19,10 @@ from domain.errors import NotFound, NotPossibleNow, OrderplanError
 from persistence.fallout import FalloutFilter, select_items
 
 ITEMS_MAX: Final = 100_000
+SUBMIT: Final = "submit"
+"""The action of a campaign: each of its items is a line, an order to submit."""
+LINES_MAX: Final = 1_000_000
+"""Of a campaign."""
 
 
 class JobLost(OrderplanError):
@@ -67,12 +71,13 @@ class JobItem(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """How one item went: `code` is what was done, or why not."""
+    """How one item went: `code` is what was done, or why not. A line that was submitted has an order since."""
 
     number: int
     outcome: str
     code: str
     reason: str
+    order_id: str = ""
 
 
 _TAKE: Final = """
@@ -87,8 +92,9 @@ update job set epoch = epoch + 1, lease_ends_at = $3
 returning job_id, tenant, action, operator, reason, rate, state, argument, sent_to, epoch"""
 
 _RECORD: Final = """
-update job_item as i set outcome = o.outcome, code = o.code, reason = o.reason, settled_at = $2
-  from unnest($3::int[], $4::text[], $5::text[], $6::text[]) as o(number, outcome, code, reason)
+update job_item as i set outcome = o.outcome, code = o.code, reason = o.reason, settled_at = $2,
+       order_id = case when o.order_id = '' then i.order_id else o.order_id end
+  from unnest($3::int[], $4::text[], $5::text[], $6::text[], $7::text[]) as o(number, outcome, code, reason, order_id)
  where i.job_id = $1 and i.number = o.number and i.outcome is null"""
 
 _JOBS: Final = """
@@ -104,9 +110,10 @@ select j.job_id, j.action, j.operator, j.reason, j.selection, j.rate, j.state, j
  order by j.created_at desc, j.job_id desc limit $3"""
 
 _MOVES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
+    "start": (("loading",), "running"),
     "pause": (("running",), "paused"),
     "resume": (("paused",), "running"),
-    "stop": (("running", "paused"), "stopped"),
+    "stop": (("loading", "running", "paused"), "stopped"),
 }
 """What an operator may do with a job: in which states, and what becomes of it."""
 
@@ -170,6 +177,77 @@ async def create_job(
     return bool(is_new)
 
 
+async def create_campaign(pool: asyncpg.Pool[Any], job: NewJob, now: datetime) -> None:
+    """Make a campaign without lines, to be loaded; one of that id stays as it is."""
+    await pool.execute(
+        "insert into job (job_id, tenant, action, operator, reason, selection, rate, state, total, created_at) "
+        "values ($1, $2, $3, $4, $5, $6::jsonb, $7, 'loading', 0, $8) on conflict do nothing",
+        job.job_id,
+        job.tenant,
+        job.action,
+        job.operator,
+        job.reason,
+        orjson.dumps(job.selection).decode(),
+        job.rate,
+        now,
+    )
+
+
+async def add_lines(
+    pool: asyncpg.Pool[Any], tenant: str, job_id: str, after: int, bodies: Sequence[Mapping[str, Any]]
+) -> int:
+    """Append lines to a campaign that has so many, all or none; returns how many it has then.
+
+    Args:
+        pool: of the order database.
+        tenant: whose campaign it is.
+        job_id: the campaign.
+        after: lines that it has by the sender's count: so a repeat adds nothing twice.
+        bodies: the lines, encrypted.
+    Raises:
+        NotFound: there is no such job.
+        NotPossibleNow: it is not being loaded, has another number of lines, or would have too many.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        row = await connection.fetchrow(
+            "select state, total, action from job where tenant = $1 and job_id = $2 for update", tenant, job_id
+        )
+        if row is None or row["action"] != SUBMIT:
+            raise NotFound(f"there is no campaign {job_id!r}", mend="look at GET /v1/jobs")
+        if row["state"] != "loading":
+            raise NotPossibleNow(f"campaign {job_id} is {row['state']}; it takes no more orders", state=row["state"])
+        if row["total"] != after:
+            raise NotPossibleNow(
+                f"campaign {job_id} has {row['total']} orders, not {after}",
+                lines=row["total"],
+                mend=f"go on with the line after the first {row['total']}, and say after={row['total']}",
+            )
+        total = after + len(bodies)
+        if total > LINES_MAX:
+            raise NotPossibleNow(f"a campaign has at most {LINES_MAX} orders", mend="make a second one")
+        numbers = range(after + 1, total + 1)
+        await connection.copy_records_to_table(
+            "job_item",
+            records=[(job_id, number, tenant, "", "") for number in numbers],
+            columns=("job_id", "number", "tenant", "order_id", "item"),
+        )
+        await connection.copy_records_to_table(
+            "job_line",
+            records=[(job_id, after + at, orjson.dumps(body).decode()) for at, body in enumerate(bodies, 1)],
+            columns=("job_id", "number", "body"),
+        )
+        await connection.execute("update job set total = $2 where job_id = $1", job_id, total)
+        return total
+
+
+async def read_lines(pool: asyncpg.Pool[Any], job: Taken, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """These lines of a campaign, encrypted, by number; those of a campaign that was stopped are gone."""
+    rows = await pool.fetch(
+        "select number, body from job_line where job_id = $1 and number = any($2)", job.job_id, list(numbers)
+    )
+    return {row["number"]: orjson.loads(row["body"]) for row in rows}
+
+
 async def _require_orders(connection: Any, tenant: str, items: Sequence[tuple[str, str]]) -> None:
     rows = await connection.fetch(
         "select order_id from product_order where tenant = $1 and order_id = any($2)",
@@ -191,10 +269,16 @@ async def steer(pool: asyncpg.Pool[Any], tenant: str, job_id: str, action: str, 
         NotPossibleNow: it is in a state that does not allow that.
     """
     before, after = _MOVES[action]
+    if action == "start" and not (await read_job(pool, tenant, job_id))["total"]:
+        raise NotPossibleNow(f"campaign {job_id} has no orders", mend="POST them to /v1/campaigns/{id}/orders first")
+    # Nobody submits the lines of a stopped campaign any more, but those of the window under way, which have been read.
     done = await pool.fetchval(
-        "update job set state = $3::text, ended_at = case when $3::text = 'stopped' then $5::timestamptz end, "
+        "with moved as (update job set state = $3::text, "
+        "ended_at = case when $3::text = 'stopped' then $5::timestamptz end, "
         "argument = case when $3::text = 'stopped' then null else argument end "
-        "where tenant = $1 and job_id = $2 and state = any($4) returning true",
+        "where tenant = $1 and job_id = $2 and state = any($4) returning job_id), "
+        "gone as (delete from job_line using moved where $3::text = 'stopped' and job_line.job_id = moved.job_id) "
+        "select true from moved",
         tenant,
         job_id,
         after,
@@ -269,6 +353,12 @@ async def settle(
         await connection.execute(
             _RECORD, job.job_id, now, *([each[index] for each in settled] for index in range(len(Outcome._fields)))
         )
+        if job.action == SUBMIT:
+            await connection.execute(
+                "delete from job_line where job_id = $1 and number = any($2)",
+                job.job_id,
+                [each.number for each in settled],
+            )
 
 
 async def finish(pool: asyncpg.Pool[Any], job: Taken, now: datetime) -> bool:

@@ -363,7 +363,7 @@ job = sa.Table(
     sa.Column("ended_at", _Instant),
     sa.Column("epoch", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("lease_ends_at", _Instant),
-    sa.CheckConstraint("state in ('running', 'paused', 'stopped', 'done')", name="job_state_check"),
+    sa.CheckConstraint("state in ('loading', 'running', 'paused', 'stopped', 'done')", name="job_state_check"),
     sa.Index("job_list_idx", "tenant", "created_at", "job_id"),
     sa.Index("job_running_idx", "created_at", postgresql_where=sa.text("state = 'running'")),
 )
@@ -382,6 +382,15 @@ job_item = sa.Table(
     sa.Column("settled_at", _Instant),
     sa.CheckConstraint("outcome in ('done', 'refused', 'failed')", name="job_item_outcome_check"),
     sa.Index("job_item_outcome_idx", "job_id", "outcome", "number"),
+)
+
+# What a campaign is still to submit: each line of it encrypted, gone when its outcome is known.
+job_line = sa.Table(
+    "job_line",
+    metadata,
+    sa.Column("job_id", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("body", JSONB, nullable=False),
 )
 
 delay_score = sa.Table(

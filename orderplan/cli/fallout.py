@@ -157,7 +157,7 @@ def _bulk(action: str, help_text: str) -> None:
             )
             if wait:
                 job = client.wait_for_job(job["id"], heard=_told())
-        show(as_json, job, lambda: [_job(job)])
+        show(as_json, job, lambda: [job_shown(job)])
         if job["failed"]:
             raise typer.Exit(1)
 
@@ -211,10 +211,12 @@ _bulk("complete", "Take all failed items that fit as done, as a job.")
 _bulk("edit", "Change the payload of all failed items that fit and try them again, as a job.")
 
 
-def _job(job: Document) -> RenderableType:
+def job_shown(job: Document) -> RenderableType:
+    """A job for people."""
     return pairs(
         [
             ("job", f"{job['id']}: {job['action']} {job['total']} items, {job['state']}"),
+            ("campaign", cell(job["selection"]["campaign"]) if "campaign" in job["selection"] else None),
             ("outcome", f"{_counts(job)}, {job['open']} open"),
             ("failed again", f"{job['failedAgain']} of those done" if job.get("failedAgain") else None),
             ("by", f"{cell(job['operator'])}: {cell(job['reason'])}"),
@@ -253,7 +255,7 @@ def show_job(
         items = _items(client, job_id, outcome) if outcome is not None else []
 
     def render() -> Iterable[RenderableType]:
-        yield _job(job)
+        yield job_shown(job)
         if items:
             members = ("orderId", "item", "outcome", "reason", "stateNow")
             rows = [tuple(each[name] for name in members) for each in items]
@@ -270,7 +272,7 @@ def _steer(action: str, help_text: str) -> None:
     def command(job_id: JobId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
         with client_of(url, user) as client:
             job = client.steer_job(job_id, action)
-        show(as_json, job, lambda: [_job(job)])
+        show(as_json, job, lambda: [job_shown(job)])
 
     command.__doc__ = help_text
     jobs.command(action)(command)

@@ -8,6 +8,7 @@ import typer
 
 from orderplan.cli import (
     bench,
+    campaign,
     catalogue,
     cluster,
     demo,
@@ -50,6 +51,7 @@ app.add_typer(risk.app, name="risk")
 app.add_typer(hub.app, name="hub")
 app.add_typer(fallout.app, name="fallout")
 app.add_typer(fallout.jobs, name="job")
+app.add_typer(campaign.app, name="campaign")
 app.add_typer(cluster.app, name="cluster")
 
 

@@ -13,7 +13,7 @@ import pytest
 import gateway.ingest
 from actors.envelopes import Submission, Submitted
 from domain.errors import Busy, NotPossibleNow, OrderplanError
-from gateway.ingest import OPEN_MAX, STILL_S, Ingest
+from gateway.ingest import OPEN_MAX, STILL_S, Ingest, submit_lines
 from gateway.metrics import Metrics
 from tests.simulation.loop import run
 
@@ -49,10 +49,13 @@ class Body:
             yield json.dumps({"externalId": str(number), "productOrderItem": [item]}).encode() + b"\n"
 
 
-def ingest_to(hosts: Hosts, *, is_draining: bool = False) -> Ingest:
+def context_of(hosts: Hosts, *, is_draining: bool = False) -> Any:
     config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
-    context = SimpleNamespace(config=config, hosts=hosts, metrics=Metrics(), is_draining=is_draining)
-    return Ingest(cast("Any", context), "main")
+    return cast("Any", SimpleNamespace(config=config, hosts=hosts, metrics=Metrics(), is_draining=is_draining))
+
+
+def ingest_to(hosts: Hosts, *, is_draining: bool = False) -> Ingest:
+    return Ingest(context_of(hosts, is_draining=is_draining), "main")
 
 
 class Silent:
@@ -197,3 +200,19 @@ async def test_large_lines_are_read_no_further_than_their_bytes_allow(monkeypatc
     sizes = [len(line) async for line in Body(100).iter_any()]
     assert sum(sizes[: len(hosts.asked) - 1]) < 1_000 + len(hosts.asked)
     assert 1 < len(hosts.asked) < 20
+
+
+async def test_lines_of_a_campaign_are_answered_by_their_numbers_and_named_by_them() -> None:
+    item = {"id": "1", "action": "add", "product": {"productSpecification": {"id": "parcel"}}}
+    nameless = json.dumps({"productOrderItem": [item]}, indent=1).encode()
+    named = json.dumps({"externalId": "mine", "productOrderItem": [item]}).encode()
+    hosts = Hosts()
+
+    found = await submit_lines(context_of(hosts), "main", "c1", [(7, nameless), (9, b"[]"), (12, named)])
+    again = await submit_lines(context_of(hosts), "main", "c1", [(7, nameless)])
+
+    assert {number: sorted(answer) for number, answer in (found | again).items()} == {
+        7: ["id", "line", "state"], 9: ["error", "line"], 12: ["id", "line", "state"],
+    }  # fmt: skip
+    assert [each.order["clientKey"] for each in hosts.asked] == ["campaign c1 7", "ext default/mine", "campaign c1 7"]
+    assert len({each.shard for each in hosts.asked if each.order["clientKey"] == "campaign c1 7"}) == 1

@@ -666,7 +666,9 @@ class HostLoop:
         await self._loader.each(list(self._unwatched))
         for order_id in self._unwatched:
             self._watch(order_id)
-        self._unwatched.clear()
+        # Those whose turn has yet to come are still on their way to it: the watchdog would find them lost.
+        waiting = {each.order_id for each in self._inbox if isinstance(each, Due)}
+        self._unwatched = {order_id: None for order_id in self._unwatched if order_id in waiting}
 
     async def refresh_releases(self) -> None:
         """Learn of newly published releases."""

@@ -31,7 +31,7 @@ import structlog
 
 from actors.envelopes import Envelope, ToPlan
 from domain import facts as f
-from domain.errors import BadDocument, OrderplanError
+from domain.errors import NotFound, OrderplanError
 from domain.ids import shard_of
 from domain.messages import OperateItem
 from domain.states import ItemState
@@ -39,7 +39,7 @@ from persistence import jobs
 from persistence.database import Pool, is_unavailable
 from persistence.fallout import FalloutFilter
 from persistence.jobs import SUBMIT, JobItem, JobLost, NewJob, Outcome, Taken
-from persistence.vault import Vault
+from persistence.vault import Vault, unwrapped, wrapped
 
 log = structlog.get_logger(__name__)
 
@@ -54,6 +54,10 @@ IDLE_S: Final = 0.5
 KEEP_S: Final = 2.0
 """Between two renewals of a lease; so long it takes at most until a pause or stop is seen."""
 JOBS_AT_ONCE_MAX: Final = 4
+CAMPAIGNS_AT_ONCE_MAX: Final = 2
+"""Of them: a campaign may go on for days, and repairs must not wait for it."""
+SHRED_S: Final = 5.0
+"""Between two looks for campaigns that have ended and have a key."""
 REASON_LENGTH_MAX: Final = 500
 
 DID: Final = {
@@ -106,7 +110,9 @@ class Jobs:
         self._clock = clock
         self._sleep = sleep
         self._submit = submit
-        self._working: set[asyncio.Task[None]] = set()
+        self._working: dict[asyncio.Task[None], str] = {}
+        """What is worked on, with its action."""
+        self._shred_at = clock()
         self.settled = 0
 
     async def start_job(
@@ -146,30 +152,39 @@ class Jobs:
         """Append lines to a campaign that has `after` so far; how many it has then.
 
         Raises:
-            BadDocument: a line is no text.
+            NotFound: there is no such campaign.
             NotPossibleNow: see `persistence.jobs.add_lines`.
         """
-        await self._vault.load_tenant(self._tenant)
-        try:
-            texts = [line.decode() for line in lines]
-        except UnicodeDecodeError as error:
-            raise BadDocument("is not UTF-8", path=f"a line after {after}", mend="send JSON in UTF-8") from error
-        bodies = [self._vault.encrypt(self._tenant, text) for text in texts]
+        if (await jobs.read_job(self._pool, self._tenant, job_id))["action"] != SUBMIT:
+            raise NotFound(f"job {job_id} is no campaign", mend="make one: POST /v1/campaigns")
+        key, owner = await self._vault.key_of(_owner(job_id)), _owner(job_id)
+        bodies = [wrapped(key, owner, line) for line in lines]
         return await jobs.add_lines(self._pool, self._tenant, job_id, after, bodies)
 
     async def run(self) -> None:
         """Work on jobs for ever, on a few at once: a slow one does not keep the others waiting."""
         while True:
             try:
+                await self.shred()
                 while len(self._working) < JOBS_AT_ONCE_MAX and (job := await self._take()) is not None:
                     task = asyncio.get_running_loop().create_task(self._work_or_leave(job))
-                    self._working.add(task)
-                    task.add_done_callback(self._working.discard)
+                    self._working[task] = job.action
+                    task.add_done_callback(self._working.pop)
             except Exception as error:
                 # A job stands in its row until somebody has done it.
                 if not is_unavailable(error):
                     log.exception("jobs could not be taken up")
             await self._sleep(IDLE_S)
+
+    async def shred(self) -> None:
+        """Destroy the keys of campaigns that have ended: copies of their lines can be opened by nobody from then on."""
+        if self._clock() < self._shred_at:
+            return
+        self._shred_at = self._clock() + timedelta(seconds=SHRED_S)
+        ended = await jobs.ended_campaigns(self._pool, self._tenant)
+        if ended:
+            await self._vault.destroy([_owner(job_id) for job_id in ended])
+            await jobs.key_is_gone(self._pool, ended)
 
     async def _work_or_leave(self, job: Taken) -> None:
         try:
@@ -195,7 +210,8 @@ class Jobs:
         return job is not None
 
     async def _take(self) -> Taken | None:
-        return await jobs.take_job(self._pool, self._tenant, self._clock(), LEASE_S)
+        campaigns = sum(action == SUBMIT for action in self._working.values()) < CAMPAIGNS_AT_ONCE_MAX
+        return await jobs.take_job(self._pool, self._tenant, self._clock(), LEASE_S, campaigns=campaigns)
 
     async def _work(self, job: Taken) -> None:
         argument = await self._argument(job)
@@ -206,7 +222,7 @@ class Jobs:
 
     async def _argument(self, job: Taken) -> dict[str, Any] | None:
         """What messages hold besides what all of them do; None: it cannot be read, and the job is paused."""
-        if job.argument is None:
+        if job.argument is None or job.action == SUBMIT:
             return {}
         try:
             opened = await self._vault.open_all(job.tenant, "", job.argument)
@@ -303,20 +319,26 @@ class Jobs:
     async def _send_lines(self, job: Taken, window: _Window) -> list[Outcome]:
         """Submit what is open of a campaign; outcomes of what was answered. What was not stays open."""
         found = await jobs.read_lines(self._pool, job, window.open)
+        owner = _owner(job.job_id)
         outcomes: list[Outcome] = []
         lines: Lines = []
-        for number in window.open:
-            try:
-                lines.append((number, (await self._vault.open_all(job.tenant, "", found[number])).encode()))
-            except (OrderplanError, KeyError):
-                outcomes.append(Outcome(number, "failed", "unreadable", "the order cannot be read any more"))
+        try:
+            key = await self._vault.key_of(owner)
+            lines = [(number, unwrapped(key, owner, body)) for number, body in found.items()]
+        except NotFound as error:
+            log.error("the orders of a campaign cannot be read", job_id=job.job_id, code=error.code)
+        unread = window.open.keys() - {number for number, _ in lines}
+        outcomes += [Outcome(each, "failed", "unreadable", "the order cannot be read any more") for each in unread]
         call = asyncio.ensure_future(self._submitted(job, lines))
         await self._hear(job, [call])
         for number, answer in call.result().items():
             refusal = answer.get("error")
-            if refusal is None:
+            if refusal is None and answer["state"] == "rejected":
+                reason = "the order says why: its stateReasons"
+                outcomes.append(Outcome(number, "refused", "rejected", reason, answer["id"]))
+            elif refusal is None:
                 outcomes.append(Outcome(number, "done", answer["state"], "", answer["id"]))
-            elif refusal["status"] < 500:
+            elif refusal["status"] < 500 or "openOrders" in refusal:
                 reason = f"{refusal['path']}: {refusal['reason']}" if refusal.get("path") else refusal["reason"]
                 outcomes.append(Outcome(number, "refused", refusal["code"], reason[:REASON_LENGTH_MAX]))
         return outcomes
@@ -373,6 +395,11 @@ class Jobs:
             await self._sleep(min(rest_s, KEEP_S))
             state = await jobs.keep_job(self._pool, job, self._clock(), LEASE_S)
         return state
+
+
+def _owner(job_id: str) -> str:
+    """What a campaign is called where keys are kept."""
+    return f"job {job_id}"
 
 
 def message_id_of(job_id: str, number: int) -> str:

@@ -258,7 +258,7 @@ def job_view(job: Mapping[str, Any]) -> dict[str, Any]:
         "failed": job["failed"],
         "open": job["total"] - settled,
         "failedAgain": job["failed_again"],
-        "progress": round(settled / job["total"], 4),
+        "progress": round(settled / job["total"], 4) if job["total"] else 0.0,
         "createdAt": job["created_at"].isoformat(),
         "endedAt": job["ended_at"].isoformat() if job["ended_at"] else None,
     }

@@ -41,6 +41,7 @@ BYTES_A_TURN: Final = 64 * 1024
 RETRY_S: Final = 0.5
 STILL_S: Final = 60.0
 """A client that sends nothing while nothing is open, or does not read its answers, is cut off after so long."""
+LINES_TIMEOUT_S: Final = 30.0
 STOPPING_S: Final = 5.0
 """A gateway that stops waits so long for the next answer of a host, which may have stopped before it."""
 
@@ -92,7 +93,8 @@ def open_ingests(app: web.Application) -> None:
 async def submit_lines(
     context: Context, tenant: str, campaign: str, lines: Sequence[tuple[int, bytes]]
 ) -> dict[int, dict[str, Any]]:
-    """Submit orders of a campaign in bulk; the answer to each by its number, as `ingest_orders` would give it.
+    """Submit orders of a campaign in bulk; the answer to each by its number, as `ingest_orders` would give it. What is
+    not answered in time is left out: its sender looks whether the campaign still runs, and sends it again.
 
     One that names no `externalId` is the same order whenever this number of the campaign is submitted.
     """
@@ -111,7 +113,10 @@ async def submit_lines(
 
     ingest = Ingest(context, tenant, lambda line: f"campaign {campaign} {numbers[line - 1]}")
     try:
-        await ingest.serve(Body(), write)
+        async with asyncio.timeout(LINES_TIMEOUT_S):
+            await ingest.serve(Body(), write)
+    except TimeoutError:
+        log.info("a crowd keeps orders of a campaign waiting", lines=len(lines), answered=len(found))
     finally:
         ingest.is_over = True
     return found
@@ -229,7 +234,9 @@ class Ingest:
         )
 
     def _answered(self, line: int, submission: Any, answer: Any) -> None:
-        if isinstance(answer, Busy) and not self._context.is_draining:
+        # Not for a crowd but for another order of the account, which may stay as it is: that is an answer.
+        is_crowded = isinstance(answer, Busy) and "openOrders" not in answer.facts
+        if is_crowded and not self._context.is_draining:
             asyncio.get_running_loop().call_later(RETRY_S, self._send, line, submission)
             return
         if line not in self._open:

@@ -69,8 +69,17 @@ class DeskCalls(Calls):
     def load_campaign(self, job_id: str, lines: Iterable[bytes], *, after: int = 0) -> int:
         """Append orders to a campaign that has `after` so far, one JSON object a line; how many it has then.
 
-        When it fails, `job(job_id)["total"]` tells how many are in: go on with the next one, and that as `after`.
+        When it fails, `job(job_id)["total"]` tells how many are in: go on with the next one, and that as `after`. One
+        loader at a time: what two append may be taken for the other's.
+
+        Raises:
+            ApiError: it has another number of orders, or takes no more.
         """
+        found = self.job(job_id)["total"]
+        if found != after:
+            raise ApiError(
+                409, "notPossibleNow", f"campaign {job_id} has {found} orders, not {after}", mend=f"say after={found}"
+            )
         for batch in _batches(lines):
             query, wanted = {"after": str(after)}, after + len(batch)
             try:

@@ -84,7 +84,7 @@ _TAKE: Final = """
 update job set epoch = epoch + 1, lease_ends_at = $3
  where job_id = (
     select j.job_id from job as j
-     where j.tenant = $1 and (j.lease_ends_at is null or j.lease_ends_at <= $2)
+     where j.tenant = $1 and (j.lease_ends_at is null or j.lease_ends_at <= $2) and ($4 or j.action <> 'submit')
        and (j.state = 'running'
             or (j.state = 'stopped' and exists (
                 select 1 from job_item as i where i.job_id = j.job_id and i.outcome is null and i.number <= j.sent_to)))
@@ -180,8 +180,9 @@ async def create_job(
 async def create_campaign(pool: asyncpg.Pool[Any], job: NewJob, now: datetime) -> None:
     """Make a campaign without lines, to be loaded; one of that id stays as it is."""
     await pool.execute(
-        "insert into job (job_id, tenant, action, operator, reason, selection, rate, state, total, created_at) "
-        "values ($1, $2, $3, $4, $5, $6::jsonb, $7, 'loading', 0, $8) on conflict do nothing",
+        "insert into job "
+        "(job_id, tenant, action, operator, reason, selection, argument, rate, state, total, created_at) "
+        "values ($1, $2, $3, $4, $5, $6::jsonb, '{}', $7, 'loading', 0, $8) on conflict do nothing",
         job.job_id,
         job.tenant,
         job.action,
@@ -194,7 +195,7 @@ async def create_campaign(pool: asyncpg.Pool[Any], job: NewJob, now: datetime) -
 
 
 async def add_lines(
-    pool: asyncpg.Pool[Any], tenant: str, job_id: str, after: int, bodies: Sequence[Mapping[str, Any]]
+    pool: asyncpg.Pool[Any], tenant: str, job_id: str, after: int, bodies: Sequence[bytes]
 ) -> int:
     """Append lines to a campaign that has so many, all or none; returns how many it has then.
 
@@ -233,19 +234,35 @@ async def add_lines(
         )
         await connection.copy_records_to_table(
             "job_line",
-            records=[(job_id, after + at, orjson.dumps(body).decode()) for at, body in enumerate(bodies, 1)],
+            records=[(job_id, after + at, body) for at, body in enumerate(bodies, 1)],
             columns=("job_id", "number", "body"),
         )
         await connection.execute("update job set total = $2 where job_id = $1", job_id, total)
         return total
 
 
-async def read_lines(pool: asyncpg.Pool[Any], job: Taken, numbers: Iterable[int]) -> dict[int, dict[str, Any]]:
+async def read_lines(pool: asyncpg.Pool[Any], job: Taken, numbers: Iterable[int]) -> dict[int, bytes]:
     """These lines of a campaign, encrypted, by number; those of a campaign that was stopped are gone."""
     rows = await pool.fetch(
         "select number, body from job_line where job_id = $1 and number = any($2)", job.job_id, list(numbers)
     )
-    return {row["number"]: orjson.loads(row["body"]) for row in rows}
+    return {row["number"]: row["body"] for row in rows}
+
+
+async def ended_campaigns(pool: asyncpg.Pool[Any], tenant: str) -> list[str]:
+    """Campaigns that have ended and whose keys are still to be destroyed."""
+    rows = await pool.fetch(
+        "select job_id from job where tenant = $1 and action = $2 and state in ('stopped', 'done') "
+        "and argument is not null",
+        tenant,
+        SUBMIT,
+    )
+    return [row["job_id"] for row in rows]
+
+
+async def key_is_gone(pool: asyncpg.Pool[Any], job_ids: Sequence[str]) -> None:
+    """Note that the keys of these campaigns are destroyed."""
+    await pool.execute("update job set argument = null where job_id = any($1)", list(job_ids))
 
 
 async def _require_orders(connection: Any, tenant: str, items: Sequence[tuple[str, str]]) -> None:
@@ -271,20 +288,22 @@ async def steer(pool: asyncpg.Pool[Any], tenant: str, job_id: str, action: str, 
     before, after = _MOVES[action]
     if action == "start" and not (await read_job(pool, tenant, job_id))["total"]:
         raise NotPossibleNow(f"campaign {job_id} has no orders", mend="POST them to /v1/campaigns/{id}/orders first")
-    # Nobody submits the lines of a stopped campaign any more, but those of the window under way, which have been read.
-    done = await pool.fetchval(
-        "with moved as (update job set state = $3::text, "
-        "ended_at = case when $3::text = 'stopped' then $5::timestamptz end, "
-        "argument = case when $3::text = 'stopped' then null else argument end "
-        "where tenant = $1 and job_id = $2 and state = any($4) returning job_id), "
-        "gone as (delete from job_line using moved where $3::text = 'stopped' and job_line.job_id = moved.job_id) "
-        "select true from moved",
-        tenant,
-        job_id,
-        after,
-        list(before),
-        now,
-    )
+    async with pool.acquire() as connection, connection.transaction():
+        done = await connection.fetchval(
+            "update job set state = $3::text, ended_at = case when $3::text = 'stopped' then $5::timestamptz end, "
+            "argument = case when $3::text = 'stopped' and action <> $6 then null else argument end "
+            "where tenant = $1 and job_id = $2 and state = any($4) returning true",
+            tenant,
+            job_id,
+            after,
+            list(before),
+            now,
+            SUBMIT,
+        )
+        if done and after == "stopped":
+            # Nobody submits these any more, but the window under way, which has been read. A statement of its own: what
+            # a loader has committed while this one waited for the job's row is seen by the next one only.
+            await connection.execute("delete from job_line where job_id = $1", job_id)
     if not done:
         state = (await read_job(pool, tenant, job_id))["state"]
         raise NotPossibleNow(
@@ -295,12 +314,15 @@ async def steer(pool: asyncpg.Pool[Any], tenant: str, job_id: str, action: str, 
 # A runner's.
 
 
-async def take_job(pool: asyncpg.Pool[Any], tenant: str, now: datetime, lease_s: float) -> Taken | None:
-    """The oldest job that nobody works on, for this runner until the lease ends; None without one.
+async def take_job(
+    pool: asyncpg.Pool[Any], tenant: str, now: datetime, lease_s: float, *, campaigns: bool = True
+) -> Taken | None:
+    """The oldest job that nobody works on, for this runner until the lease ends; None without one. Not of campaigns, if
+    it has enough of them.
 
     A stopped job is taken only if items were sent whose outcome nobody has written.
     """
-    row = await pool.fetchrow(_TAKE, tenant, now, now + timedelta(seconds=lease_s))
+    row = await pool.fetchrow(_TAKE, tenant, now, now + timedelta(seconds=lease_s), campaigns)
     if row is None:
         return None
     argument = row["argument"]
@@ -365,12 +387,14 @@ async def finish(pool: asyncpg.Pool[Any], job: Taken, now: datetime) -> bool:
     """End a running job all of whose items are settled; False: it is not so, or not this runner's."""
     return bool(
         await pool.fetchval(
-            "update job set state = 'done', ended_at = $3, argument = null, lease_ends_at = null "
+            "update job set state = 'done', ended_at = $3, lease_ends_at = null, "
+            "argument = case when action <> $4 then null else argument end "
             "where job_id = $1 and epoch = $2 and state = 'running' "
             "and not exists (select 1 from job_item as i where i.job_id = $1 and i.outcome is null) returning true",
             job.job_id,
             job.epoch,
             now,
+            SUBMIT,
         )
     )
 

@@ -352,7 +352,7 @@ job = sa.Table(
     sa.Column("operator", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("selection", JSONB, nullable=False),
-    # Answer or payload, encrypted; gone when the job has ended.
+    # Answer or payload, encrypted; gone when the job has ended. Of a campaign {}, until its key is destroyed.
     sa.Column("argument", JSONB),
     sa.Column("rate", sa.Double, nullable=False),
     sa.Column("state", sa.Text, nullable=False),
@@ -384,13 +384,13 @@ job_item = sa.Table(
     sa.Index("job_item_outcome_idx", "job_id", "outcome", "number"),
 )
 
-# What a campaign is still to submit: each line of it encrypted, gone when its outcome is known.
+# What a campaign is still to submit, under a key of the campaign; each line is gone when its outcome is known.
 job_line = sa.Table(
     "job_line",
     metadata,
     sa.Column("job_id", sa.Text, primary_key=True),
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("body", JSONB, nullable=False),
+    sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
 delay_score = sa.Table(

@@ -119,6 +119,25 @@ class Vault:
             )
         self._new_keys.clear()
 
+    async def key_of(self, owner: str) -> bytes:
+        """The key of something that is no order and ends as well, made at its first use; `destroy` ends it.
+
+        Raises:
+            NotFound: it has been destroyed.
+        """
+        async with certain(self._keys) as connection:
+            await connection.execute(
+                "insert into order_key (key_id, order_id, key) values ($1, $1, $2) on conflict (key_id) do nothing",
+                owner,
+                AESGCM.generate_key(256),
+            )
+            key: bytes | None = await connection.fetchval(
+                "select key from order_key where key_id = $1 and destroyed_at is null", owner
+            )
+        if key is None:
+            raise NotFound(f"the key of {owner} does not exist any more")
+        return key
+
     async def destroy(self, order_ids: Iterable[str]) -> None:
         """Destroy the keys of ended orders, then their ciphertexts. Repeating it is harmless."""
         ended = list(order_ids)
@@ -194,6 +213,24 @@ class Vault:
         if isinstance(document, list):
             return [self._opened(tenant, value, values) for value in document]
         return document
+
+
+def wrapped(key: bytes, owner: str, data: bytes) -> bytes:
+    """Data under a key of `Vault.key_of`."""
+    nonce = os.urandom(_NONCE_BYTES)
+    return nonce + AESGCM(key).encrypt(nonce, data, owner.encode())
+
+
+def unwrapped(key: bytes, owner: str, data: bytes) -> bytes:
+    """What was wrapped.
+
+    Raises:
+        NotFound: it belongs to another key or owner.
+    """
+    try:
+        return AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode())
+    except InvalidTag as error:
+        raise NotFound(f"the ciphertext does not belong to the key of {owner}") from error
 
 
 def _sealed_names(document: Any) -> Iterable[str]:

@@ -11,10 +11,10 @@ from typing import Any, cast
 import pytest
 
 from actors.jobs import LEASE_S, Asks, Jobs, Lines
-from domain.errors import BadDocument, Busy, NotFound, NotPossibleNow
+from domain.errors import Busy, NotFound, NotPossibleNow
 from persistence import jobs
 from persistence.database import Pool, open_pool
-from persistence.vault import Vault
+from persistence.vault import Vault, unwrapped
 from tests.support.journals import count
 from tests.support.until import until
 
@@ -45,6 +45,7 @@ class Orders:
         """So many windows are refused for a crowd."""
         self.dies_after: int | None = None
         self.refuses: dict[int, dict[str, Any]] = {}
+        self.states: dict[int, str] = {}
 
     async def submit(self, campaign: str, lines: Lines) -> dict[int, dict[str, Any]]:
         self.windows.append([number for number, _ in lines])
@@ -57,7 +58,8 @@ class Orders:
                 answers[number] = {"line": number, "error": self.refuses[number]}
                 continue
             self.known[campaign, number] = raw
-            answers[number] = {"line": number, "id": f"o0-{number}", "state": "acknowledged"}
+            state = self.states.get(number, "acknowledged")
+            answers[number] = {"line": number, "id": f"o0-{number}", "state": state}
         if self.dies_after is not None and len(self.windows) >= self.dies_after:
             raise asyncio.CancelledError
         return answers
@@ -74,17 +76,21 @@ def orders() -> Orders:
 
 
 @pytest.fixture
-async def runner(databases: Any, pool: Pool, clock: Clock, orders: Orders) -> AsyncIterator[Made]:
-    keys = await open_pool(databases.key_dsn, size_max=1)
+async def keys(databases: Any) -> AsyncIterator[Pool]:
+    made = await open_pool(databases.key_dsn, size_max=1)
+    yield made
+    made.terminate()
 
+
+@pytest.fixture
+async def runner(pool: Pool, keys: Pool, clock: Clock, orders: Orders) -> Made:
     def make() -> Jobs:
         nobody = cast("Asks", None)
         return Jobs(
             pool, Vault(keys, pool), nobody, "main", clock=clock, sleep=clock.sleep, submit=orders.submit
         )
 
-    yield make
-    keys.terminate()
+    return make
 
 
 def line(number: int) -> bytes:
@@ -191,15 +197,83 @@ async def test_a_paused_campaign_rests_and_a_stopped_one_submits_nothing_more(po
     assert await count(pool, "job_line") == 0
 
 
-async def test_lines_wait_encrypted_and_are_gone_when_they_are_submitted(pool, runner, clock, orders):
+@pytest.mark.parametrize("is_stopped", [False, True])
+async def test_lines_wait_encrypted_and_nothing_can_open_copies_of_them_when_their_campaign_has_ended(
+    pool, runner, clock, orders, keys, is_stopped
+):
     job_id = await started(runner, pool, clock, lines=3)
-    waiting = await pool.fetch("select body::text from job_line where job_id = $1", job_id)
-    assert len(waiting) == 3
-    assert not any("4711" in row["body"] for row in waiting)
+    copies = [row["body"] for row in await pool.fetch("select body from job_line where job_id = $1", job_id)]
+    assert len(copies) == 3
+    assert not any(b"4711" in copy for copy in copies)
+    vault = Vault(keys, pool)
+    assert unwrapped(await vault.key_of(f"job {job_id}"), f"job {job_id}", copies[0]) == line(0)
+
+    if is_stopped:
+        await jobs.steer(pool, "main", job_id, "stop", clock())
+    else:
+        await runner().work()
+    working = runner()
+    await working.shred()
+
+    assert await count(pool, "job_line") == 0
+    assert await keys.fetchval("select key from order_key where key_id = $1", f"job {job_id}") == b""
+    with pytest.raises(NotFound):
+        await vault.key_of(f"job {job_id}")
+    assert await jobs.ended_campaigns(pool, "main") == []
+
+
+async def test_a_campaign_that_has_not_ended_keeps_its_key(pool, runner, clock):
+    await started(runner, pool, clock)
+
+    await runner().shred()
+
+    assert await jobs.ended_campaigns(pool, "main") == []
+
+
+async def test_a_rejected_order_is_among_the_refused_with_its_id(pool, runner, clock, orders):
+    orders.states[2] = "rejected"
+    job_id = await started(runner, pool, clock, lines=3)
 
     await runner().work()
 
-    assert await count(pool, "job_line") == 0
+    [refused] = await jobs.job_items(pool, "main", job_id, outcome="refused", after=0, limit=10)
+    assert (refused["number"], refused["order_id"], refused["code"]) == (2, "o0-2", "rejected")
+
+
+async def test_an_order_of_an_account_that_cannot_be_read_holds_no_campaign_up(pool, runner, clock, orders):
+    orders.refuses[2] = {"status": 503, "code": "busy", "reason": "cannot be read", "openOrders": ["o1-1"]}
+    job_id = await started(runner, pool, clock, lines=3)
+
+    await runner().work()
+
+    assert await counts(pool, job_id) == ("done", 2, 1, 0)
+
+
+async def test_campaigns_leave_room_for_repairs(pool, runner, clock):
+    for name in "abc":
+        campaign = await runner().create_campaign(name, "olga", "because", 1, name)
+        await runner().load(campaign["job_id"], 0, [line(1), line(2)])
+        await jobs.steer(pool, "main", campaign["job_id"], "start", clock())
+
+    taken = [await jobs.take_job(pool, "main", clock(), LEASE_S, campaigns=allowed) for allowed in (True, True, False)]
+
+    assert [job is not None for job in taken] == [True, True, False]
+    busy = runner()
+    is_over = asyncio.Event()
+
+    async def rest(_job: Any) -> None:
+        await is_over.wait()
+
+    clock.now += timedelta(seconds=LEASE_S + 1)
+    busy._work = rest
+    busy._sleep = asyncio.sleep
+    running = asyncio.create_task(busy.run())
+    await until(lambda: len(busy._working) == 2)
+    await asyncio.sleep(0)
+    assert len(busy._working) == 2
+    is_over.set()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_a_request_that_is_repeated_loads_nothing_twice(pool, runner):
@@ -218,8 +292,6 @@ async def test_what_cannot_be_loaded_or_started_is_refused(pool, runner, clock):
     empty = await loaded(runner, lines=0)
     with pytest.raises(NotPossibleNow, match="has no orders"):
         await jobs.steer(pool, "main", empty, "start", clock())
-    with pytest.raises(BadDocument, match="UTF-8"):
-        await runner().load(empty, 0, [b"\xff"])
     with pytest.raises(NotFound):
         await runner().load("nothing", 0, [line(1)])
     await runner().load(empty, 0, [line(1)])

@@ -14,7 +14,7 @@ import actors.tick
 import domain.decide
 import domain.intake
 from actors.config import ClusterConfig
-from actors.envelopes import GiveAway, ImportAssets, NotOwner, Redrive, Submitted, ToPlan
+from actors.envelopes import Due, GiveAway, ImportAssets, NotOwner, Redrive, Submitted, ToPlan
 from actors.host_loop import SETTLED_FAILURES_MAX
 from actors.plan_host import PlanHost
 from domain.decide import pending_effects
@@ -719,6 +719,19 @@ async def test_a_call_that_times_out_under_the_next_owner_costs_an_attempt_as_ev
         return "item.failed deliver/reserve" in await kinds(pool, submitted.order_id)
 
     await until(has_failed)
+
+
+async def test_a_commit_that_fails_makes_no_order_lost_whose_turn_is_yet_to_come(hosts, pool):
+    """More calls were left behind than one tick makes again; the watchdog must not find those of the others lost."""
+    host = await hosts()
+    waiting, touched = await host.submit(sim(), sim("acc-2"))
+    loop = host.loop
+    loop._inbox.put_first([Due(waiting.order_id)])
+    loop._unwatched.update(dict.fromkeys([waiting.order_id, touched.order_id]))
+
+    await loop._forget_doubtful()
+
+    assert list(loop._unwatched) == [waiting.order_id]
 
 
 async def test_the_next_owner_knows_a_call_that_began_in_the_tick_in_which_the_last_one_ended(hosts, pool):

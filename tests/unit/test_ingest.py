@@ -216,3 +216,19 @@ async def test_lines_of_a_campaign_are_answered_by_their_numbers_and_named_by_th
     }  # fmt: skip
     assert [each.order["clientKey"] for each in hosts.asked] == ["campaign c1 7", "ext default/mine", "campaign c1 7"]
     assert len({each.shard for each in hosts.asked if each.order["clientKey"] == "campaign c1 7"}) == 1
+
+
+async def test_a_line_whose_account_cannot_be_read_is_answered_so_and_not_sent_for_ever() -> None:
+    hosts, wire = Hosts(Busy("an order of the account cannot be read", openOrders=["o1-1"])), Wire()
+
+    await ingest_to(hosts).serve(Body(1), wire.write)
+
+    assert [(each["error"]["status"], each["error"]["openOrders"]) for each in wire.told] == [(503, ["o1-1"])]
+
+
+def test_lines_of_a_campaign_that_a_crowd_keeps_waiting_are_left_to_their_sender() -> None:
+    async def submit() -> dict[int, dict[str, Any]]:
+        [line] = [line async for line in Body(1).iter_any()]
+        return await submit_lines(context_of(DeafHosts()), "main", "c1", [(1, line), (2, b"[]")])
+
+    assert run(submit()).keys() == {2}

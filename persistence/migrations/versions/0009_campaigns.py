@@ -28,7 +28,7 @@ def upgrade() -> None:
         create table job_line (
             job_id text not null,
             number integer not null,
-            body jsonb not null,
+            body bytea not null,
             constraint job_line_pkey primary key (job_id, number)
         )
         """

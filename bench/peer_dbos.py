@@ -101,7 +101,6 @@ def main() -> None:
         "name": "bench",
         "system_database_url": args.dsn,
         "dbos_system_schema": "bench_dbos",
-        "run_admin_server": False,
         "log_level": "ERROR",
     }
     DBOS(config=config)

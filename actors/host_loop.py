@@ -552,7 +552,7 @@ class HostLoop:
             self._dispatch.settled(*settled)
         for envelope, answer in tick.replies:
             _answer(envelope, answer)
-        self._dispatch.send(tick.calls)
+        self._dispatch.send([*tick.calls.values()])
         self._bookings.send(tick.bookings)
         for order_id in tick.due:
             self._unwatched.pop(order_id, None)

@@ -101,7 +101,8 @@ class Tick:
     entropy: Callable[[], int]
     """20 random bits for each new order's id."""
     commit: Commit = field(default_factory=Commit)
-    calls: list[Call] = field(default_factory=list)
+    calls: dict[tuple[str, str, int], Call] = field(default_factory=dict)
+    """By order, item and attempt, those that nothing decided later in the tick has settled."""
     replies: list[tuple[Envelope, Any]] = field(default_factory=list)
     touched: dict[str, None] = field(default_factory=dict)
     accounts: dict[AccountKey, None] = field(default_factory=dict)
@@ -296,12 +297,11 @@ class Tick:
             return
         # Whatever comes of it: its timer is set anew, and it leaves memory if it has ended.
         self.touched[plan.order_id] = None
-        sent = {(call.order_id, call.item, call.attempt) for call in self.calls}
         lost = [
             call
             for call in pending_effects(plan, self.now)
             if not self.knows_call(call.order_id, call.item, call.attempt)
-            and (call.order_id, call.item, call.attempt) not in sent
+            and (call.order_id, call.item, call.attempt) not in self.calls
         ]
         named = (Stuck(call.item, CALL_LOST) for call in lost)
         account = self.memory.account_of(plan) if plan.account_shard is None else None
@@ -346,12 +346,15 @@ class Tick:
                 self._keep_template(plan)
                 self.work += len(plan.lines) + len(plan.items)
             elif fact.kind in _ENDS_ATTEMPT and fact.item is not None:
-                self.settled.append((order_id, fact.item, plan.by_key[fact.item].attempt))
+                settled = (order_id, fact.item, plan.by_key[fact.item].attempt)
+                self.settled.append(settled)
+                # Begun earlier in this tick: the result of an earlier sending may have come in the same one.
+                self.calls.pop(settled, None)
         if plan.had_fallout:
             self._keep_fallout(turn)
         if plan.had_holds:
             self._keep_held(turn)
-        self.calls.extend(turn.calls)
+        self.calls.update(((call.order_id, call.item, call.attempt), call) for call in turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
             self.commit.tasks_new[task.task_id] = task

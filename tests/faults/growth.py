@@ -2,8 +2,8 @@
 
 A soak kills processes all the time, and whoever is killed begins small again: a sum by role, or its mean over a part of
 the soak, hides a leak in exactly those that are killed most. So each process (its number and its beginning) has a life
-of its own here, and a role is judged by the longest of them, each as far as it is long: whoever was started again goes
-on filling its caches for minutes, and a leak shows in a long life as well.
+of its own here, and a role is judged by the longest of them: whoever was started again goes on filling its caches for
+minutes (each of PostgreSQL's backends does), and what leaks does so in a long life as well.
 
 Memory that is used and freed makes teeth; a leak raises their feet. So the slope is that of the lowest points: from
 the lowest of the first third of a life to the lowest of its last third. What a process takes while it starts and fills
@@ -13,7 +13,7 @@ its caches does not count.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -85,16 +85,17 @@ class Lives:
         }
 
     def growth(self) -> dict[str, dict[str, Any]]:
-        """By role: the slope of its longest lives, weighed by their length, and these; None when none can tell."""
+        """By role: its longest lives, and the slope of the longest that can tell; None when none can."""
         found: dict[str, dict[str, Any]] = {}
         for role, lives in self.by_role().items():
-            slopes = [(slope, each.at_s[-1] - each.at_s[0]) for each in lives if (slope := each.slope()) is not None]
-            total_s = sum(length_s for _, length_s in slopes)
-            found[role] = {
-                "mbPerMin": round(sum(slope * length_s for slope, length_s in slopes) / total_s, 2) if slopes else None,
-                "lives": [each.shown() for each in lives],
-            }
+            shown = [each.shown() for each in lives]
+            found[role] = {"mbPerMin": judged(shown), "lives": shown}
         return found
+
+
+def judged(lives: Sequence[Mapping[str, Any]]) -> float | None:
+    """The slope of the first of these lives that can tell, the longest first."""
+    return next((each["mbPerMin"] for each in lives if each["mbPerMin"] is not None), None)
 
 
 def not_flat(growth: Mapping[str, Mapping[str, Any]]) -> list[str]:

@@ -1,6 +1,7 @@
 """`make soak`: half an hour at half of what the machine can do, with a fault every half minute; memory and connections.
 
     python -m tests.faults.soak --minutes 30 --every 30 --seed 1
+    python -m tests.faults.soak --judge docs/soak.json    # judges and draws once more what a soak has left
 
 Capacity is measured first: how fast so many orders end that are sent without a pause. The faults are those of
 `kinds.py` that a cluster on one node survives by itself, drawn from the seed. At the end everything that was
@@ -26,7 +27,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.faults.checker import CATEGORIES
-from tests.faults.growth import SLOPE_MAX_MB_PER_MIN, Lives, not_flat
+from tests.faults.growth import SLOPE_MAX_MB_PER_MIN, Lives, judged, not_flat
 from tests.faults.harness import say
 from tests.faults.kinds import KINDS, Kind
 from tests.faults.processes import Process, process
@@ -241,8 +242,8 @@ def picture(result: dict[str, Any]) -> str:
     drawn = [
         f'<text x="{left}" y="18">Soak: {result["minutes"]:g} minutes at {result["ordersPerS"]:g} orders/s, '
         f"{len(result['faults'])} faults (ticks). MB resident by role, and connections to PostgreSQL.</text>",
-        f'<text x="{left}" y="{top + height + 24}">MB a minute: how fast the lowest points rise, over the longest '
-        f"lives of each role; at most {result['growthMaxMbPerMin']:g}.</text>",
+        f'<text x="{left}" y="{top + height + 24}">MB a minute: how fast the lowest points rise in the longest '
+        f"life of each role; at most {result['growthMaxMbPerMin']:g}.</text>",
         *(f'<text x="8" y="{top + (1 - part) * height + 4:.0f}">{highest * part:.0f}</text>' for part in (0, 0.5, 1)),
     ]
     for index, (name, values) in enumerate(lines.items()):
@@ -270,11 +271,17 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=30.0, help="seconds from fault to fault")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--judge", type=Path, help="no soak: judge and draw what this soak.json holds")
     parser.add_argument("--out", type=Path, default=ROOT / "docs", help="folder for soak.json and soak.svg")
     options = parser.parse_args()
     # Before, not after half an hour.
     options.out.mkdir(parents=True, exist_ok=True)
-    result = asyncio.run(run(options.minutes, options.every, options.seed))
+    if options.judge is None:
+        result = asyncio.run(run(options.minutes, options.every, options.seed))
+    else:
+        result = json.loads(options.judge.read_text())
+        for each in result["growth"].values():
+            each["mbPerMin"] = judged(each["lives"])
     (options.out / "soak.json").write_text(json.dumps(result) + "\n")
     (options.out / "soak.svg").write_text(picture(result))
     say(json.dumps({name: value for name, value in result.items() if name != "samples"}))

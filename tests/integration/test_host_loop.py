@@ -721,6 +721,37 @@ async def test_a_call_that_times_out_under_the_next_owner_costs_an_attempt_as_ev
     await until(has_failed)
 
 
+async def test_a_refusal_that_comes_as_its_call_is_made_again_ends_that_call_too(hosts, pool, monkeypatch):
+    """It waited while nobody owned the plan, and is decided in the tick that makes the call again: sent after that, the
+    call could be done beside its next attempt (simulation, seed 6397).
+    """
+    old = await hosts()
+    [submitted] = await old.submit(sim())
+    [first] = old.dispatch.calls()
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    later = Clock()
+    later.now += timedelta(hours=1)
+    new = await hosts("host-b", shards=[], clock=later)
+    await pool.execute("update shard set incarnation_id = 'host-b'")
+    adopted = new.loop._adopt
+
+    async def adopt(shards: list[int]) -> None:
+        await adopted(shards)
+        new.loop.put(reported(first, "retryable", error="not now"))
+
+    monkeypatch.setattr(new.loop, "_adopt", adopt)
+    await new.while_running(new.loop.adopt(range(SHARDS)))
+
+    async def is_refused() -> bool:
+        return (await kinds(pool, submitted.order_id))[-1] == "item.failed deliver/reserve"
+
+    await until(is_refused)
+    again = ["item.held deliver/reserve", "item.started deliver/reserve"]
+    assert (await kinds(pool, submitted.order_id))[-3:-1] == again
+    assert new.dispatch.sent == []
+
+
 async def test_a_commit_that_fails_makes_no_order_lost_whose_turn_is_yet_to_come(hosts, pool):
     """More calls were left behind than one tick makes again; the watchdog must not find those of the others lost."""
     host = await hosts()

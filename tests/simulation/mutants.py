@@ -78,7 +78,7 @@ def _before_commits(patch: Patch, early: Callable[[HostLoop], None]) -> None:
 
 @_mutant
 def effects_before_commit(patch: Patch) -> None:
-    _before_commits(patch, lambda loop: loop._dispatch.send(loop._doubtful.calls if loop._doubtful else ()))
+    _before_commits(patch, lambda loop: loop._dispatch.send([*loop._doubtful.calls.values()] if loop._doubtful else []))
 
 
 @_mutant

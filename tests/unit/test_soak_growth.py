@@ -56,6 +56,18 @@ def test_a_process_that_begins_small_again_and_again_is_no_leak() -> None:
     assert not_flat(killed_every(200, 1_800, start).growth()) == []
 
 
+def test_a_long_life_that_is_flat_says_more_than_short_ones_that_fill_their_caches() -> None:
+    lives = Lives()
+    for number in range(180):
+        began, age_s = (0, number * SAMPLE_S) if number < 120 else (1, (number - 120) * SAMPLE_S)
+        lives.add(number * SAMPLE_S, {("postgres", Process(7, began)): 100 + (0 if began == 0 else age_s / 6)})
+
+    growth = lives.growth()
+
+    assert growth["postgres"]["mbPerMin"] == 0
+    assert growth["postgres"]["lives"][1]["mbPerMin"] == pytest.approx(10)
+
+
 def test_lives_that_are_too_short_tell_nothing_and_that_is_said() -> None:
     growth = killed_every(90, 1_800, start).growth()
 

@@ -146,18 +146,21 @@ class Jobs:
         job_id = hashlib.blake2b(orjson.dumps(given), digest_size=8).hexdigest()
         job = NewJob(job_id, self._tenant, SUBMIT, operator, reason, {"campaign": name}, rate)
         await jobs.create_campaign(self._pool, job, self._clock())
-        return await jobs.read_job(self._pool, self._tenant, job_id)
+        made = await jobs.read_job(self._pool, self._tenant, job_id)
+        if made["state"] == "loading":
+            await self._vault.make_key(_owner(job_id))
+        return made
 
     async def load(self, job_id: str, after: int, lines: Sequence[bytes]) -> int:
         """Append lines to a campaign that has `after` so far; how many it has then.
 
         Raises:
-            NotFound: there is no such campaign.
-            NotPossibleNow: see `persistence.jobs.add_lines`.
+            NotFound, NotPossibleNow: see `persistence.jobs.add_lines`.
         """
-        if (await jobs.read_job(self._pool, self._tenant, job_id))["action"] != SUBMIT:
-            raise NotFound(f"job {job_id} is no campaign", mend="make one: POST /v1/campaigns")
-        key, owner = await self._vault.key_of(_owner(job_id)), _owner(job_id)
+        # Before the key: that of a campaign that has ended is gone, which would tell nothing of why.
+        await jobs.check_loading(self._pool, self._tenant, job_id, after)
+        owner = _owner(job_id)
+        key = await self._vault.key_of(owner)
         bodies = [wrapped(key, owner, line) for line in lines]
         return await jobs.add_lines(self._pool, self._tenant, job_id, after, bodies)
 
@@ -165,11 +168,11 @@ class Jobs:
         """Work on jobs for ever, on a few at once: a slow one does not keep the others waiting."""
         while True:
             try:
-                await self.shred()
                 while len(self._working) < JOBS_AT_ONCE_MAX and (job := await self._take()) is not None:
                     task = asyncio.get_running_loop().create_task(self._work_or_leave(job))
                     self._working[task] = job.action
                     task.add_done_callback(self._working.pop)
+                await self.shred()
             except Exception as error:
                 # A job stands in its row until somebody has done it.
                 if not is_unavailable(error):

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final
 
 from bench.cluster import SIMULATED, Load, Measured
@@ -61,7 +62,7 @@ def ratios(found: Mapping[str, Figures]) -> Figures:
         "ten_to_floor": (("ten", "orders_s"), ("floor", "orders_s")),
         "ten_to_dbos": (("ten", "orders_s"), ("dbos", "orders_s")),
         "bulk_to_floor": (("bulk", "orders_s"), ("floor", "orders_s")),
-        "wide_to_ten_cpu": (("wide", "cpu_ms_per_item"), ("ten", "cpu_ms_per_item")),
+        "wide_to_ten_cpu": (("wide", "cpu_s_per_1000_items"), ("ten", "cpu_s_per_1000_items")),
         "beside_wide_p99": (("wide", "beside_p99_ms"), ("wide", "alone_p99_ms")),
     }
     return {
@@ -71,12 +72,8 @@ def ratios(found: Mapping[str, Figures]) -> Figures:
     }
 
 
-def _floor(cluster: Measured, _settings: Settings) -> Figures:
-    return cluster.other("bench.floor")
-
-
-def _dbos(cluster: Measured, _settings: Settings) -> Figures:
-    return cluster.other("bench.peer_dbos")
+def _beside(cluster: Measured, _settings: Settings, *, module: str) -> Figures:
+    return cluster.other(module)
 
 
 def _ten(cluster: Measured, settings: Settings) -> Figures:
@@ -97,12 +94,11 @@ def _sustained(load: Load, scenario: str) -> Figures:
         "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
         "statuses": load.statuses,
         "cpu_ms_per_order": load.cpu_ms_per_order(),
-        "cpu_ms_per_item": round(load.product_cpu_s() / items * 1000, 4),
-        "cpu_s_per_1000_items": round(load.product_cpu_s() / items * 1000, 3),
+        "cpu_s_per_1000_items": round(load.product_cpu_s() / items * 1000, 4),
     }
 
 
-def _open_loop(cluster: Measured, settings: Settings, rate: float) -> Figures:
+def _open_loop(cluster: Measured, settings: Settings, *, rate: float) -> Figures:
     load = cluster.load("open", rate=rate, seconds=settings.seconds / 3)
     late = load.latencies_s()
     return {
@@ -113,18 +109,6 @@ def _open_loop(cluster: Measured, settings: Settings, rate: float) -> Figures:
         "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
         "statuses": load.statuses,
     }
-
-
-def _calm(cluster: Measured, settings: Settings) -> Figures:
-    return _open_loop(cluster, settings, CALM_ORDERS_S)
-
-
-def _busy(cluster: Measured, settings: Settings) -> Figures:
-    return _open_loop(cluster, settings, BUSY_ORDERS_S)
-
-
-def _acknowledged(cluster: Measured, settings: Settings) -> Figures:
-    return _open_loop(cluster, settings, ACKNOWLEDGED_ORDERS_S)
 
 
 def _dispatch(cluster: Measured, settings: Settings) -> Figures:
@@ -153,7 +137,7 @@ def _wide(cluster: Measured, settings: Settings) -> Figures:
     return {
         "items": items,
         "seconds": round(load.latencies_s()[0], 2),
-        "cpu_ms_per_item": round(load.product_cpu_s() / items * 1000, 4),
+        "cpu_s_per_1000_items": round(load.product_cpu_s() / items * 1000, 4),
         "cpu_ms": {name: round(spent * 1000) for name, spent in load.cpu_s.items() if spent > 0.01},
         "alone_p99_ms": _ms(alone.latencies_s(), 0.99),
         "beside_p99_ms": _ms(beside.latencies_s(), 0.99),
@@ -200,23 +184,23 @@ def _mixed(cluster: Measured, settings: Settings) -> Figures:
         "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
         "statuses": load.statuses,
         "cpu_ms_per_order": load.cpu_ms_per_order(),
-        "cpu_ms_per_item": round(load.product_cpu_s() / row["items"] * 1000, 4),
+        "cpu_s_per_1000_items": round(load.product_cpu_s() / row["items"] * 1000, 4),
     }
 
 
 PARTS: Final[dict[str, Callable[[Measured, Settings], Figures]]] = {
     "ten": _ten,
     "bulk": _bulk,
-    "calm": _calm,
-    "busy": _busy,
-    "acknowledged": _acknowledged,
+    "calm": partial(_open_loop, rate=CALM_ORDERS_S),
+    "busy": partial(_open_loop, rate=BUSY_ORDERS_S),
+    "acknowledged": partial(_open_loop, rate=ACKNOWLEDGED_ORDERS_S),
     "dispatch": _dispatch,
     "wide": _wide,
     "deep": _deep,
     "people": _people,
     "mixed": _mixed,
-    "floor": _floor,
-    "dbos": _dbos,
+    "floor": partial(_beside, module="bench.floor"),
+    "dbos": partial(_beside, module="bench.peer_dbos"),
 }
 """What can be measured, in this order: the peers on the same server, when the product is idle again."""
 

@@ -55,9 +55,8 @@ async def load_campaign(request: web.Request) -> web.Response:
     lines = [line for line in (await request.read()).splitlines() if line.strip()]
     if not lines:
         raise BadDocument("has no line", path="body", mend="send orders as JSON, one a line")
-    context, job_id = context_of(request), request.match_info["job_id"]
-    await jobs.read_job(context.pool, tenant_of(request), job_id)
-    return native_json({"lines": await ask_jobs(context, "load", job_id, int(after), lines)})
+    total = await ask_jobs(context_of(request), "load", request.match_info["job_id"], int(after), lines)
+    return native_json({"lines": total})
 
 
 async def start_campaign(request: web.Request) -> web.Response:

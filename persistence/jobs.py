@@ -8,7 +8,7 @@ anything is sent, so whoever takes the job over knows which items may have been 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -153,45 +153,63 @@ async def create_job(
             raise NotPossibleNow(f"more than {ITEMS_MAX} items fit the selection", mend="choose fewer, job by job")
         if wanted is None:
             await _require_orders(connection, job.tenant, found)
-        is_new = await connection.fetchval(
-            "insert into job (job_id, tenant, action, operator, reason, selection, argument, rate, state, total, "
-            "created_at) values ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, 'running', $9, $10) "
-            "on conflict do nothing returning true",
-            job.job_id,
-            job.tenant,
-            job.action,
-            job.operator,
-            job.reason,
-            orjson.dumps(job.selection).decode(),
-            orjson.dumps(job.argument).decode() if job.argument is not None else None,
-            job.rate,
-            len(found),
-            now,
-        )
+        is_new = await _insert(connection, job, "running", len(found), now)
         if is_new:
             await connection.copy_records_to_table(
                 "job_item",
                 records=[(job.job_id, number, job.tenant, *each) for number, each in enumerate(found, 1)],
                 columns=("job_id", "number", "tenant", "order_id", "item"),
             )
-    return bool(is_new)
+    return is_new
 
 
-async def create_campaign(pool: asyncpg.Pool[Any], job: NewJob, now: datetime) -> None:
-    """Make a campaign without lines, to be loaded; one of that id stays as it is."""
-    await pool.execute(
-        "insert into job "
-        "(job_id, tenant, action, operator, reason, selection, argument, rate, state, total, created_at) "
-        "values ($1, $2, $3, $4, $5, $6::jsonb, '{}', $7, 'loading', 0, $8) on conflict do nothing",
+async def _insert(connection: Any, job: NewJob, state: str, total: int, now: datetime) -> bool:
+    """Write a job's row; False: there is one of that id already."""
+    is_new = await connection.fetchval(
+        "insert into job (job_id, tenant, action, operator, reason, selection, argument, rate, state, total, "
+        "created_at) values ($1, $2, $3, $4, $5, $6::jsonb, $7::jsonb, $8, $9, $10, $11) "
+        "on conflict do nothing returning true",
         job.job_id,
         job.tenant,
         job.action,
         job.operator,
         job.reason,
         orjson.dumps(job.selection).decode(),
+        orjson.dumps(job.argument).decode() if job.argument is not None else None,
         job.rate,
+        state,
+        total,
         now,
     )
+    return bool(is_new)
+
+
+async def create_campaign(pool: asyncpg.Pool[Any], job: NewJob, now: datetime) -> None:
+    """Make a campaign without lines, to be loaded; one of that id stays as it is."""
+    async with pool.acquire() as connection:
+        # The argument says that there is a key: until it is destroyed.
+        await _insert(connection, replace(job, argument={}), "loading", 0, now)
+
+
+async def check_loading(connection: Any, tenant: str, job_id: str, after: int, *, lock: str = "") -> None:
+    """Pass if a campaign takes lines and has so many; `connection` may be a pool.
+
+    Raises:
+        NotFound, NotPossibleNow: see `add_lines`.
+    """
+    row = await connection.fetchrow(
+        f"select state, total, action from job where tenant = $1 and job_id = $2 {lock}", tenant, job_id
+    )
+    if row is None or row["action"] != SUBMIT:
+        raise NotFound(f"there is no campaign {job_id!r}", mend="look at GET /v1/jobs")
+    if row["state"] != "loading":
+        raise NotPossibleNow(f"campaign {job_id} is {row['state']}; it takes no more orders", state=row["state"])
+    if row["total"] != after:
+        raise NotPossibleNow(
+            f"campaign {job_id} has {row['total']} orders, not {after}",
+            lines=row["total"],
+            mend=f"go on with the line after the first {row['total']}, and say after={row['total']}",
+        )
 
 
 async def add_lines(
@@ -210,19 +228,7 @@ async def add_lines(
         NotPossibleNow: it is not being loaded, has another number of lines, or would have too many.
     """
     async with pool.acquire() as connection, connection.transaction():
-        row = await connection.fetchrow(
-            "select state, total, action from job where tenant = $1 and job_id = $2 for update", tenant, job_id
-        )
-        if row is None or row["action"] != SUBMIT:
-            raise NotFound(f"there is no campaign {job_id!r}", mend="look at GET /v1/jobs")
-        if row["state"] != "loading":
-            raise NotPossibleNow(f"campaign {job_id} is {row['state']}; it takes no more orders", state=row["state"])
-        if row["total"] != after:
-            raise NotPossibleNow(
-                f"campaign {job_id} has {row['total']} orders, not {after}",
-                lines=row["total"],
-                mend=f"go on with the line after the first {row['total']}, and say after={row['total']}",
-            )
+        await check_loading(connection, tenant, job_id, after, lock="for update")
         total = after + len(bodies)
         if total > LINES_MAX:
             raise NotPossibleNow(f"a campaign has at most {LINES_MAX} orders", mend="make a second one")

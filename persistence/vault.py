@@ -119,21 +119,24 @@ class Vault:
             )
         self._new_keys.clear()
 
-    async def key_of(self, owner: str) -> bytes:
-        """The key of something that is no order and ends as well, made at its first use; `destroy` ends it.
-
-        Raises:
-            NotFound: it has been destroyed.
-        """
+    async def make_key(self, owner: str) -> None:
+        """Make the key of something that is no order and ends as well, unless it has or had one; `destroy` ends it."""
         async with certain(self._keys) as connection:
             await connection.execute(
                 "insert into order_key (key_id, order_id, key) values ($1, $1, $2) on conflict (key_id) do nothing",
                 owner,
                 AESGCM.generate_key(256),
             )
-            key: bytes | None = await connection.fetchval(
-                "select key from order_key where key_id = $1 and destroyed_at is null", owner
-            )
+
+    async def key_of(self, owner: str) -> bytes:
+        """A key of `make_key`.
+
+        Raises:
+            NotFound: there is none, or it has been destroyed.
+        """
+        key: bytes | None = await self._keys.fetchval(
+            "select key from order_key where key_id = $1 and destroyed_at is null", owner
+        )
         if key is None:
             raise NotFound(f"the key of {owner} does not exist any more")
         return key

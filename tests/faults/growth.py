@@ -2,8 +2,8 @@
 
 A soak kills processes all the time, and whoever is killed begins small again: a sum by role, or its mean over a part of
 the soak, hides a leak in exactly those that are killed most. So each process (its number and its beginning) has a life
-of its own here, and a role is judged by the longest of them: whoever was started again goes on filling its caches for
-minutes (each of PostgreSQL's backends does), and what leaks does so in a long life as well.
+of its own here, and a role is judged by the longest of them. Whoever was started again goes on filling its caches for
+minutes (each of PostgreSQL's backends does), so the lives that lasted ten minutes count alone where there are any.
 
 Memory that is used and freed makes teeth; a leak raises their feet. So the slope is that of the lowest points: from
 the lowest of the first third of a life to the lowest of its last third. What a process takes while it starts and fills
@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Final
 
 from tests.faults.processes import Process
@@ -23,6 +24,8 @@ WARM_S: Final = 60.0
 """The beginning of a life, which does not count."""
 LIFE_MIN_S: Final = 60.0
 """How long a life has to be after that: shorter ones tell nothing."""
+LONG_S: Final = 600.0
+"""A life in which filling caches does not stand out any more."""
 LIVES: Final = 3
 """So many of the longest lives of a role are looked at."""
 SLOPE_MAX_MB_PER_MIN: Final = 2.0
@@ -85,7 +88,7 @@ class Lives:
         }
 
     def growth(self) -> dict[str, dict[str, Any]]:
-        """By role: its longest lives, and the slope of the longest that can tell; None when none can."""
+        """By role: its longest lives, and what they say together."""
         found: dict[str, dict[str, Any]] = {}
         for role, lives in self.by_role().items():
             shown = [each.shown() for each in lives]
@@ -94,8 +97,10 @@ class Lives:
 
 
 def judged(lives: Sequence[Mapping[str, Any]]) -> float | None:
-    """The slope of the first of these lives that can tell, the longest first."""
-    return next((each["mbPerMin"] for each in lives if each["mbPerMin"] is not None), None)
+    """The median slope of the long ones among these lives, or of all where none is long; None when none can tell."""
+    told = [each for each in lives if each["mbPerMin"] is not None]
+    told = [each for each in told if each["toS"] - each["fromS"] >= LONG_S] or told
+    return round(median(each["mbPerMin"] for each in told), 2) if told else None
 
 
 def not_flat(growth: Mapping[str, Mapping[str, Any]]) -> list[str]:

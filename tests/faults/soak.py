@@ -242,8 +242,8 @@ def picture(result: dict[str, Any]) -> str:
     drawn = [
         f'<text x="{left}" y="18">Soak: {result["minutes"]:g} minutes at {result["ordersPerS"]:g} orders/s, '
         f"{len(result['faults'])} faults (ticks). MB resident by role, and connections to PostgreSQL.</text>",
-        f'<text x="{left}" y="{top + height + 24}">MB a minute: how fast the lowest points rise in the longest '
-        f"life of each role; at most {result['growthMaxMbPerMin']:g}.</text>",
+        f'<text x="{left}" y="{top + height + 24}">MB a minute: how fast the lowest points rise in the long '
+        f"lives of each role; at most {result['growthMaxMbPerMin']:g}.</text>",
         *(f'<text x="8" y="{top + (1 - part) * height + 4:.0f}">{highest * part:.0f}</text>' for part in (0, 0.5, 1)),
     ]
     for index, (name, values) in enumerate(lines.items()):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -15,24 +15,12 @@ from domain.errors import Busy, NotFound, NotPossibleNow
 from persistence import jobs
 from persistence.database import Pool, open_pool
 from persistence.vault import Vault, unwrapped
+from tests.support.clocks import PacedClock
 from tests.support.journals import count
 from tests.support.until import until
 
 LINES = 120
 Made = Callable[[], Jobs]
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2030, 2, 1, tzinfo=UTC)
-        self.slept_s = 0.0
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept_s += seconds
-        self.now += timedelta(seconds=seconds)
 
 
 class Orders:
@@ -66,8 +54,8 @@ class Orders:
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> PacedClock:
+    return PacedClock()
 
 
 @pytest.fixture
@@ -83,7 +71,7 @@ async def keys(databases: Any) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
-async def runner(pool: Pool, keys: Pool, clock: Clock, orders: Orders) -> Made:
+async def runner(pool: Pool, keys: Pool, clock: PacedClock, orders: Orders) -> Made:
     def make() -> Jobs:
         nobody = cast("Asks", None)
         return Jobs(
@@ -104,7 +92,7 @@ async def loaded(runner: Made, *, lines: int = LINES, rate: float = 50) -> str:
     return str(campaign["job_id"])
 
 
-async def started(runner: Made, pool: Pool, clock: Clock, **options: Any) -> str:
+async def started(runner: Made, pool: Pool, clock: PacedClock, **options: Any) -> str:
     job_id = await loaded(runner, **options)
     await jobs.steer(pool, "main", job_id, "start", clock())
     return job_id
@@ -220,6 +208,20 @@ async def test_lines_wait_encrypted_and_nothing_can_open_copies_of_them_when_the
     with pytest.raises(NotFound):
         await vault.key_of(f"job {job_id}")
     assert await jobs.ended_campaigns(pool, "main") == []
+
+
+async def test_what_comes_after_the_end_of_a_campaign_is_told_of_its_end_and_makes_no_key(pool, runner, clock, keys):
+    job_id = await loaded(runner)
+    await jobs.steer(pool, "main", job_id, "stop", clock())
+    working = runner()
+    await working.shred()
+
+    with pytest.raises(NotPossibleNow, match="stopped; it takes no more orders"):
+        await working.load(job_id, LINES, [line(1)])
+    await keys.execute("delete from order_key")
+    again = await working.create_campaign("all on 5G", "olga", "because", 50, "k")
+    assert (again["job_id"], again["state"]) == (job_id, "stopped")
+    assert await count(keys, "order_key") == 0
 
 
 async def test_a_campaign_that_has_not_ended_keeps_its_key(pool, runner, clock):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from persistence.database import open_pool
 from persistence.fallout import FalloutFilter
 from persistence.vault import Vault
 from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, scenario
+from tests.support.clocks import PacedClock
 from tests.support.hosts import Host, reported
 from tests.support.journals import AT
 
@@ -61,22 +62,9 @@ async def keys(databases):
     made.terminate()
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.now = datetime(2030, 2, 1, tzinfo=UTC)
-        self.slept_s = 0.0
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    async def sleep(self, seconds: float) -> None:
-        self.slept_s += seconds
-        self.now += timedelta(seconds=seconds)
-
-
 @pytest.fixture
 def clock():
-    return Clock()
+    return PacedClock()
 
 
 @pytest.fixture

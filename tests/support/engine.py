@@ -86,9 +86,9 @@ class Engine:
         self.tasks: dict[str, dict[str, ItemRun]] = {}
         """Manual tasks that are open, by order and item."""
         self.held = NOTHING_HELD
+        """Systems that take no calls, as far as plans have heard."""
         self.owned_since: datetime | None = None
         """When the plans got the owner that they have; None: they have had it from their beginning."""
-        """Systems that take no calls, as far as plans have heard."""
         self._own_accounts: dict[str, Account] = {}
         self._news: deque[tuple[str, PlanMessage | None]] = deque()
 

@@ -27,6 +27,7 @@ from actors.ports import HoldsPort, OpeningPort, ReadSystems
 from actors.process import prepare_process
 from actors.reports import held_report, needs_opening, opened_secrets, report_of, unknown_report
 from actors.routing import HostClient
+from actors.time_limit import TimeLimit
 from actors.tokens import token_of
 from adapters.interface import Adapter, Outcome, Task
 from adapters.registry import build_adapter
@@ -236,14 +237,22 @@ class AdapterRuntime:
             HeldBack: it was not made, or it was a try of a system that is away and has failed.
         """
         self._check_hold(entry.call)
-        if await self._system_of(entry.call) is None:
-            return unknown_report(entry.call)
-        bulkhead = self._bulkhead_of(entry.call)
-        ticket = await bulkhead.enter((entry.begin_by - self._clock()).total_seconds())
+        system = self._known(entry.call)
+        if system is None:
+            await self.refresh()
+            system = self._known(entry.call)
+            if system is None:
+                return unknown_report(entry.call)
+        # It outlives the versions of its system.
+        bulkhead = system.bulkhead
+        left_s = (entry.begin_by - self._clock()).total_seconds()
+        ticket = bulkhead.enter_now() if left_s > 0 else None
+        if ticket is None:
+            ticket = await bulkhead.enter(left_s, entry.call.priority)
         try:
             # It may have been held, or changed, while the call waited.
             self._check_hold(entry.call)
-            system = await self._system_of(entry.call)
+            system = self._known(entry.call)
             assert system is not None, "systems are never taken away"
             report, has_worked = await self._call(system, key, entry.call)
         except (Exception, asyncio.CancelledError):
@@ -261,18 +270,9 @@ class AdapterRuntime:
         if hold is not None:
             raise HeldBack(hold.cause, hold.reason)
 
-    async def _system_of(self, call: Call) -> _System | None:
-        if call.system == TASKS_SYSTEM:
-            return self._tasks
-        place = (call.tenant, call.system)
-        if place not in self._systems:
-            await self.refresh()
-        return self._systems.get(place)
-
-    def _bulkhead_of(self, call: Call) -> Bulkhead:
-        """A system's bulkhead, which outlives its versions."""
-        system = self._tasks if call.system == TASKS_SYSTEM else self._systems[call.tenant, call.system]
-        return system.bulkhead
+    def _known(self, call: Call) -> _System | None:
+        """Who is called, as far as this actor has heard."""
+        return self._tasks if call.system == TASKS_SYSTEM else self._systems.get((call.tenant, call.system))
 
     async def _call(self, system: _System, key: str, call: Call) -> tuple[Report, bool | None]:
         """The report, and whether the system works; None: the call says nothing about it."""
@@ -303,7 +303,7 @@ class AdapterRuntime:
         )
         system.calls += 1
         try:
-            async with asyncio.timeout(remaining):
+            with TimeLimit(remaining):
                 outcome = await system.adapter.perform(task)
             return report_of(call, outcome, secrets), outcome.kind != "retryable"
         except TimeoutError:

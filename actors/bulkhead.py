@@ -1,21 +1,22 @@
 """One system's bulkhead: who may call it now, who waits, and who is sent back.
 
-Calls wait in line, each as long as its caller says, which leaves enough of its time for the call itself. What cannot be
-made in time, or meets an outage that is no blip, is sent back as `HeldBack`: it costs no attempt, its item rests On
-Hold, and whoever lets held items go brings it again. So a line here is short-lived and an outage keeps nothing in
-memory.
+Calls wait in line, by the priority of their orders, each as long as its caller says, which leaves enough of its time
+for the call itself. What cannot be made in time, or meets an outage that is no blip, is sent back as `HeldBack`: it
+costs no attempt, its item rests On Hold, and whoever lets held items go brings it again. So a line here is short-lived
+and an outage keeps nothing in memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from actors.classes import Classes
 from actors.limits import Breaker, TokenBucket
 from domain.holds import HeldBack, HoldCause
+from domain.priorities import NORMAL
 from persistence.catalogue import Limits
 
 WAITING_MAX: Final = 50_000
@@ -62,7 +63,7 @@ class Bulkhead:
         self._bucket: TokenBucket | None = None
         self._drain: TokenBucket | None = None
         """Paces those who waited when the breaker closed, until none of them is left."""
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: Classes[_Waiting] = Classes()
         self._timer: Any = None
         self._wake_at = 0.0
         self._error = ""
@@ -83,7 +84,16 @@ class Bulkhead:
         if self._waiting:
             self._pump()
 
-    async def enter(self, timeout_s: float) -> int:
+    def enter_now(self) -> int | None:
+        """The ticket for `leave` if the call may be made at once, as nearly every one may; None: it has to wait, or
+        will come back unmade.
+        """
+        if self._waiting:
+            return None
+        now = self._clock()
+        return self._begin(now) if self._has_room(now) else None
+
+    async def enter(self, timeout_s: float, priority: int = NORMAL) -> int:
         """Wait until the call may be made; returns the ticket for `leave`.
 
         Raises:
@@ -94,12 +104,12 @@ class Bulkhead:
             raise HeldBack(HoldCause.BREAKER, self._error)
         if timeout_s <= 0:
             raise self._too_late()
-        if not self._waiting and self._has_room(now):
-            return self._begin(now)
+        if (ticket := self.enter_now()) is not None:
+            return ticket
         if len(self._waiting) >= WAITING_MAX:
             raise HeldBack(HoldCause.BUSY, f"{WAITING_MAX} calls wait already")
         waiting = _Waiting(asyncio.get_running_loop().create_future(), now + timeout_s)
-        self._waiting.append(waiting)
+        self._waiting.append(waiting, priority)
         self._pump()
         try:
             return await waiting.future
@@ -184,7 +194,7 @@ class Bulkhead:
         """Let begin who may, and look again when something changes by itself."""
         now = self._clock()
         while self._waiting:
-            first = self._waiting[0]
+            first = self._waiting.first()
             if first.future.done():
                 self._waiting.popleft()
             elif first.deadline <= now:
@@ -223,7 +233,7 @@ class Bulkhead:
         for each in late:
             each.future.set_exception(self._too_late())
         if late:
-            self._waiting = deque(each for each in self._waiting if not each.future.done())
+            self._waiting.keep(lambda each: not each.future.done())
         if self._waiting:
             self._pump()
         else:

@@ -46,6 +46,7 @@ from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanErr
 from domain.holds import HeldSystems
 from domain.ids import shard_of
 from domain.messages import Quarantine, Report, TimerFired
+from domain.plan import Plan
 from domain.turn import is_left_behind
 from domain.watchdog import LATE_S
 from persistence.journal import NOBODYS_FAULT, CommitUnknown, DataRefused, Fenced
@@ -96,7 +97,9 @@ class HostLoop:
         self._is_unavailable = is_unavailable
         self._sleep = sleep
         self._tenants = tenants
-        self.memory = Memory(journal, lambda shard: shard in self.heads)
+        self.memory = Memory(
+            journal, lambda shard: shard in self.heads, lambda: asyncio.get_running_loop().time()
+        )
         self._loader = Loader(self.memory, journal, is_unavailable)
         self.heads: dict[int, int] = {}
         """Last offset of each owned shard; a shard that is not here is not ours."""
@@ -190,46 +193,56 @@ class HostLoop:
             await self.memory.folder.refresh_releases(tenant)
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
-        await self._load_in_parts(unfinished)
         unshredded = await self._journal.unshredded(new)
         recent = await self._journal.recent(new)
         now = self._clock()
-        left_behind: dict[str, None] = {}
-        for order_id in unfinished:
-            plan = self.memory.plans.get(order_id)
-            if plan is None:
-                continue
-            self._watch(order_id)
-            try:
-                calls = [call for call in pending_effects(plan, now) if not is_left_behind(plan.by_key[call.item], now)]
-                bookings = [booking_envelope(plan, each) for each in plan.bookings.values()]
-            except Exception as error:
-                # One plan must not keep all shards from having an owner. With its timers it may yet go on.
-                self._loader.unreadable[order_id] = f"what it waits for cannot be asked for again: {_safe(error)}"
-                log.exception("the calls of a plan cannot be made again; it stands still", order_id=order_id)
-                continue
-            self._dispatch.send(calls)
-            self._bookings.send(bookings)
-            if any(is_left_behind(item, now) for item in plan.items):
-                left_behind[order_id] = None
-        # As if their timers had fired: that makes these calls again, with a time of their own.
-        self._inbox.put_first([Due(order_id) for order_id in left_behind])
-        self._unwatched.update(left_behind)
+        # What only waits for its time is read when it has come, so a takeover costs no more for however many of them.
+        for order_id, at in unfinished.timers:
+            self._timers.set(order_id, at)
+        await self._take_up(unfinished.active, now)
         self.heads.update(heads)
         self._taken_at.update(dict.fromkeys(heads, now))
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
         self._shredder.add(unshredded)
         self.watchdog.note(recent)
-        log.info("shards adopted", shards=len(new), plans=len(unfinished))
+        log.info(
+            "shards adopted", shards=len(new), plans=len(unfinished.active), timers=len(unfinished.timers)
+        )
 
-    async def _load_in_parts(self, order_ids: list[str]) -> None:
-        """Load plans, however many, and let the database hear of this host meanwhile: a silent one is fenced."""
-        heard_at = self._clock()
+    async def _take_up(self, order_ids: list[str], now: datetime) -> None:
+        """Read plans that wait for somebody else, and ask him again, part by part: the first call goes out at once,
+        however many plans there are. Before each part goes the proof that this host has not been fenced meanwhile,
+        which also lets the database hear of it: a silent one would be.
+        """
+        left_behind: dict[str, None] = {}
         for start in range(0, len(order_ids), ADOPT_PART):
-            await self._loader.each(order_ids[start : start + ADOPT_PART])
-            if (self._clock() - heard_at).total_seconds() >= HEARTBEAT_S:
-                await self._beat()
-                heard_at = self._clock()
+            part = order_ids[start : start + ADOPT_PART]
+            await self._loader.each(part)
+            await self._beat()
+            for order_id in part:
+                plan = self.memory.plans.get(order_id)
+                if plan is None:
+                    continue
+                self._watch(order_id)
+                if self._ask_again(plan, now) and any(is_left_behind(item, now) for item in plan.items):
+                    left_behind[order_id] = None
+        # As if their timers had fired: that makes these calls again, with a time of their own.
+        self._inbox.put_first([Due(order_id) for order_id in left_behind])
+        self._unwatched.update(left_behind)
+
+    def _ask_again(self, plan: Plan, now: datetime) -> bool:
+        """Send what a plan of a shard that was taken over at `now` waits for; False: it cannot be told."""
+        try:
+            calls = [call for call in pending_effects(plan, now) if not is_left_behind(plan.by_key[call.item], now)]
+            bookings = [booking_envelope(plan, each) for each in plan.bookings.values()]
+        except Exception as error:
+            # One plan must not keep all shards from having an owner. With its timers it may yet go on.
+            self._loader.unreadable[plan.order_id] = f"what it waits for cannot be asked for again: {_safe(error)}"
+            log.exception("the calls of a plan cannot be made again; it stands still", order_id=plan.order_id)
+            return False
+        self._dispatch.send(calls)
+        self._bookings.send(bookings)
+        return True
 
     async def _beat(self) -> None:
         """Commit nothing, which tells the database that this host lives."""
@@ -494,11 +507,12 @@ class HostLoop:
         mine: list[Envelope] = []
         foreign: list[Envelope] = []
         for envelope in batch:
+            # What comes most is looked for first.
             match envelope:
-                case Submission() | ImportAssets() | BookAssets():
-                    is_mine = envelope.shard in self.heads
                 case ToPlan() | Due() | Redrive():
                     is_mine = shard_of(envelope.order_id) in self.heads
+                case Submission() | ImportAssets() | BookAssets():
+                    is_mine = envelope.shard in self.heads
                 case GiveAway():
                     is_mine = all(shard in self.heads for shard in envelope.shards)
                 case _:
@@ -518,7 +532,9 @@ class HostLoop:
                 return
             if isinstance(envelope, Due):
                 tick.due.append(envelope.order_id)
-            yield from self._expand(envelope, now)
+                yield from self._expand(envelope, now)
+            else:
+                yield envelope
 
     def _expand(self, envelope: Envelope, now: datetime) -> Iterable[Envelope]:
         """A due order as one message per due timer."""
@@ -562,10 +578,8 @@ class HostLoop:
         self._loader.forget_unreadable(tick.touched)
         self.watchdog.mended(tick.redriven)
         self.watchdog.note(self._to_look_at(tick))
-        self.memory.trim(tick.touched, tick.accounts)
-        for order_id in tick.touched:
-            if order_id not in self.memory.plans:
-                self._rows.pop(order_id, None)
+        for order_id in self.memory.trim(tick.touched, tick.accounts):
+            self._rows.pop(order_id, None)
         if tick.commit.released_shards:
             self._let_go({shard for shard, _ in tick.commit.released_shards})
         if tick.ended_with_secrets:

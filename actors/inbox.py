@@ -3,7 +3,8 @@
 Results, timers and people move orders that were acknowledged; under a flood of new ones they must not wait behind it.
 So new orders have a queue of their own, of which a tick takes a bounded part, and one that would wait for too long is
 refused at once (`actors/pace.py`): what was accepted is finished at full pace, and no more is accepted than that.
-Orders that came in bulk take the part that is left of it, and wait for as long as it takes.
+Among themselves they go by their priority, and one is judged by those that it does not overtake. Orders that came in
+bulk take the part that is left of it, and wait for as long as it takes.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import Final
 
+from actors.classes import Classes
 from actors.envelopes import Envelope, Submission
 from actors.pace import Pace
 from domain.errors import Busy
+from domain.priorities import class_of
 
 INBOX_MAX: Final = 20_000
 ORDERS_MAX: Final = 10_000
@@ -36,8 +39,8 @@ class Inbox:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._first: list[Envelope] = []
-        self._orders: list[Envelope] = []
-        self._bulk: list[Envelope] = []
+        self._orders: Classes[Envelope] = Classes()
+        self._bulk: Classes[Envelope] = Classes()
         self._pace = Pace()
 
     def __len__(self) -> int:
@@ -60,14 +63,15 @@ class Inbox:
         if envelope.is_bulk:
             if len(self._bulk) >= BULK_MAX:
                 raise Busy("the host has bulk orders enough", retryAfterS=1)
-            self._bulk.append(envelope)
+            self._bulk.append(envelope, _class_of(envelope))
             return
         now = self._clock()
         if len(self._orders) >= ORDERS_MAX:
             raise Busy("the host's inbox is full", retryAfterS=1)
-        self._pace.admit(now, "orders")
+        class_ = _class_of(envelope)
+        self._pace.admit(now, "orders", self._orders.ahead_of(class_))
         self._pace.joined(now)
-        self._orders.append(envelope)
+        self._orders.append(envelope, class_)
 
     def put_first(self, envelopes: Iterable[Envelope]) -> None:
         """Put what the host itself has to do before everything else."""
@@ -78,18 +82,18 @@ class Inbox:
         orders = [each for each in envelopes if isinstance(each, Submission)]
         self._first[:0] = [each for each in envelopes if not isinstance(each, Submission)]
         awaited = [each for each in orders if not each.is_bulk]
-        self._orders[:0] = awaited
-        self._bulk[:0] = [each for each in orders if each.is_bulk]
+        self._orders.appendleft((each, _class_of(each)) for each in awaited)
+        self._bulk.appendleft((each, _class_of(each)) for each in orders if each.is_bulk)
         self._pace.returned(len(awaited))
 
     def take(self, count_max: int) -> tuple[list[Envelope], list[Envelope]]:
         """What the next tick is to decide: what goes first, then new orders."""
         first, self._first = self._first[:count_max], self._first[count_max:]
         share = max(ORDERS_A_TICK_MIN, TOGETHER_MAX - len(first))
-        orders, self._orders = self._orders[:share], self._orders[share:]
+        orders = self._orders.take(share)
         self._pace.left(self._clock(), len(orders))
         rest = max(BULK_A_TICK_MIN, share - len(orders))
-        bulk, self._bulk = self._bulk[:rest], self._bulk[rest:]
+        bulk = self._bulk.take(rest)
         # The least that they get comes first: a tick may have work enough before its end.
         return first, bulk[:BULK_A_TICK_MIN] + orders + bulk[BULK_A_TICK_MIN:]
 
@@ -99,3 +103,7 @@ class Inbox:
         self._first.clear()
         self._orders.clear()
         self._bulk.clear()
+
+
+def _class_of(submission: Submission) -> int:
+    return class_of(submission.order.get("priority", "normal"))

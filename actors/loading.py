@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 import structlog
 
@@ -15,6 +17,9 @@ from domain.ids import booking_id, shard_of
 from persistence.rows import KnownKey
 
 log = structlog.get_logger(__name__)
+
+
+_OF_AN_ORDER: Final = (ToPlan, Due, Redrive, Submission)
 
 
 class Loader:
@@ -38,8 +43,8 @@ class Loader:
 
         Plans that cannot be read stay away, and only they: the others of their accounts go on.
         """
-        named = (each for each in batch if isinstance(each, ToPlan | Due | Redrive | Submission))
-        plans = [each.order_id for each in named if each.order_id]
+        named = (each.order_id for each in batch if isinstance(each, _OF_AN_ORDER))
+        plans = list(dict.fromkeys(order_id for order_id in named if order_id))
         await self.each(plans)
         accounts: dict[str, list[str]] = {}
         keys: dict[str, list[str]] = {}
@@ -60,7 +65,23 @@ class Loader:
             if plan is not None and plan.account_shard is None:
                 tenant, account = account_key(plan)
                 accounts.setdefault(tenant, []).append(account)
-        for tenant, wanted in accounts.items():
+        if not keys:
+            await self._load_accounts(accounts)
+            return {}
+        # Neither needs the other: one way to the database less to wait for. Both come to their end, so that nothing
+        # loads plans while a failed batch is put in order.
+        known, loaded = await asyncio.gather(
+            self._known_keys(keys), self._load_accounts(accounts), return_exceptions=True
+        )
+        for each in (known, loaded):
+            if isinstance(each, BaseException):
+                raise each
+        assert not isinstance(known, BaseException)
+        return known
+
+    async def _load_accounts(self, accounts: Mapping[str, list[str]]) -> None:
+        for tenant, named in accounts.items():
+            wanted = dict.fromkeys(named)
             await self.memory.load_accounts(tenant, wanted, self._open_orders)
             # Orders of one account talk to one another: whoever may be told something has to be in memory.
             others = [
@@ -71,6 +92,8 @@ class Loader:
                 if not (each.is_remote or each.is_unknown)
             ]
             await self.each(others)
+
+    async def _known_keys(self, keys: Mapping[str, list[str]]) -> dict[tuple[str, str], KnownKey]:
         known: dict[tuple[str, str], KnownKey] = {}
         for tenant, client_keys in keys.items():
             found = await self._journal.known_keys(tenant, client_keys)

@@ -5,7 +5,7 @@ journal.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Final
 
 from actors.folding import PlanFolder
@@ -16,6 +16,16 @@ from domain.inventory import Account, Asset, OpenOrder
 from domain.plan import Plan
 
 PLANS_MAX: Final = 20_000
+ITEMS_MAX: Final = 400_000
+"""Plans in memory, and their items counted together: beyond either the one that was used longest ago goes first."""
+IDLE_S: Final = 30.0
+"""A plan that nothing has come for in so long leaves memory, and is read again when something does. Reading one of ten
+items costs some milliseconds; keeping a million that wait for people would cost gigabytes.
+"""
+MANY_OPEN: Final = 20
+"""Plans of an account with more open orders stay as long as there is room: a message for one of them reads all."""
+LOOKS_MAX: Final = 500
+"""Plans that a tick looks at for that; what calls somebody stays, and comes to its turn again."""
 QUIET_MAX: Final = 10_000
 """Accounts without an open order that stay in memory, and their assets, counted together: for the next order of
 somebody who has just ordered. Reading one again is a part of a query that a tick makes anyway.
@@ -33,12 +43,20 @@ def account_key(plan: Plan) -> AccountKey:
 
 
 class Memory:
-    """Plans and accounts of one host, loaded on first use and dropped when ended, idle or doubtful."""
+    """Plans and accounts of one host, loaded on first use and dropped when ended, idle or doubtful. `clock` is in
+    seconds, that of the event loop.
+    """
 
-    def __init__(self, journal: JournalPort, is_mine: Callable[[int], bool]) -> None:
+    def __init__(
+        self, journal: JournalPort, is_mine: Callable[[int], bool], clock: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._journal = journal
         self.is_mine = is_mine
+        self._clock = clock
         self.plans: dict[str, Plan] = {}
+        self._used: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        """When each plan was last used, and its items as they count; the one that was used longest ago first."""
+        self._items = 0
         self.accounts: dict[AccountKey, Account] = {}
         self._quiet: OrderedDict[AccountKey, int] = OrderedDict()
         """Accounts without an open order and what each counts, the one that was used longest ago first. Ordered: a
@@ -56,7 +74,8 @@ class Memory:
             return
         for order_id, stored in (await self._journal.facts_of(missing)).items():
             if stored:
-                self.plans[order_id] = await self.folder.fold(stored)
+                plan = self.plans[order_id] = await self.folder.fold(stored)
+                self._use(order_id, plan)
 
     # Accounts.
 
@@ -107,7 +126,7 @@ class Memory:
             return open_order_of(plan)
         if not self.is_mine(shard_of(order_id)):
             # Another host's: looked at, but not kept, because it changes there.
-            del self.plans[order_id]
+            self._leave(order_id)
         if plan.ended_at is not None:
             return None
         names = {booking_id(order_id, number): number for number in plan.bookings}
@@ -130,7 +149,7 @@ class Memory:
     def forget(self, order_ids: Iterable[str], accounts: Iterable[AccountKey]) -> None:
         """Drop what a failed commit has made doubtful."""
         for order_id in order_ids:
-            self.plans.pop(order_id, None)
+            self._leave(order_id)
         for key in accounts:
             self._drop(key)
 
@@ -140,20 +159,24 @@ class Memory:
         self._quiet.clear()
         self._quiet_count = 0
 
-    def trim(self, touched: Iterable[str], accounts: Iterable[AccountKey]) -> None:
-        """Drop the touched plans that have ended, and what is idle beyond the bounds; a plan that calls somebody stays,
-        and so does an account with an open order.
+    def trim(self, touched: Iterable[str], accounts: Iterable[AccountKey]) -> list[str]:
+        """Drop the touched plans that have ended, and what is idle for long or beyond the bounds; a plan that calls
+        somebody stays, and so does an account as long as a plan of it is here. Returns the orders whose plans have
+        left.
         """
+        left: list[str] = []
         for order_id in touched:
             plan = self.plans.get(order_id)
-            if plan is not None and plan.ended_at is not None:
-                del self.plans[order_id]
-                if plan.order.account is None:
-                    self._drop(account_key(plan))
-        if len(self.plans) > PLANS_MAX:
-            idle = (order_id for order_id, plan in self.plans.items() if plan.calling == 0)
-            for order_id in list(idle)[: len(self.plans) - PLANS_MAX]:
-                del self.plans[order_id]
+            if plan is None:
+                continue
+            if plan.ended_at is None:
+                self._use(order_id, plan)
+                continue
+            self._leave(order_id)
+            left.append(order_id)
+            if plan.order.account is None:
+                self._drop(account_key(plan))
+        left.extend(self._passivate())
         for key in accounts:
             self._rest(key)
         while self._quiet_count > QUIET_MAX:
@@ -162,6 +185,47 @@ class Memory:
                 self._disturb(key)
             else:
                 self._drop(key)
+        return left
+
+    def _passivate(self) -> Iterator[str]:
+        """Drop plans, those that were used longest ago first, with the accounts that have no other here."""
+        idle_since = self._clock() - IDLE_S
+        for _ in range(min(LOOKS_MAX, len(self._used))):
+            order_id, (used_at, _items) = next(iter(self._used.items()))
+            is_full = len(self._used) > PLANS_MAX or (self._items > ITEMS_MAX and len(self._used) > 1)
+            if used_at > idle_since and not is_full:
+                return
+            plan = self.plans[order_id]
+            if plan.calling or plan.bookings or (not is_full and self._has_many_open(account_key(plan))):
+                self._use(order_id, plan)
+                continue
+            self._leave(order_id)
+            self._leave_account(account_key(plan))
+            yield order_id
+
+    def _has_many_open(self, key: AccountKey) -> bool:
+        account = self.accounts.get(key)
+        return account is not None and len(account.open_orders) > MANY_OPEN
+
+    def _leave_account(self, key: AccountKey) -> None:
+        """Drop an account whose open orders all rest in the database: it is read again with the first of them."""
+        account = self.accounts.get(key)
+        # The newest first: where many are open, those that are here are likely to be found among them at once.
+        if account is not None and not any(order_id in self.plans for order_id in reversed(account.open_orders)):
+            self._drop(key)
+
+    def _use(self, order_id: str, plan: Plan) -> None:
+        """Count a plan as used now."""
+        known = self._used.get(order_id)
+        self._items += len(plan.items) - (known[1] if known is not None else 0)
+        self._used[order_id] = (self._clock(), len(plan.items))
+        self._used.move_to_end(order_id)
+
+    def _leave(self, order_id: str) -> None:
+        self.plans.pop(order_id, None)
+        known = self._used.pop(order_id, None)
+        if known is not None:
+            self._items -= known[1]
 
     def _rest(self, key: AccountKey) -> None:
         """Put an account last among the quiet ones, if it is one."""

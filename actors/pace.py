@@ -53,21 +53,26 @@ class Pace:
         self.waiting += count
         self._served = max(0.0, self._served - count)
 
-    def expected_s(self, now: float) -> float:
-        """How long one that joins now will wait; a queue that nothing has left for a while counts as that slow."""
-        if not self.waiting:
+    def expected_s(self, now: float, ahead: int | None = None) -> float:
+        """How long one that joins now will wait; a queue that nothing has left for a while counts as that slow.
+
+        `ahead` are those that it does not overtake, where some do; without it everybody who waits.
+        """
+        if ahead is None:
+            ahead = self.waiting
+        if not ahead:
             return 0.0
         stalled_s = max(0.0, now - self._since)
-        return max(stalled_s, self.waiting * self._busy_s / max(self._served, 1.0))
+        return max(stalled_s, ahead * self._busy_s / max(self._served, 1.0))
 
-    def admit(self, now: float, what: str) -> None:
+    def admit(self, now: float, what: str, ahead: int | None = None) -> None:
         """Let one more join.
 
         Raises:
             Busy: it would wait for too long.
         """
-        if self.waiting < ALWAYS_ADMITTED:
+        if (self.waiting if ahead is None else ahead) < ALWAYS_ADMITTED:
             return
-        expected_s = self.expected_s(now)
+        expected_s = self.expected_s(now, ahead)
         if expected_s > WAIT_MAX_S:
             raise Busy(f"too many {what} are waiting", retryAfterS=min(RETRY_MAX_S, math.ceil(expected_s)))

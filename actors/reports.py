@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -11,7 +11,7 @@ from adapters.interface import Outcome
 from adapters.storable import storable
 from domain.holds import HeldBack
 from domain.messages import Report
-from domain.sealing import is_encrypted, is_sealed
+from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
 from domain.turn import Call
 
 SECRET_LENGTH_MIN: Final = 3
@@ -57,20 +57,25 @@ def report_of(call: Call, outcome: Outcome, secrets: Iterable[str] = ()) -> Repo
         item=call.item,
         attempt=call.attempt,
         kind=outcome.kind,
-        answer=storable(dict(outcome.answer)),
-        error=storable(error),
-        error_code=storable(code)[:CODE_LENGTH_MAX],
+        answer=storable(dict(outcome.answer)) if outcome.answer else {},
+        error=storable(error) if error else "",
+        error_code=storable(code)[:CODE_LENGTH_MAX] if code else "",
         unheard=outcome.kind == "retryable" and not _is_heard(outcome.error_code),
         simulated=outcome.simulated,
     )
 
 
-def needs_opening(document: Any) -> bool:
-    """Whether anything in it is out of sight."""
-    if isinstance(document, dict):
-        return is_sealed(document) or is_encrypted(document) or any(needs_opening(each) for each in document.values())
-    if isinstance(document, list):
-        return any(needs_opening(each) for each in document)
+def needs_opening(document: Mapping[str, Any]) -> bool:
+    """Whether anything in a document as it came over JSON is out of sight."""
+    # Asked of every call, of documents that are mostly plain: one flat walk.
+    parts: list[Any] = [document]
+    for part in parts:
+        values: Iterable[Any] = part
+        if part.__class__ is dict:
+            if SEALED in part or ENCRYPTED in part:
+                return True
+            values = part.values()
+        parts.extend([each for each in values if each.__class__ is dict or each.__class__ is list])
     return False
 
 

@@ -23,11 +23,13 @@ from typing import Any, Final
 
 import structlog
 
-from actors.envelopes import Envelope, NotOwner
+from actors.classes import Classes
+from actors.envelopes import Envelope, NotOwner, Submission
 from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
 from domain.errors import Busy, OrderplanError
+from domain.priorities import HIGH, class_of
 from persistence.database import is_unavailable
 
 log = structlog.get_logger(__name__)
@@ -63,7 +65,7 @@ class _Waiting:
 class _Lane:
     """What waits for one host on one of its methods."""
 
-    waiting: deque[_Waiting] = field(default_factory=deque)
+    waiting: Classes[_Waiting] = field(default_factory=Classes)
     pace: Pace = field(default_factory=Pace)
     open_calls: int = 0
     is_scheduled: bool = False
@@ -172,9 +174,13 @@ class HostClient:
             self._homeless.append((lane, waiting))
             self._refresh()
             return
-        queue = self._lanes.setdefault((owner, lane), _Lane())
-        queue.waiting.append(waiting)
-        queue.pace.joined(asyncio.get_running_loop().time())
+        queue = self._lanes.get((owner, lane))
+        if queue is None:
+            queue = self._lanes[owner, lane] = _Lane()
+        queue.waiting.append(waiting, _class_of(waiting.envelope))
+        if lane == ORDERS_LANE:
+            # The only one of which anybody asks how long one more would wait.
+            queue.pace.joined(asyncio.get_running_loop().time())
         if not queue.is_scheduled and queue.open_calls < CALLS_OPEN_MAX:
             # At the end of this turn of the loop: whatever arrives in the same turn travels in one call.
             queue.is_scheduled = True
@@ -185,7 +191,7 @@ class HostClient:
         queue.is_scheduled = False
         while queue.waiting and queue.open_calls < CALLS_OPEN_MAX:
             size = ORDERS_BATCH_MAX if lane == ORDERS_LANE else BATCH_MAX
-            batch = [queue.waiting.popleft() for _ in range(min(size, len(queue.waiting)))]
+            batch = queue.waiting.take(size)
             queue.open_calls += 1
             task = asyncio.get_running_loop().create_task(self._call(owner, lane, batch))
             self._tasks.add(task)
@@ -220,7 +226,8 @@ class HostClient:
             again = [each for each in asked if each is not None and not each.is_over]
         finally:
             queue.open_calls -= 1
-            queue.pace.left(loop.time(), len(batch) - left)
+            if lane == ORDERS_LANE:
+                queue.pace.left(loop.time(), len(batch) - left)
         self._send_again(lane, again)
         self._flush(owner, lane)
 
@@ -293,3 +300,8 @@ class HostClient:
         current = set(self._owners.values())
         for gone in [each for each in self._handles if each not in current]:
             del self._handles[gone]
+
+
+def _class_of(envelope: Envelope) -> int:
+    """Messages for orders that were accepted go first, new orders by their priority."""
+    return class_of(envelope.order.get("priority", "normal")) if isinstance(envelope, Submission) else HIGH

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,12 +14,12 @@ from domain.ids import shard_of
 from domain.inventory import Asset
 from domain.items import ItemRun
 from domain.plan import Plan
+from domain.priorities import class_of
 from domain.states import ItemState
 from persistence.rows import AssetRow, FactRow, FalloutRow, HeldRow, OrderRow, TaskRow
 
 AWAIT_NAME = "Await delivery"
 """Of items that wait for another order of the account."""
-PRIORITIES = {"high": 1, "normal": 2, "low": 3}
 
 
 def order_row(plan: Plan) -> OrderRow:
@@ -51,22 +52,26 @@ def order_row(plan: Plan) -> OrderRow:
     )
 
 
-def fact_row(plan: Plan, fact: Fact, offset: int) -> FactRow:
-    """The row of one fact of a plan."""
-    return FactRow(
-        shard=shard_of(plan.order_id),
-        offset=offset,
-        tenant=plan.order.tenant,
-        order_id=plan.order_id,
-        item=fact.item,
-        kind=fact.kind,
-        v=VERSIONS[fact.kind],
-        at=fact.at,
-        release_id=plan.release.release_id,
-        actor=fact.actor,
-        cause=fact.cause,
-        payload=orjson.dumps(fact.payload).decode() if fact.payload else None,
-    )
+def fact_rows(plan: Plan, shard: int, facts: Iterable[Fact], head: int) -> list[FactRow]:
+    """The rows of the next facts of a plan, those after the offset `head` of its shard."""
+    tenant, order_id, release_id = plan.order.tenant, plan.order_id, plan.release.release_id
+    return [
+        FactRow(
+            shard,
+            offset,
+            tenant,
+            order_id,
+            fact.item,
+            fact.kind,
+            VERSIONS[fact.kind],
+            fact.at,
+            release_id,
+            fact.actor,
+            fact.cause,
+            orjson.dumps(fact.payload).decode() if fact.payload else None,
+        )
+        for offset, fact in enumerate(facts, head + 1)
+    ]
 
 
 def asset_row(tenant: str, account: str | None, shard: int, asset: Asset, at: datetime) -> AssetRow:
@@ -122,7 +127,7 @@ def held_row(plan: Plan, item: ItemRun) -> HeldRow | None:
         item=item.key,
         shard=shard_of(plan.order_id),
         cause=item.hold["cause"],
-        priority=PRIORITIES.get(plan.order.priority, 2),
+        priority=class_of(plan.order.priority),
         ready_at=item.ready_at,
         held_at=item.held_at,
     )
@@ -153,7 +158,7 @@ def task_row(plan: Plan, item: ItemRun, at: datetime) -> TaskRow:
         item=item.key,
         queue=source.queue or "",
         name=item.definition.name,
-        priority=PRIORITIES.get(plan.order.priority, 2),
+        priority=class_of(plan.order.priority),
         opened_at=at,
         due_at=at + timedelta(seconds=source.duration_s) if source.duration_s is not None else None,
         closed_at=None,

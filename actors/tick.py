@@ -26,7 +26,7 @@ from actors.envelopes import (
     booking_envelope,
 )
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
-from actors.rows import asset_row, fact_row, fallout_row, held_row, order_row, task_id_of, task_row
+from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row
 from domain import facts as f
 from domain.decide import decide, pending_effects
 from domain.errors import (
@@ -49,6 +49,7 @@ from domain.intake import (
     book,
     book_changes,
     changed_lines,
+    has_news,
     readmit,
     refresh_open_order,
 )
@@ -109,6 +110,8 @@ class Tick:
     ended_with_secrets: list[str] = field(default_factory=list)
     settled: list[tuple[str, str, int]] = field(default_factory=list)
     """(order, item, attempt) of calls that nobody waits for any more."""
+    _moved: dict[str, bool] = field(default_factory=dict)
+    """Orders with facts of this tick, and whether it is their first."""
     _queue: deque[tuple[str, PlanMessage | None]] = field(default_factory=deque)
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
@@ -147,6 +150,16 @@ class Tick:
                 answer = error
             self.replies.append((envelope, answer))
             self._drain()
+        self._write_rows()
+
+    def _write_rows(self) -> None:
+        """Write the rows of orders that are another than before the tick, whatever they were in between."""
+        for order_id, is_new in self._moved.items():
+            row = order_row(self.memory.plans[order_id])
+            if is_new:
+                self.commit.orders_new[order_id] = row
+            elif self.rows.get(order_id) != row:
+                self.commit.orders_changed[order_id] = row
 
     def _one(self, envelope: Envelope) -> Any:
         match envelope:
@@ -240,7 +253,7 @@ class Tick:
 
     # Messages for plans.
 
-    def _tell(self, envelope: ToPlan) -> dict[str, Any]:
+    def _tell(self, envelope: ToPlan) -> dict[str, Any] | None:
         message = envelope.message
         self._check_readable(envelope.order_id, message)
         plan = self.memory.plans.get(envelope.order_id)
@@ -252,6 +265,9 @@ class Tick:
         if plan.ended_at is not None and envelope.actor.startswith("person:"):
             raise NotPossibleNow(f"order {plan.order_id} has ended ({plan.order_state.value})")
         self._turn(plan, message, actor=envelope.actor, cause=envelope.cause)
+        if isinstance(message, Report):
+            # Whoever brings a result wants to know that it is stored, no more; they come by the thousand.
+            return None
         shown: dict[str, Any] = {"orderId": plan.order_id, "state": plan.order_state.value}
         item_key = getattr(message, "item", None)
         if item_key is not None and item_key in plan.by_key:
@@ -305,6 +321,8 @@ class Tick:
         ]
         named = (Stuck(call.item, CALL_LOST) for call in lost)
         account = self.memory.account_of(plan) if plan.account_shard is None else None
+        if account is not None:
+            self.accounts[account_key(plan)] = None
         turn = self._new_turn(plan)
         if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
             self._collect(turn)
@@ -326,6 +344,8 @@ class Tick:
                 self._turn(plan, message)
                 continue
             turn = self._new_turn(plan)
+            # Whatever comes of it, the account has been changed.
+            self.accounts[account_key(plan)] = None
             if readmit(turn, self.memory.account_of(plan)):
                 self._collect(turn)
         raise AssertionError("plans of one account talk in circles")
@@ -339,9 +359,9 @@ class Tick:
         self.touched[order_id] = None
         shard = shard_of(order_id)
         self.work += len(turn.facts)
+        self.commit.facts.extend(fact_rows(plan, shard, turn.facts, self.heads[shard]))
+        self.heads[shard] += len(turn.facts)
         for fact in turn.facts:
-            self.heads[shard] += 1
-            self.commit.facts.append(fact_row(plan, fact, self.heads[shard]))
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)
                 self.work += len(plan.lines) + len(plan.items)
@@ -361,23 +381,15 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
-        if plan.account_shard is None:
-            account = self.memory.account_of(plan)
-            self.accounts[account_key(plan)] = None
-            booking = book(turn, account)
-            self._keep(booking, plan.order.tenant, account_key(plan)[1], shard)
-        else:
+        if plan.account_shard is not None:
             self._announce(turn)
+        elif has_news(turn):
+            key = account_key(plan)
+            self.accounts[key] = None
+            self._keep(book(turn, self.memory.account_of(plan)), plan.order.tenant, key[1], shard)
         if shard in self.holders:
             self._hold(plan, shard)
-        row = order_row(plan)
-        if is_new or order_id in self.commit.orders_new:
-            self.commit.orders_new[order_id] = row
-        elif self.rows.get(order_id) != row:
-            self.commit.orders_changed[order_id] = row
-        else:
-            # As it was before this tick: what an earlier turn of the tick made of it must not be written.
-            self.commit.orders_changed.pop(order_id, None)
+        self._moved[order_id] = is_new or self._moved.get(order_id, False)
         if plan.ended_at is not None and plan.has_secrets:
             self.ended_with_secrets.append(order_id)
 

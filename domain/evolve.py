@@ -19,7 +19,7 @@ from domain.items import ItemRun
 from domain.lines import Line
 from domain.orders import Order
 from domain.placement import AssetBooking
-from domain.plan import Plan, roots_of
+from domain.plan import Plan
 from domain.recount import recount
 from domain.release import CompiledRelease
 from domain.states import (
@@ -133,15 +133,21 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.open_items = len(plan.items)
     plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
     plan.awaits = tuple(item.node for item in plan.items if item.definition is None)
+    roots_of_line: list[dict[str, None]] = []
     for index, line in enumerate(plan.lines):
-        roots = dict.fromkeys(plan.lines[plan.line_at[each]].root for each in line.order_lines)
-        plan.roots_of_line.append(tuple(roots))
-        for root in roots:
+        roots_of_line.append(dict.fromkeys(plan.lines[plan.line_at[each]].root for each in line.order_lines))
+        for root in roots_of_line[-1]:
             plan.lines_in_root.setdefault(root, []).append(index)
     plan.open_children = {parent: len(nodes) for parent, nodes in template.children.items()}
     plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
-    for item in plan.items:
-        for root in roots_of(plan, item):
+    known: dict[tuple[int, ...], tuple[str, ...]] = {}
+    for node in template.nodes:
+        # Many items work for the same lines.
+        roots = known.get(node.lines)
+        if roots is None:
+            roots = known[node.lines] = tuple(dict.fromkeys(root for at in node.lines for root in roots_of_line[at]))
+        plan.roots_of_node.append(roots)
+        for root in roots:
             plan.open_in_root[root] += 1
 
 
@@ -149,16 +155,21 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     """Take an item through the table, keeping the plan's counters and its followers right."""
     before = item.state
     state = before
-    stood = item.standing
+    # An item stands as its state says, but for some that are On Hold.
+    stood = item.standing if before is ItemState.ON_HOLD else before
     for event in events:
         state = next_item_state(state, event)
     item.state = state
-    stands = item.standing
-    plan.moving += (stands in MOVING_ITEM_STATES) - (stood in MOVING_ITEM_STATES)
-    plan.held_items += (stands is ItemState.ON_HOLD) - (stood is ItemState.ON_HOLD)
+    stands = item.standing if state is ItemState.ON_HOLD else state
+    if stands is not stood:
+        plan.moving += (stands in MOVING_ITEM_STATES) - (stood in MOVING_ITEM_STATES)
+        plan.held_items += (stands is ItemState.ON_HOLD) - (stood is ItemState.ON_HOLD)
+    if state is before:
+        return
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
-    if item.is_callout and not item.is_accepted:
-        plan.calling += (state is ItemState.RUNNING) - (before is ItemState.RUNNING)
+    is_or_was_running = state is ItemState.RUNNING or before is ItemState.RUNNING
+    if is_or_was_running and not item.is_accepted and item.is_callout:
+        plan.calling += 1 if state is ItemState.RUNNING else -1
 
 
 def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
@@ -167,7 +178,7 @@ def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
     item.ended_at = at
     item.worker = None
     plan.open_items -= 1
-    for root in roots_of(plan, item):
+    for root in plan.roots_of_node[item.node]:
         plan.open_in_root[root] -= 1
     assert plan.template is not None
     plan.awaiting.discard(item.node)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zlib
+from functools import lru_cache
 
 from domain.errors import NotFound
 
@@ -17,6 +18,7 @@ def order_id_of(shard: int, at_ms: int, entropy: int) -> str:
     return f"o{shard:x}-{at_ms:011x}-{entropy & 0xFF_FFFF_FFFF:010x}"
 
 
+@lru_cache(maxsize=20_000)
 def shard_of(order_id: str) -> int:
     """The shard that an order id carries.
 

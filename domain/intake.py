@@ -165,6 +165,11 @@ class Booking:
     news: list[tuple[str, Delivered | None]]
 
 
+def has_news(turn: Turn) -> bool:
+    """Whether a turn has decided anything that its account has to know."""
+    return bool(turn.deltas or turn.delivered or turn.lines_changed or turn.plan.ended_at is not None)
+
+
 def book(turn: Turn, account: Account) -> Booking:
     """Carry out on the account what a turn has decided, and say who has to hear of it."""
     refresh_open_order(account, turn.plan.order_id, changed_lines(turn))

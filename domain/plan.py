@@ -43,7 +43,8 @@ class Plan:
     awaiting: set[int] = field(default_factory=set)
     """Push events that are Running: looked at whenever a line gets values."""
     lines_in_root: dict[str, list[int]] = field(default_factory=dict)
-    roots_of_line: list[tuple[str, ...]] = field(default_factory=list)
+    roots_of_node: list[tuple[str, ...]] = field(default_factory=list)
+    """By item, the root order lines whose bundles it works for."""
     covered: frozenset[int] = frozenset()
     """Lines that become assets through an assetize item."""
     awaits: tuple[int, ...] = ()
@@ -102,9 +103,3 @@ class Plan:
         """The lines that an item works for."""
         assert self.template is not None
         return [self.lines[index] for index in self.template.nodes[item.node].lines]
-
-
-def roots_of(plan: Plan, item: ItemRun) -> set[str]:
-    """The root order lines whose bundles an item works for."""
-    assert plan.template is not None
-    return {root for index in plan.template.nodes[item.node].lines for root in plan.roots_of_line[index]}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 
-from domain.plan import Plan, roots_of
+from domain.plan import Plan
 from domain.states import MOVING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 
 
@@ -39,7 +39,7 @@ def recount(plan: Plan) -> None:
     plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
     for item in plan.items:
         if is_open[item.node]:
-            for root in roots_of(plan, item):
+            for root in plan.roots_of_node[item.node]:
                 plan.open_in_root[root] += 1
     plan.timers = [(item.timer_at, item.node) for item in plan.items if item.timer_at is not None]
     heapq.heapify(plan.timers)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from domain.catalogue import Attribute, Item, ItemType, Product, Release, Scope
@@ -65,22 +66,22 @@ class ItemDef:
     precedes: list[Edge] = field(default_factory=list)
     """Edges that this item owns but in which the other one waits (`processedBefore`)."""
 
-    @property
-    def is_call(self) -> bool:
-        """Whether somebody outside the plan is called for it: a system, or a function of one's own."""
-        if self.type is ItemType.AUTO_TASK:
-            return self.source.task not in STOCK_AUTO_TASKS
-        return self.type is ItemType.CALLOUT
+    # What follows from these, asked for with every fact of an item.
+    is_call: bool = field(init=False)
+    """Whether somebody outside the plan is called for it: a system, or a function of one's own."""
+    system: str = field(init=False)
+    """Who is called."""
+    operation: str = field(init=False)
+    """What for."""
+    timeout: timedelta = field(init=False)
+    """How long its call may take."""
 
-    @property
-    def system(self) -> str:
-        """Who is called."""
-        return TASKS_SYSTEM if self.type is ItemType.AUTO_TASK else self.source.system or ""
-
-    @property
-    def operation(self) -> str:
-        """What for."""
-        return self.source.task or "" if self.type is ItemType.AUTO_TASK else self.source.operation
+    def __post_init__(self) -> None:
+        is_task = self.type is ItemType.AUTO_TASK
+        self.is_call = self.source.task not in STOCK_AUTO_TASKS if is_task else self.type is ItemType.CALLOUT
+        self.system = TASKS_SYSTEM if is_task else self.source.system or ""
+        self.operation = self.source.task or "" if is_task else self.source.operation
+        self.timeout = timedelta(seconds=self.source.timeout_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,13 +25,15 @@ from domain.inventory import AssetDelta
 from domain.items import ItemRun
 from domain.lines import Line, delta_of, later_change_of, line_context, order_context
 from domain.payloads import payload_of
-from domain.plan import Plan, roots_of
+from domain.plan import Plan
+from domain.priorities import NORMAL, class_of
 from domain.release import ASSETIZE, BACK_PROPAGATE, ItemDef
 from domain.sealing import Protector, classify, is_sealed, same_value
 from domain.states import ItemState, OrderState, PlanState
 
 DEADLINE_GRACE_S: Final = 5.0
 """The adapter enforces the time-out; the plan waits this much longer before it stops believing in an answer."""
+_DEADLINE_GRACE: Final = timedelta(seconds=DEADLINE_GRACE_S)
 FAIR_SHARE: Final = 0.5
 """Of its time a call must have left to be sent within it once more, by a new owner of its plan."""
 ERROR_LENGTH_MAX: Final = 500
@@ -50,6 +52,8 @@ class Call:
     name: str
     deadline_at: datetime
     payload: dict[str, Any]
+    priority: int = NORMAL
+    """Its order's: the smaller, the earlier its turn at a system for which calls wait."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # By constructor, as Report: calls travel by the thousand.
@@ -63,6 +67,7 @@ class Call:
             self.name,
             self.deadline_at,
             self.payload,
+            self.priority,
         )
 
 
@@ -117,7 +122,7 @@ class Turn:
         """Look at who waited for an item that was just completed or skipped, and at the bundles that it was part of."""
         assert self.plan.template is not None
         self.unblocked(self.plan.items[index] for index in self.plan.template.followers[item.node])
-        done = (root for root in roots_of(self.plan, item) if self.plan.open_in_root[root] == 0)
+        done = (root for root in self.plan.roots_of_node[item.node] if self.plan.open_in_root[root] == 0)
         self._roots_done.update(dict.fromkeys(sorted(done)))
         parent = self.plan.template.parents.get(item.node)
         if parent is not None and self.plan.open_children[parent] == 0:
@@ -348,16 +353,15 @@ def send(turn: Turn, item: ItemRun) -> None:
     """Have an item's system called, for the next attempt or again for one that nobody heard of."""
     definition = definition_of(item)
     attempt = max(1, item.attempt if item.is_unheard else item.attempt + 1)
-    timeout = timedelta(seconds=definition.source.timeout_s)
     try:
         payload = payload_of(turn.plan, item, item.sent if attempt == item.attempt else ())
     except ExpressionFailed as error:
         # An attempt that nobody heard of before stays one: whoever mends this repeats its key.
         fatal(turn, item, str(error), "expressionFailed", unheard=item.is_unheard)
         return
-    deadline = turn.now + timeout + timedelta(seconds=DEADLINE_GRACE_S)
-    turn.add(f.ITEM_STARTED, item, {"attempt": attempt, "deadline": deadline.isoformat()})
-    turn.calls.append(call_of(turn.plan, item, turn.now + timeout, payload))
+    deadline_at = turn.now + definition.timeout
+    turn.add(f.ITEM_STARTED, item, {"attempt": attempt, "deadline": (deadline_at + _DEADLINE_GRACE).isoformat()})
+    turn.calls.append(call_of(turn.plan, item, deadline_at, payload))
 
 
 def call_of(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str, Any]) -> Call:
@@ -372,12 +376,13 @@ def call_of(plan: Plan, item: ItemRun, deadline_at: datetime, payload: dict[str,
         name=definition.name,
         deadline_at=deadline_at,
         payload=payload,
+        priority=class_of(plan.order.priority),
     )
 
 
 def deadline_of(item: ItemRun) -> datetime | None:
     """When the time for the answer to a running call is over; its timer fires a little later."""
-    return item.timer_at - timedelta(seconds=DEADLINE_GRACE_S) if item.timer_at is not None else None
+    return item.timer_at - _DEADLINE_GRACE if item.timer_at is not None else None
 
 
 def is_left_behind(item: ItemRun, owned_since: datetime | None) -> bool:

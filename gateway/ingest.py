@@ -96,7 +96,8 @@ async def submit_lines(
     """Submit orders of a campaign in bulk; the answer to each by its number, as `ingest_orders` would give it. What is
     not answered in time is left out: its sender looks whether the campaign still runs, and sends it again.
 
-    One that names no `externalId` is the same order whenever this number of the campaign is submitted.
+    One that names no `externalId` is the same order whenever this number of the campaign is submitted; one that names
+    no priority has a low one, so that its calls do not delay those of orders that somebody waits for.
     """
     numbers = [number for number, _ in lines]
     found: dict[int, dict[str, Any]] = {}
@@ -111,7 +112,7 @@ async def submit_lines(
             answer = orjson.loads(each)
             found[numbers[answer["line"] - 1]] = answer
 
-    ingest = Ingest(context, tenant, lambda line: f"campaign {campaign} {numbers[line - 1]}")
+    ingest = Ingest(context, tenant, lambda line: f"campaign {campaign} {numbers[line - 1]}", priority="low")
     try:
         async with asyncio.timeout(LINES_TIMEOUT_S):
             await ingest.serve(Body(), write)
@@ -125,10 +126,20 @@ async def submit_lines(
 class Ingest:
     """One connection: a reader that submits lines, and a writer that sends what became of them."""
 
-    def __init__(self, context: Context, tenant: str, key_of: Callable[[int], str] | None = None) -> None:
-        """`key_of` names the order of a line that has no name of its own; without it each is another order."""
+    def __init__(
+        self,
+        context: Context,
+        tenant: str,
+        key_of: Callable[[int], str] | None = None,
+        *,
+        priority: str = "normal",
+    ) -> None:
+        """`key_of` names the order of a line that has no name of its own; without it each is another order. `priority`
+        is that of a line that says none.
+        """
         self._context = context
         self._tenant = tenant
+        self._priority = priority
         name = uuid.uuid4().hex
         self._key_of = key_of or (lambda line: f"once {name} {line}")
         self._answers: list[bytes] = []
@@ -216,6 +227,8 @@ class Ingest:
                 raise TooLarge(f"the line is larger than {limit} bytes", mend="split the order, or raise the limit")
             order, digest = read_order(raw, self._tenant)
             order.client_key = own_key(order) or self._key_of(line)
+            if order.rest.get("priority") is None:
+                order.priority = self._priority
             submission = submission_of(self._context, order, digest, is_bulk=True)
         except OrderplanError as error:
             self._refuse(line, error)

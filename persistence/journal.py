@@ -20,7 +20,7 @@ import orjson
 
 from domain.errors import OrderplanError
 from persistence.readstore import ReadStore
-from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard
+from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard, Unfinished
 from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 from persistence.watched import Watched, read_recent, read_watched
@@ -376,14 +376,16 @@ class Journal(ReadStore):
         )
         return {row["shard"]: OwnedShard(*row) for row in rows}
 
-    async def unfinished(self, shards: Iterable[int]) -> list[str]:
-        """Orders of the shards that have something running or a timer: what recovery activates."""
-        rows = await self._pool().fetch(
-            "select order_id from product_order where shard = any($1) and active "
-            "union select order_id from product_order where shard = any($1) and timer_at is not null",
-            list(shards),
+    async def unfinished(self, shards: Iterable[int]) -> Unfinished:
+        """Orders of the shards that have something running, and those that only wait for their time."""
+        wanted = list(shards)
+        active = await self._pool().fetch(
+            "select order_id from product_order where shard = any($1) and active order by order_id", wanted
         )
-        return [row["order_id"] for row in rows]
+        timers = await self._pool().fetch(
+            "select order_id, timer_at from product_order where shard = any($1) and timer_at is not null", wanted
+        )
+        return Unfinished([row["order_id"] for row in active], [(row["order_id"], row["timer_at"]) for row in timers])
 
     async def unshredded(self, shards: Iterable[int]) -> list[str]:
         """Ended orders whose keys are not destroyed yet."""
@@ -416,21 +418,25 @@ class Journal(ReadStore):
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]:
         """(asset bodies, open order ids in order of admission), each by account."""
         pool = self._pool()
+        bodies, opened = await asyncio.gather(
+            pool.fetch(
+                "select account, body from asset where tenant = $1 and account = any($2) and status <> 'terminated' "
+                "order by updated_at, asset_id",
+                tenant,
+                accounts,
+            ),
+            pool.fetch(
+                "select account, order_id from product_order where tenant = $1 and account = any($2) "
+                "and ended_at is null order by created_at, order_id",
+                tenant,
+                accounts,
+            ),
+        )
         assets: dict[str, list[dict[str, Any]]] = {}
-        for row in await pool.fetch(
-            "select account, body from asset where tenant = $1 and account = any($2) and status <> 'terminated' "
-            "order by updated_at, asset_id",
-            tenant,
-            accounts,
-        ):
+        for row in bodies:
             assets.setdefault(row["account"], []).append(orjson.loads(row["body"]))
         orders: dict[str, list[str]] = {}
-        for row in await pool.fetch(
-            "select account, order_id from product_order where tenant = $1 and account = any($2) and ended_at is null "
-            "order by created_at, order_id",
-            tenant,
-            accounts,
-        ):
+        for row in opened:
             orders.setdefault(row["account"], []).append(row["order_id"])
         return assets, orders
 

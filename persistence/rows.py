@@ -139,6 +139,13 @@ class OwnedShard(NamedTuple):
     order_id: str | None
 
 
+class Unfinished(NamedTuple):
+    """What a new owner of shards has to know of: orders that call somebody, and the next timers of others."""
+
+    active: list[str]
+    timers: list[tuple[str, datetime]]
+
+
 @dataclass(slots=True)
 class Commit:
     """Everything one tick writes. Rows of the same order appear in the order they were decided."""

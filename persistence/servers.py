@@ -151,9 +151,15 @@ async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
     """A small pool with bounded waits, of connections to the server that takes writes."""
     maker: Any = connect  # its options are asyncpg's; the pool gives some of them by name
     made: Pool = await asyncpg.create_pool(
-        dsn, connect=maker, min_size=1, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S
+        dsn, connect=maker, min_size=1, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S, reset=_as_it_is
     )
     return made
+
+
+async def _as_it_is(_connection: Connection) -> None:
+    """Nobody here changes the session of a connection that he has for a while, so nothing is to be set back: that would
+    double the ways to the server. What was left open, a transaction or a listener, asyncpg ends all the same.
+    """
 
 
 @asynccontextmanager

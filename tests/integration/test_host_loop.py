@@ -10,6 +10,7 @@ import pytest
 
 import actors.host_loop
 import actors.inbox
+import actors.memory
 import actors.tick
 import domain.decide
 import domain.intake
@@ -784,6 +785,68 @@ async def test_the_next_owner_knows_a_call_that_began_in_the_tick_in_which_the_l
     assert await state_of(pool, submitted.order_id) == "completed"
 
 
+async def test_an_idle_plan_leaves_memory_and_goes_on_with_the_next_message(hosts, pool, monkeypatch):
+    """Nothing of an order that waits for people stays in memory: neither plan nor account nor row."""
+    host = await hosts()
+    monkeypatch.setattr(actors.memory, "IDLE_S", -1.0)
+    [submitted, other] = await host.submit(visit(), sim())
+    loop = host.loop
+
+    assert list(loop.memory.plans) == [other.order_id]
+    await host.finish()
+    assert (loop.memory.plans, loop._rows) == ({}, {})
+    assert ("main", "acc-1") not in loop.memory.accounts
+
+    [survey] = [row["item"] for row in await pool.fetch("select item from manual_task")]
+    await host.tell(submitted.order_id, CompleteTask(survey, "ann", {}, "m-1"), "person:ann", "m-1")
+    await host.finish()
+    assert await state_of(pool, submitted.order_id) == "completed"
+    assert await count(pool, "asset") == 2
+
+
+async def test_a_takeover_reads_no_plan_that_only_waits_for_its_time(hosts, pool):
+    old = await hosts()
+    [submitted] = await old.submit(sim())
+    await old.report(old.dispatch.calls()[0], "retryable", error="not now")
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    new = await hosts("host-b")
+
+    async def called() -> bool:
+        return bool(new.dispatch.calls())
+
+    assert new.loop.memory.plans == {}
+    assert new.dispatch.sent == []
+    new.advance(60)
+    await until(called)
+    await new.finish()
+    assert await kinds(pool, submitted.order_id) == [
+        *GOOD_PATH[:3], "item.failed deliver/reserve", *GOOD_PATH[2:]
+    ]  # fmt: skip
+
+
+async def test_a_new_owner_sends_the_first_calls_before_it_has_read_every_plan(hosts, pool, monkeypatch):
+    old = await hosts()
+    await old.submit(*(sim(f"acc-{number}") for number in range(5)))
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    monkeypatch.setattr(actors.host_loop, "ADOPT_PART", 2)
+    sent_at: list[int] = []
+    new = await hosts("host-b", shards=[])
+    each = new.loop._loader.each
+
+    async def counting(order_ids: list[str]) -> None:
+        sent_at.append(len(new.dispatch.sent))
+        await each(order_ids)
+
+    monkeypatch.setattr(new.loop._loader, "each", counting)
+    await pool.execute("update shard set incarnation_id = 'host-b'")
+    await new.while_running(new.loop.adopt(range(SHARDS)))
+
+    assert sent_at == [0, 2, 4]
+    assert len(new.dispatch.sent) == 5
+
+
 async def test_a_fenced_host_answers_nobody_and_ends(hosts, pool):
     host = await hosts()
     await host.submit(sim())
@@ -900,10 +963,9 @@ async def test_a_disk_error_while_facts_are_read_blames_no_message(host, pool, m
         return await facts_of(order_ids)
 
     monkeypatch.setattr(host.journal, "facts_of", failing_twice)
-    answer = await host.report(call)
+    assert await host.report(call) is None
     await host.finish()
 
-    assert answer["itemState"] == "Completed"
     assert await kinds(pool, submitted.order_id) == GOOD_PATH
 
 
@@ -1068,7 +1130,7 @@ async def test_a_host_that_takes_up_many_plans_is_heard_of_meanwhile(hosts, pool
 
     await new.while_running(new.loop.adopt(range(SHARDS)))
 
-    assert passed.count("committing") == 2
+    assert passed.count("committing") == 5
     await until(lambda: len(new.dispatch.calls()) == 10)
     await new.finish()
     assert await count(pool, "asset") == 10

@@ -85,8 +85,8 @@ async def test_what_is_committed_is_read_back(place: Place) -> None:
     assert [(each.offset, each.item, each.payload) for each in stored] == [(1, None, {"a": 1}), (2, "i", {})]
     assert (await journal.facts_of(["o0-2"]))["o0-2"] == []
     assert await journal.heads([0, 1]) == {0: 2, 1: 0}
-    assert await journal.unfinished([0]) == ["o0-1"]
-    assert await journal.unfinished([1]) == []
+    assert await journal.unfinished([0]) == (["o0-1"], [])
+    assert await journal.unfinished([1]) == ([], [])
     known = await journal.known_keys("main", ["k", "other"])
     assert [(key, each.order_id, each.body_hash) for key, each in known.items()] == [("k", "o0-1", b"hash")]
     assert await journal.known_keys("elsewhere", ["k"]) == {}

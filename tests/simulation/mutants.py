@@ -38,6 +38,7 @@ from domain.items import ItemRun
 from domain.turn import Turn
 from persistence.hub import Delivery, Outcome
 from persistence.journal import DataRefused, Fenced
+from persistence.rows import Unfinished
 from tests.simulation.database import MemoryDatabase
 from tests.simulation.hub import HubTables, ListenerRow, MemoryOutbox
 from tests.simulation.runs import run_script
@@ -305,9 +306,10 @@ def a_takeover_forgets_timers(patch: Patch) -> None:
 
 @_mutant
 def recovery_overlooks_plans_that_only_wait_for_a_time(patch: Patch) -> None:
-    async def unfinished(self: MemoryJournal, shards: Any) -> list[str]:
-        wanted = set(shards)
-        return [row.order_id for row in await self._rows(lambda row: row.shard in wanted and row.active)]
+    read = MemoryJournal.unfinished
+
+    async def unfinished(self: MemoryJournal, shards: Any) -> Unfinished:
+        return (await read(self, shards))._replace(timers=[])
 
     patch.setattr(MemoryJournal, "unfinished", unfinished)
 

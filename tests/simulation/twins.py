@@ -23,6 +23,7 @@ from persistence.rows import (
     OrderRow,
     OwnedShard,
     SealedRow,
+    Unfinished,
 )
 from persistence.watched import Watched
 from tests.simulation.database import MemoryDatabase, Session
@@ -205,10 +206,11 @@ class MemoryJournal(MemoryStore):
 
         return dict(await database.ask(read))
 
-    async def unfinished(self, shards: Iterable[int]) -> list[str]:
+    async def unfinished(self, shards: Iterable[int]) -> Unfinished:
         wanted = set(shards)
         rows = await self._rows(lambda row: row.shard in wanted and (row.active or row.timer_at is not None))
-        return [row.order_id for row in rows]
+        timers = [(row.order_id, row.timer_at) for row in rows if row.timer_at is not None]
+        return Unfinished([row.order_id for row in rows if row.active], timers)
 
     async def unshredded(self, shards: Iterable[int]) -> list[str]:
         wanted = set(shards)

@@ -11,6 +11,7 @@ import pytest
 from actors.bulkhead import Bulkhead
 from actors.limits import Breaker, BreakerState, TokenBucket
 from domain.holds import HeldBack, HoldCause
+from domain.priorities import HIGH, LOW, NORMAL
 from persistence.catalogue import Limits
 
 
@@ -65,6 +66,7 @@ class Calls:
             Limits(**limits), changed=self._changed, clock=self.time, call_later=self.time.call_later
         )
         self.begun: list[float] = []
+        self.priorities: list[int] = []
         self.tickets: list[int] = []
         self.held: list[HoldCause] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -72,17 +74,18 @@ class Calls:
     def _changed(self) -> None:
         self.changes += 1
 
-    async def arrive(self, count: int = 1, timeout_s: float = 30.0) -> None:
-        self._tasks.extend(asyncio.create_task(self._one(timeout_s)) for _ in range(count))
+    async def arrive(self, count: int = 1, timeout_s: float = 30.0, priority: int = NORMAL) -> None:
+        self._tasks.extend(asyncio.create_task(self._one(timeout_s, priority)) for _ in range(count))
         await settle()
 
-    async def _one(self, timeout_s: float) -> None:
+    async def _one(self, timeout_s: float, priority: int) -> None:
         try:
-            ticket = await self.bulkhead.enter(timeout_s)
+            ticket = await self.bulkhead.enter(timeout_s, priority)
         except HeldBack as held:
             self.held.append(held.cause)
             return
         self.begun.append(self.time.now)
+        self.priorities.append(priority)
         self.tickets.append(ticket)
 
     async def end(self, *, has_worked: bool | None = True) -> bool:
@@ -94,6 +97,29 @@ class Calls:
         for _ in range(count):
             await self.arrive()
             await self.end(has_worked=False)
+
+
+async def test_calls_of_urgent_orders_have_their_turn_first():
+    calls = Calls(concurrency=1)
+    await calls.arrive()
+    for priority in (LOW, NORMAL, HIGH):
+        await calls.arrive(priority=priority)
+    for _ in range(3):
+        await calls.end()
+
+    assert calls.priorities == [NORMAL, HIGH, NORMAL, LOW]
+
+
+async def test_a_call_that_is_overtaken_until_its_time_is_over_comes_back_unmade():
+    calls = Calls(concurrency=1)
+    await calls.arrive()
+    await calls.arrive(priority=LOW, timeout_s=5.0)
+    await calls.arrive(2, priority=HIGH)
+    await calls.time.pass_s(6.0)
+    await calls.end()
+
+    assert calls.held == [HoldCause.BUSY]
+    assert calls.priorities == [NORMAL, HIGH]
 
 
 # Buckets.

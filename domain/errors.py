@@ -180,6 +180,13 @@ class TooLarge(OrderplanError):
     code = "tooLarge"
 
 
+class StreamGone(OrderplanError):
+    """The stream cannot be resumed at this place: facts after it have left for the archive."""
+
+    status = 410
+    code = "streamGone"
+
+
 class Busy(OrderplanError):
     """A bound is reached; try again after `retry_after_s`."""
 

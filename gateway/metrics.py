@@ -24,6 +24,12 @@ class Metrics:
         self.submitted = Counter(
             "orderplan_orders_submitted_total", "Orders answered, by state", ["state"], registry=self.registry
         )
+        self.archived_orders = Counter(
+            "orderplan_orders_archived_total", "Orders whose facts were moved to the archive", registry=self.registry
+        )
+        self.archived_facts = Counter(
+            "orderplan_facts_archived_total", "Facts that were moved to the archive", registry=self.registry
+        )
         self.orders = Gauge("orderplan_orders", "Orders by state", ["state"], registry=self.registry)
         self.actors = Gauge(
             "orderplan_actor", "What the actors count, by actor and name", ["actor", "name"], registry=self.registry

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway import (
+    archive,
     campaigns,
     cluster,
     design,
@@ -132,6 +133,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/systems/{code}:{action:hold|release}", systems.steer_system, Role.ADMIN, body=True),
     Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
+    Route("GET", "/v1/archive", archive.get_archive, Role.ADMIN),
+    Route("POST", "/v1/archive", archive.archive_orders, Role.ADMIN, body=True),
     Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),
     Route("POST", "/v1/cluster/hosts:restart", cluster.restart_hosts, Role.ADMIN, 202),
     Route("POST", "/v1/cluster/hosts/{host}:restart", cluster.restart_host, Role.ADMIN, 202),

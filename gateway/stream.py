@@ -2,7 +2,8 @@
 
 One reader for all clients of a gateway follows the feed of facts and fans each batch out; a client that resumes reads
 from the database what it has missed, in pages, and then joins. Where it stands is a vector of offsets, one a shard: the
-`id:` of the last event of each part. What arrives twice after a resume has the same `id` in its data.
+`id:` of the last event of each part. What arrives twice after a resume has the same `id` in its data. A place after
+which facts have left for the archive is gone: who resumes there is told, instead of missing them.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import orjson
 import structlog
 from aiohttp import web
 
-from domain.errors import BadDocument, Busy
+from domain.errors import BadDocument, Busy, StreamGone
 from domain.facts import VERSIONS
 from gateway.context import Context, context_of, tenant_of
 from gateway.views import fact_view
@@ -148,7 +149,13 @@ class Fanout:
         accounts = await reads.accounts_of(self._context.pool, {fact.order_id for fact in facts})
         return [_event(fact, accounts.get(fact.order_id)) for fact in facts]
 
+    async def is_gone(self, offsets: Vector) -> bool:
+        """Whether facts after these offsets have left for the archive."""
+        moved = await self._feed.archived_to()
+        return any(offsets.get(shard, 0) < offset for shard, offset in moved.items())
+
     async def _read(self) -> None:
+        # Polled too often to be as far behind as what the archive may take, which ended an hour ago at least.
         while True:
             try:
                 batch = await self.events_after(self._at)
@@ -221,7 +228,8 @@ def open_fanout(app: web.Application, context: Context) -> None:
 async def get_stream(request: web.Request) -> web.StreamResponse:
     """GET /v1/stream: facts as they are committed, as server-sent events.
 
-    `?order=`, `?account=` and `?kinds=` choose; `Last-Event-ID` resumes, without it the stream begins now.
+    `?order=`, `?account=` and `?kinds=` choose; `Last-Event-ID` resumes, without it the stream begins now. Too far back
+    is 410 (`streamGone`).
     """
     assert tenant_of(request) == context_of(request).config.tenant
     wanted = read_filter(request.query)
@@ -231,6 +239,12 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
     client = await fanout.join()
     try:
         at = client.joined_at if resumed is None else _resumed_at(resumed, client.joined_at)
+        if resumed is not None and await fanout.is_gone(at):
+            raise StreamGone(
+                "facts after this place have been moved to the archive",
+                path="Last-Event-ID",
+                mend="begin anew without it, and read what you follow: /v1/orders/{id} and its /facts have everything",
+            )
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
         try:
@@ -258,6 +272,10 @@ async def _serve(response: web.StreamResponse, fanout: Fanout, client: Client, w
     await response.write(f": orderplan\nid: {encode_vector(at)}\n\n".encode())
     while any(at[shard] < offset for shard, offset in client.joined_at.items()):
         missed = [each for each in await fanout.events_after(at) if _is_before(each, client.joined_at)]
+        # Asked after reading: of what the archive took while this client caught up, the page may lack a part.
+        if await fanout.is_gone(at):
+            client.is_cut_off = True
+            break
         if not missed:
             break
         await _send(response, fanout, missed, wanted, at)

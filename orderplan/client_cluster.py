@@ -1,4 +1,4 @@
-"""The client's calls of the cluster: counters, and its processes."""
+"""The client's calls of the cluster: counters, its processes, and what it keeps where."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from orderplan.client_calls import Calls, Document, WaitedTooLong, part
 
 
 class ClusterCalls(Calls):
-    """The processes of the cluster."""
+    """The processes of the cluster, and its archive."""
 
     def cluster(self) -> Document:
         """Orders per state, and counters of the cluster's actors."""
@@ -39,3 +39,19 @@ class ClusterCalls(Calls):
             if self._clock() >= until:
                 raise WaitedTooLong(", ".join(left) or "hosts", "not replaced", timeout_s, what="restart of")
             self._sleep(poll_s)
+
+    def archive(self) -> Document:
+        """What is in the archive, by month (estimates), and how many finished orders are not."""
+        answer: Document = self.request("GET", "/v1/archive")
+        return answer
+
+    def archive_orders(self, older_than_days: float, *, orders: int | None = None) -> Document:
+        """Move the facts of some orders that ended so long ago to the archive: how many, and whether there are more.
+
+        Repeating it is harmless: what was moved stays moved, and the next batch follows.
+        """
+        body: Document = {"olderThanDays": older_than_days}
+        if orders is not None:
+            body["orders"] = orders
+        answer: Document = self.request("POST", "/v1/archive", body, is_repeatable=True)
+        return answer

@@ -29,6 +29,14 @@ class Feed:
         )
         return {row["shard"]: row["head"] for row in rows}
 
+    async def archived_to(self) -> dict[int, int]:
+        """The highest offset of each shard that was moved to the archive: who stands below it cannot read on.
+
+        Read after the facts: those that were gone by then count here.
+        """
+        rows = await self._pool.fetch('select shard, "offset" from archive_mark')
+        return {row["shard"]: row["offset"] for row in rows}
+
     async def facts_after(self, offsets: Mapping[int, int], per_shard: int) -> list[StoredFact]:
         """The next facts of each shard after its offset, at most `per_shard` each, in order inside a shard."""
         rows = await self._pool.fetch(

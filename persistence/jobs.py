@@ -109,6 +109,14 @@ select j.job_id, j.action, j.operator, j.reason, j.selection, j.rate, j.state, j
  where j.tenant = $1 and ($2::text is null or j.job_id = $2)
  order by j.created_at desc, j.job_id desc limit $3"""
 
+_BY_CAUSE: Final = """
+select cause, kind from (
+    select order_id, "offset", cause, kind from fact where order_id = any($1) and cause = any($2)
+    union all
+    select order_id, "offset", cause, kind from fact_archive where order_id = any($1) and cause = any($2)) as f
+ order by f.order_id, f."offset"
+"""
+
 _MOVES: Final[dict[str, tuple[tuple[str, ...], str]]] = {
     "start": (("loading",), "running"),
     "pause": (("running",), "paused"),
@@ -437,13 +445,12 @@ async def next_items(pool: asyncpg.Pool[Any], job: Taken, after: int, limit: int
 async def facts_by_cause(
     pool: asyncpg.Pool[Any], order_ids: Iterable[str], causes: Iterable[str]
 ) -> dict[str, list[str]]:
-    """Kinds of the facts that these messages have made in these orders, by message, oldest first."""
+    """Kinds of the facts that these messages have made in these orders, by message, oldest first.
+
+    In one statement, which sees an order in one of the two tables: a job may be taken up long after its orders ended.
+    """
     found: dict[str, list[str]] = {}
-    for row in await pool.fetch(
-        'select cause, kind from fact where order_id = any($1) and cause = any($2) order by order_id, "offset"',
-        list(dict.fromkeys(order_ids)),
-        list(causes),
-    ):
+    for row in await pool.fetch(_BY_CAUSE, list(dict.fromkeys(order_ids)), list(causes)):
         found.setdefault(row["cause"], []).append(row["kind"])
     return found
 

@@ -6,10 +6,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import orjson
+
+from domain.facts import ORDER_ACCEPTED, ORDER_REJECTED
+
+_FACTS_OF: Final = (
+    'select shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload from {} '
+    'where order_id = any($1) order by order_id, "offset"'
+)
+_FIRST: Final = (ORDER_ACCEPTED, ORDER_REJECTED)
+"""What every order's facts begin with."""
 
 
 class StoredFact(NamedTuple):
@@ -42,13 +51,22 @@ class ReadStore:
         """The facts of each order, in order; an unknown order has none."""
         wanted = list(order_ids)
         found: dict[str, list[StoredFact]] = {order_id: [] for order_id in wanted}
-        rows = await self._pool().fetch(
-            'select shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload from fact '
-            'where order_id = any($1) order by order_id, "offset"',
-            wanted,
-        )
-        for row in rows:
+        for row in await self._pool().fetch(_FACTS_OF.format("fact"), wanted):
             found[row["order_id"]].append(stored_fact(row))
+        # Facts go from here to the archive, an order's all at once, and never back. So what is not here any more is
+        # there by now, and what goes after this statement was seen by it. Were the archive read first, an order that
+        # goes in between would be seen nowhere. Bookings and imports, which have no order's id, are never moved.
+        away = [
+            order_id
+            for order_id, facts in found.items()
+            if order_id.startswith("o") and not (facts and facts[0].kind in _FIRST)
+        ]
+        if away:
+            archived: dict[str, list[StoredFact]] = {}
+            for row in await self._pool().fetch(_FACTS_OF.format("fact_archive"), away):
+                archived.setdefault(row["order_id"], []).append(stored_fact(row))
+            # What an archived order still has here came later than what was moved: a late result that was noted.
+            found.update({order_id: facts + found[order_id] for order_id, facts in archived.items()})
         return found
 
     async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None:

@@ -1,8 +1,8 @@
 """The schema of the order database, as SQLAlchemy Core tables; Alembic migrations in `migrations/` create it.
 
-Every row names its tenant. `fact` is append-only and has one writer per shard; `product_order`, `asset` and
-`manual_task` are read models written in the same transaction as the facts they follow from. Claims, systems and
-releases have writers of their own.
+Every row names its tenant. `fact` has one writer per shard, who only appends; what is old is moved to `fact_archive`.
+`product_order`, `asset` and `manual_task` are read models written in the same transaction as the facts they follow
+from. Claims, systems and releases have writers of their own.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ metadata = sa.MetaData(
 )
 
 _Instant = sa.DateTime(timezone=True)
+# Reasons for each table: migration 0010.
+_CHURNING: Final = {"autovacuum_vacuum_scale_factor": "0.02", "autovacuum_vacuum_threshold": "1000"}
 
 setting = sa.Table(
     "setting",
@@ -94,6 +96,41 @@ fact = sa.Table(
     sa.Column("cause", sa.Text),
     sa.Column("payload", JSONB),
     sa.Index("fact_order_idx", "order_id", "offset"),
+    postgresql_with={
+        "autovacuum_vacuum_insert_scale_factor": "0.05",
+        "autovacuum_vacuum_scale_factor": "0.05",
+        "autovacuum_analyze_scale_factor": "0.05",
+    },
+)
+
+# Facts of orders that ended long ago. A partition a month, in UTC; `persistence/archive.py` makes them.
+fact_archive = sa.Table(
+    "fact_archive",
+    metadata,
+    # Of the order.
+    sa.Column("ended_at", _Instant, primary_key=True),
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, nullable=False),
+    sa.Column("item", sa.Text),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("v", sa.SmallInteger, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("release_id", sa.Text),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("cause", sa.Text),
+    sa.Column("payload", JSONB),
+    sa.Index("fact_archive_order_idx", "order_id", "offset"),
+    postgresql_partition_by="range (ended_at)",
+)
+
+# By shard, the highest offset that was moved: whoever has read less far has missed something.
+archive_mark = sa.Table(
+    "archive_mark",
+    metadata,
+    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
 )
 
 product_order = sa.Table(
@@ -118,6 +155,8 @@ product_order = sa.Table(
     sa.Column("fallout", sa.Integer, nullable=False),
     sa.Column("sealed", sa.Boolean, nullable=False),
     sa.Column("items", sa.Integer, nullable=False),
+    # Whether its facts were moved to the archive. Not a host's to write: see ORDER_COLUMNS.
+    sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Index(
         "product_order_client_key_key",
         "tenant",
@@ -134,7 +173,13 @@ product_order = sa.Table(
     sa.Index("product_order_list_idx", "tenant", "created_at", "order_id"),
     sa.Index("product_order_fallout_idx", "tenant", postgresql_where=sa.text("fallout > 0")),
     sa.Index("product_order_unshredded_idx", "shard", postgresql_where=sa.text("sealed and ended_at is not null")),
-    postgresql_with={"fillfactor": "70"},
+    sa.Index(
+        "product_order_unarchived_idx",
+        "tenant",
+        "ended_at",
+        postgresql_where=sa.text("ended_at is not null and not archived"),
+    ),
+    postgresql_with={"fillfactor": "70", **_CHURNING},
 )
 
 asset = sa.Table(
@@ -184,6 +229,7 @@ manual_task = sa.Table(
         "task_id",
         postgresql_where=sa.text("closed_at is null"),
     ),
+    postgresql_with=_CHURNING,
 )
 
 task_claim = sa.Table(
@@ -318,6 +364,7 @@ held_item = sa.Table(
     sa.Column("held_at", _Instant, nullable=False),
     sa.Index("held_item_next_idx", "tenant", "system", "priority", "ready_at", "order_id", "item"),
     sa.Index("held_item_probe_idx", "tenant", "system", "held_at"),
+    postgresql_with=_CHURNING,
 )
 
 fallout_item = sa.Table(
@@ -341,6 +388,7 @@ fallout_item = sa.Table(
     sa.Column("retry_at", _Instant),
     sa.Index("fallout_item_list_idx", "tenant", "failed_at", "order_id", "item"),
     sa.Index("fallout_item_group_idx", "tenant", "system", "error_code"),
+    postgresql_with=_CHURNING,
 )
 
 job = sa.Table(
@@ -501,6 +549,7 @@ hub_delivery = sa.Table(
     sa.Index(
         "hub_delivery_due_idx", "listener_id", "next_at", postgresql_where=sa.text("next_at is not null")
     ),
+    postgresql_with=_CHURNING,
 )
 
 key_metadata = sa.MetaData()
@@ -525,4 +574,5 @@ tenant_key = sa.Table(
 )
 
 FACT_COLUMNS: Final = tuple(column.name for column in fact.columns)
-ORDER_COLUMNS: Final = tuple(column.name for column in product_order.columns)
+ORDER_COLUMNS: Final = tuple(column.name for column in product_order.columns if column.server_default is None)
+"""What a host writes (`persistence.rows.OrderRow`): what has a default is somebody else's."""

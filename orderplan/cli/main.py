@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orderplan.cli import (
+    archive,
     bench,
     campaign,
     catalogue,
@@ -38,6 +39,7 @@ app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)
 app.command("events")(events.events)
+app.command("archive")(archive.archive)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,9 +21,10 @@ from gateway.app import errors
 from gateway.context import CONTEXT
 from gateway.metrics import Metrics
 from gateway.stream import FANOUT, get_stream, open_fanout
+from persistence.archive import archive_batch
 from persistence.database import Pool
 from persistence.journal import Journal
-from tests.support.journals import commit_of, fact, open_journal, order_row
+from tests.support.journals import AT, commit_of, fact, open_journal, order_row
 from tests.support.until import until
 
 SHARDS = (0, 1, 2)
@@ -154,6 +157,62 @@ async def test_a_client_that_is_too_slow_is_cut_off_and_resumes(client, journal,
     await listener.listen(4)
 
     assert [each["id"] for each in listener.seen] == ["0-1", "0-2", "0-3", "0-4"]
+
+
+async def over(journal: Journal, facts: int) -> None:
+    """An order that is over, with so many facts of shard 0, and a fact of another one behind them."""
+    row = order_row("o0-1", state="completed", active=False, ended_at=AT)
+    rows = [fact(offset) for offset in range(1, facts + 1)]
+    await journal.commit(commit_of(*rows, fact(facts + 1, order_id="o0-2"), orders_new={"o0-1": row}))
+
+
+async def archive_all(pool: Pool) -> int:
+    return (await archive_batch(pool, "main", AT + timedelta(days=1), 10)).facts
+
+
+async def test_a_place_after_which_facts_were_archived_is_gone_and_later_ones_are_not(client, journal, pool):
+    await over(journal, 3)
+    assert await archive_all(pool) == 3
+    answer = await client.get("/v1/stream", headers={"Last-Event-ID": "0.2"})
+    listener = Listener(client)
+    listener.place = "0.3"
+    await listener.listen(1)
+
+    problem = await answer.json(content_type=None)
+    assert (answer.status, problem["type"], problem["path"]) == (410, "urn:orderplan:streamGone", "Last-Event-ID")
+    assert "begin anew" in problem["mend"]
+    assert [each["id"] for each in listener.seen] == ["0-4"]
+    assert (await client.get("/v1/stream", headers={"Last-Event-ID": "0.0"})).status == 410
+
+
+async def test_a_client_that_catches_up_while_facts_are_archived_is_cut_off_before_it_misses_any(
+    client, journal, pool, monkeypatch
+):
+    monkeypatch.setattr(gateway.stream, "PAGE", 2)
+    await over(journal, 5)
+    fanout = client.app[FANOUT]
+    read, pages = fanout.events_after, 0
+
+    async def archived_before_the_second_page(offsets: dict[int, int]) -> Any:
+        nonlocal pages
+        pages += 1
+        if pages == 2:
+            assert await archive_all(pool) == 5
+        return await read(offsets)
+
+    async def nothing_new() -> None:
+        """Leaves the pages to the client."""
+
+    monkeypatch.setattr(fanout, "events_after", archived_before_the_second_page)
+    monkeypatch.setattr(fanout, "_read", nothing_new)
+    answer = await client.get("/v1/stream", headers={"Last-Event-ID": "0.0"})
+    async with asyncio.timeout(10):
+        text = await answer.text()
+
+    assert re.findall(r'"id":"(.*?)"', text) == ["0-1", "0-2"]
+    assert re.findall(r"^id: (.*)$", text, re.MULTILINE)[-1] == "0.2"
+    assert text.endswith("resume with Last-Event-ID\n\n")
+    assert (await client.get("/v1/stream", headers={"Last-Event-ID": "0.2"})).status == 410
 
 
 async def test_what_must_not_be_seen_is_masked(client, journal):

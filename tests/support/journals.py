@@ -12,17 +12,27 @@ from persistence.rows import AssetRow, Commit, FactRow, OrderRow
 
 AT: Final = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 TABLES: Final = (
-    "incarnation, release, plan_template, fact, product_order, asset, manual_task, task_claim, sealed_value, system, "
-    "system_hold, system_change, held_item, "
+    "incarnation, release, plan_template, fact, fact_archive, archive_mark, product_order, asset, manual_task, "
+    "task_claim, sealed_value, system, system_hold, system_change, held_item, "
     "queue_member, worker, worker_skill, people_change, fallout_item, job, job_item, job_line, "
     "delay_score, delay_history, consumer, consumer_cursor, hub_listener, hub_delivery"
 )
+_DROP_PARTITIONS: Final = """
+do $$ declare part text; begin
+    for part in select inhrelid::regclass from pg_inherits where inhparent = 'fact_archive'::regclass loop
+        execute 'drop table ' || part;
+    end loop;
+end $$"""
 
 
 async def empty(dsn: str, key_dsn: str) -> None:
     """Forget everything but the settings."""
     for address, sql in (
-        (dsn, f"truncate {TABLES}; update shard set incarnation_id = null, version = 0, order_id = null"),
+        (
+            dsn,
+            f"truncate {TABLES}; update shard set incarnation_id = null, version = 0, order_id = null; "
+            + _DROP_PARTITIONS,
+        ),
         (key_dsn, "truncate order_key, tenant_key"),
     ):
         connection = await asyncpg.connect(address)

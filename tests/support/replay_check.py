@@ -22,6 +22,11 @@ from persistence.rows import FalloutRow
 from persistence.tables import ORDER_COLUMNS, fallout_item
 
 DIFFERENCES_MAX = 50
+_COLUMNS = 'shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload, tenant'
+_FACTS = (
+    f"select {_COLUMNS} from (select {_COLUMNS} from fact union all select {_COLUMNS} from fact_archive) as f "
+    'order by shard, "offset"'
+)
 _OPEN = (ItemState.READY, ItemState.RUNNING)
 
 
@@ -42,10 +47,7 @@ async def _differences(pool: asyncpg.Pool[Any]) -> list[str]:
     found: list[str] = []
     facts_of: dict[str, list[StoredFact]] = {}
     accounts: dict[tuple[str, str], Account] = {}
-    rows = await pool.fetch(
-        'select shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload, tenant from fact '
-        'order by shard, "offset"'
-    )
+    rows = await pool.fetch(_FACTS)
     account_of: dict[str, tuple[str, str]] = {}
     elsewhere: set[str] = set()
     """Dedicated plans, whose account has a fact of its own of what they delivered."""

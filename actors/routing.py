@@ -101,15 +101,15 @@ class HostClient:
         self.shards = await self._table.shard_count()
         await self._read_table()
 
-    def admit(self, lane: str, shard: int | None = None) -> None:
-        """See whether one more may be sent to the shard's owner, or (None) to anybody; to be asked before `ask` where
-        the sender can come again later.
+    def admit(self, shard: int | None = None) -> None:
+        """See whether one more order may be sent to the shard's owner, or (None) to anybody; to be asked before `ask`,
+        since the sender of an order can come again later.
 
         Raises:
             Busy: it would wait for too long.
         """
         owners = set(self._owners.values()) if shard is None else {self._owners.get(shard)}
-        queues = [self._lanes.get((owner, lane)) for owner in owners if owner is not None]
+        queues = [self._lanes.get((owner, ORDERS_LANE)) for owner in owners if owner is not None]
         if not queues:
             return
         now = asyncio.get_running_loop().time()

@@ -48,7 +48,7 @@ async def create_product_order(request: web.Request) -> web.Response:
     """POST productOrder: 201 with the order as `acknowledged`, `pending` or `rejected`, after it is stored."""
     context = context_of(request)
     # Before anything is worked on: under a flood most of what comes is refused, which has to cost next to nothing.
-    context.hosts.admit(ORDERS_LANE)
+    context.hosts.admit()
     tenant = tenant_of(request)
     order, digest = read_order(await request.read(), tenant)
     order.client_key = _client_key(request, order)
@@ -106,7 +106,7 @@ def _client_key(request: web.Request, order: Order) -> str:
 async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
     """Send an order to the host that owns its account's shard; returns after the commit."""
     submission = submission_of(context, order, digest)
-    context.hosts.admit(ORDERS_LANE, submission.shard)
+    context.hosts.admit(submission.shard)
     answer: Submitted = await context.hosts.ask(
         ORDERS_LANE, submission.shard, submission, timeout_s=SUBMIT_TIMEOUT_S
     )

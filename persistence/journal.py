@@ -25,6 +25,7 @@ from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, o
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
 from persistence.watched import Watched, read_recent, read_watched
 
+READS_MAX: Final = 3
 _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit
@@ -163,7 +164,8 @@ class Journal(ReadStore):
         assert row is not None
         self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
         self._connection = connection
-        self._reads = await open_pool(self._dsn, size_max=3)
+        # What a tick reads at a time; none of it should wait for a connection to be made.
+        self._reads = await open_pool(self._dsn, size_min=READS_MAX, size_max=READS_MAX)
 
     async def close(self) -> None:
         """Mark the incarnation stopped, if it still is ours, and let go of the connections."""
@@ -339,12 +341,13 @@ class Journal(ReadStore):
                 )
                 self._is_warned = False
             self._check_heard()
-        except CommitUnknown:
-            connection.terminate()
-            raise
         except (OSError, TimeoutError, *_CLIENT_ERRORS) as error:
             connection.terminate()
             raise CommitUnknown(f"the own epoch could not be raised: {error!r}") from error
+        except BaseException:
+            # Cancelled, too: nobody else knows of the connection.
+            connection.terminate()
+            raise
         if row is None:
             connection.terminate()
             raise Fenced(f"incarnation {self.incarnation_id} is not the owner any more")

@@ -147,11 +147,11 @@ def _enter(taken: _Reached) -> None:
         log.warning("connections to a server that a failover has left behind are ended", connections=len(left_behind))
 
 
-async def open_pool(dsn: str, *, size_max: int = 5) -> Pool:
-    """A small pool with bounded waits, of connections to the server that takes writes."""
+async def open_pool(dsn: str, *, size_min: int = 1, size_max: int = 5) -> Pool:
+    """A small pool with bounded waits, of connections to the server that takes writes; `size_min` of them at once."""
     maker: Any = connect  # its options are asyncpg's; the pool gives some of them by name
     made: Pool = await asyncpg.create_pool(
-        dsn, connect=maker, min_size=1, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S, reset=_as_it_is
+        dsn, connect=maker, min_size=size_min, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S, reset=_as_it_is
     )
     return made
 

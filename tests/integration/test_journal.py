@@ -255,6 +255,27 @@ async def test_an_old_backend_that_lives_on_is_ended_before_the_epoch_is_raised(
     journal.abandon()
 
 
+async def test_who_is_ended_while_he_raises_his_epoch_leaves_no_connection_open(databases, pool, monkeypatch):
+    journal = await open_journal(databases.dsn, "host-a", (0,), pool=pool)
+    connect, made = journal._connect, []
+
+    async def noted():
+        made.append(await connect())
+        return made[-1]
+
+    monkeypatch.setattr(journal, "_connect", noted)
+    async with pool.acquire() as other, other.transaction():
+        await other.execute("select 1 from incarnation for update")
+        raising = asyncio.create_task(journal.raise_epoch())
+        await until(lambda: pool.fetchval("select count(*) = 1 from pg_stat_activity where wait_event_type = 'Lock'"))
+        raising.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await raising
+
+    assert [each.is_closed() for each in made] == [True]
+    journal.abandon()
+
+
 async def test_a_commit_without_a_connection_is_unknown_and_not_an_accident(pool, proxy):
     journal = await open_journal(proxy.dsn, "host-a", (0,), pool=pool)
     proxy.is_closed = True

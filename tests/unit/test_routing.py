@@ -15,7 +15,7 @@ import actors.pace
 import actors.routing
 from actors.envelopes import Envelope, NotOwner, ToPlan
 from actors.pace import ALWAYS_ADMITTED
-from actors.routing import BATCH_MAX, CALLS_OPEN_MAX, HostClient
+from actors.routing import BATCH_MAX, CALLS_OPEN_MAX, ORDERS_LANE, HostClient
 from domain.errors import Busy
 from domain.messages import TimerFired
 from persistence.incarnations import Assignment
@@ -63,13 +63,16 @@ class Senders:
         self.table = table
         self.answers: list[Any] = []
         handles = {
-            f"host-{name}": SimpleNamespace(receive_reports=SimpleNamespace(remote=host.receive))
+            f"host-{name}": SimpleNamespace(
+                receive_reports=SimpleNamespace(remote=host.receive),
+                receive_orders=SimpleNamespace(remote=host.receive),
+            )
             for name, host in hosts.items()
         }
         self.client = HostClient(table, handles=handles.get)
 
-    def post(self, shard: int, order_id: str) -> None:
-        self.client.post(LANE, shard, ToPlan(order_id, TimerFired("item")), self.answers.append)
+    def post(self, shard: int, order_id: str, lane: str = LANE) -> None:
+        self.client.post(lane, shard, ToPlan(order_id, TimerFired("item")), self.answers.append)
 
     async def looks(self, count: int) -> None:
         """Until the table was read so many times more."""
@@ -184,25 +187,25 @@ async def test_who_would_wait_for_too_long_is_refused_unless_another_host_is_fre
     monkeypatch.setattr(actors.pace, "WAIT_MAX_S", 0.02)
     slow, free = SlowHost(), SlowHost()
     senders = await opened(Table("a", "b"), a=slow, b=free)
-    senders.client.admit(LANE, 0)
+    senders.client.admit(0)
     for number in range(ALWAYS_ADMITTED):
-        senders.post(0, f"o0-{number}")
+        senders.post(0, f"o0-{number}", ORDERS_LANE)
 
     def is_refused() -> bool:
         try:
-            senders.client.admit(LANE, 0)
+            senders.client.admit(0)
         except Busy as error:
             return bool(error.facts["retryAfterS"] >= 1)
         return False
 
     await until(is_refused)
-    senders.client.admit(LANE, 1)
-    senders.client.admit(LANE)
+    senders.client.admit(1)
+    senders.client.admit()
 
     await until(lambda: slow.calls)
     slow.answer_all()
     await until(lambda: len(senders.answers) == ALWAYS_ADMITTED)
-    senders.client.admit(LANE, 0)
+    senders.client.admit(0)
 
 
 async def test_waiting_ends_when_everybody_is_answered() -> None:

@@ -2,8 +2,8 @@
 before a system.
 
 An order's class is its priority: high, normal or low. The most urgent that waits goes first, and a class keeps its
-order. What is passed over too often goes before it is its turn, so that a stream of urgent orders slows others down
-and never stops them.
+order. A stream of urgent orders slows others down and never stops them: where they are taken one by one, the first of
+a class has its turn when enough have overtaken it; where many are taken together, one is of each class that waits.
 """
 
 from __future__ import annotations
@@ -73,13 +73,15 @@ class Classes(Generic[T]):
         return entry
 
     def take(self, count: int) -> list[T]:
-        """Take as many as there are, at most so many, each in its turn."""
+        """Take as many as there are, at most so many: one of each lower class that waits, then the most urgent.
+
+        The former come first, since who takes many may put the end of them back: so every handful brings each class on.
+        """
         waiting = [queue for queue in self._queues if queue]
-        if len(waiting) == 1:
-            # As a rule: nobody overtakes anybody.
-            self._passed = [0, 0, 0]
-            return [waiting[0].popleft() for _ in range(min(count, len(waiting[0])))]
-        return [self.popleft() for _ in range(min(count, len(self)))]
+        taken = [queue.popleft() for queue in reversed(waiting[1:])] if count >= len(waiting) else []
+        for queue in waiting:
+            taken.extend(queue.popleft() for _ in range(min(count - len(taken), len(queue))))
+        return taken
 
     def _turn(self) -> int:
         waiting = [index for index, queue in enumerate(self._queues) if queue]

@@ -60,6 +60,10 @@ WORK_MAX: Final = 20_000
 HEARTBEAT_S: Final = 2.0
 ADOPT_PART: Final = 200
 """Plans that are read at once when shards are taken over; the loop does nothing else meanwhile."""
+READ_MAX: Final = 200
+"""Plans that a tick reads, and timers that it looks at: however many that left memory are asked for at once, a commit
+tells the database in time that this host lives.
+"""
 LAG_MAX_S: Final = 1.0
 """With adapters that take longer to accept a call no new orders are taken."""
 SETTLED_FAILURES_MAX: Final = 5
@@ -68,6 +72,7 @@ BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
 POISONED_PAUSE: Final = timedelta(seconds=60)
 """How long an order rests whose timers can neither be dealt with nor given to a person."""
+_OF_A_PLAN: Final = (ToPlan, Due, Redrive)
 _TICK_MIN: Final = timedelta(milliseconds=1)
 _UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
 
@@ -195,11 +200,11 @@ class HostLoop:
         unfinished = await self._journal.unfinished(new)
         unshredded = await self._journal.unshredded(new)
         recent = await self._journal.recent(new)
-        now = self._clock()
         # What only waits for its time is read when it has come, so a takeover costs no more for however many of them.
         for order_id, at in unfinished.timers:
             self._timers.set(order_id, at)
-        await self._take_up(unfinished.active, now)
+        await self._take_up(unfinished.active)
+        now = self._clock()
         self.heads.update(heads)
         self._taken_at.update(dict.fromkeys(heads, now))
         self._holders.update({shard: owned[shard].order_id for shard in new if owned[shard].is_dedicated})
@@ -209,7 +214,7 @@ class HostLoop:
             "shards adopted", shards=len(new), plans=len(unfinished.active), timers=len(unfinished.timers)
         )
 
-    async def _take_up(self, order_ids: list[str], now: datetime) -> None:
+    async def _take_up(self, order_ids: list[str]) -> None:
         """Read plans that wait for somebody else, and ask him again, part by part: the first call goes out at once,
         however many plans there are. Before each part goes the proof that this host has not been fenced meanwhile,
         which also lets the database hear of it: a silent one would be.
@@ -219,6 +224,8 @@ class HostLoop:
             part = order_ids[start : start + ADOPT_PART]
             await self._loader.each(part)
             await self._beat()
+            # Of now: reading all of them may take as long as a call has.
+            now = self._clock()
             for order_id in part:
                 plan = self.memory.plans.get(order_id)
                 if plan is None:
@@ -324,11 +331,23 @@ class HostLoop:
 
     def _take(self) -> list[Envelope]:
         batch, orders = self._inbox.take(BATCH_MAX)
+        batch = self._readable(batch)
         # Those that a full tick left are in the inbox still: however many come due at once, so many wait there at most.
-        due = self._timers.take_due(self._clock(), BATCH_MAX - len(self._unwatched))
+        due = self._timers.take_due(self._clock(), min(READ_MAX, BATCH_MAX - len(self._unwatched)))
         # Until their tick is stored: whatever fails, the timers are set again.
         self._unwatched.update(dict.fromkeys(due))
         return [*batch, *(Due(order_id) for order_id in due), *orders]
+
+    def _readable(self, batch: list[Envelope]) -> list[Envelope]:
+        """The head of a batch for which not too many plans have to be read; the rest waits for the next tick."""
+        unread: set[str] = set()
+        for index, envelope in enumerate(batch):
+            if isinstance(envelope, _OF_A_PLAN) and envelope.order_id not in self.memory.plans:
+                unread.add(envelope.order_id)
+                if len(unread) > READ_MAX:
+                    self._inbox.put_first(batch[index:])
+                    return batch[:index]
+        return batch
 
     def _fall(self, batch: list[Envelope]) -> None:
         """Fenced: answer nobody with success, remember nothing."""
@@ -672,7 +691,9 @@ class HostLoop:
         tick, self._doubtful = self._doubtful, None
         self._vault.take_sealed()
         if tick is not None:
-            self.memory.forget(tick.touched, tick.accounts)
+            touched = [plan for order_id in tick.touched if (plan := self.memory.plans.get(order_id)) is not None]
+            # With their accounts, changed or not: one must not stay with an order whose plan cannot be read again.
+            self.memory.forget(tick.touched, [*tick.accounts, *map(account_key, touched)])
             for order_id in tick.touched:
                 self._rows.pop(order_id, None)
             self._unwatched.update(tick.touched)

@@ -22,7 +22,7 @@ IDLE_S: Final = 30.0
 """A plan that nothing has come for in so long leaves memory, and is read again when something does. Reading one of ten
 items costs some milliseconds; keeping a million that wait for people would cost gigabytes.
 """
-MANY_OPEN: Final = 20
+MANY_OPEN: Final = 5
 """Plans of an account with more open orders stay as long as there is room: a message for one of them reads all."""
 LOOKS_MAX: Final = 500
 """Plans that a tick looks at for that; what calls somebody stays, and comes to its turn again."""
@@ -190,15 +190,19 @@ class Memory:
     def _passivate(self) -> Iterator[str]:
         """Drop plans, those that were used longest ago first, with the accounts that have no other here."""
         idle_since = self._clock() - IDLE_S
-        for _ in range(min(LOOKS_MAX, len(self._used))):
+        looks = 0
+        while self._used:
             order_id, (used_at, _items) = next(iter(self._used.items()))
             is_full = len(self._used) > PLANS_MAX or (self._items > ITEMS_MAX and len(self._used) > 1)
-            if used_at > idle_since and not is_full:
+            if (used_at > idle_since and not is_full) or looks >= LOOKS_MAX:
                 return
             plan = self.plans[order_id]
             if plan.calling or plan.bookings or (not is_full and self._has_many_open(account_key(plan))):
+                looks += 1
                 self._use(order_id, plan)
                 continue
+            # However many: what is beyond the bounds has to go as fast as it comes.
+            looks += not is_full
             self._leave(order_id)
             self._leave_account(account_key(plan))
             yield order_id

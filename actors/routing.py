@@ -29,7 +29,7 @@ from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
 from domain.errors import Busy, OrderplanError
-from domain.priorities import HIGH, class_of
+from domain.priorities import HIGH, NORMAL, class_of
 from persistence.database import is_unavailable
 
 log = structlog.get_logger(__name__)
@@ -101,9 +101,9 @@ class HostClient:
         self.shards = await self._table.shard_count()
         await self._read_table()
 
-    def admit(self, shard: int | None = None) -> None:
-        """See whether one more order may be sent to the shard's owner, or (None) to anybody; to be asked before `ask`,
-        since the sender of an order can come again later.
+    def admit(self, shard: int | None = None, class_: int = NORMAL) -> None:
+        """See whether one more order of a class may be sent to the shard's owner, or (None) to anybody; to be asked
+        before `ask`, since the sender of an order can come again later.
 
         Raises:
             Busy: it would wait for too long.
@@ -116,7 +116,8 @@ class HostClient:
         # The one that is served soonest speaks for all.
         soonest = min(queues, key=lambda queue: queue.pace.expected_s(now) if queue is not None else 0.0)
         if soonest is not None:
-            soonest.pace.admit(now, "orders")
+            overtaken = len(soonest.waiting) - soonest.waiting.ahead_of(class_)
+            soonest.pace.admit(now, "orders", soonest.pace.waiting - overtaken)
 
     async def answered(self) -> None:
         """Return when nobody waits for an answer."""

@@ -148,6 +148,7 @@ class HostWatchdog:
         if not self._round:
             self._round.extend(self._memory.plans)
             self.rounds += 1
+        self._read_again(now)
         found: list[Redrive] = []
         items = plans = 0
         while items < ITEMS_A_LOOK and plans < PLANS_A_LOOK:
@@ -173,6 +174,13 @@ class HostWatchdog:
         self.looked += plans
         found.extend(Redrive(order_id, (), by) for order_id in self._to_read() if self._may_look(order_id, is_mine))
         return found
+
+    def _read_again(self, now: datetime) -> None:
+        """Have orders read again that stood still, have left memory, and are to be tried once more."""
+        for order_id, known in self._stuck.items():
+            if known.next_at <= now and order_id not in self._memory.plans:
+                self._is_to_try(order_id, now)
+                self._unread[order_id] = None
 
     def _next(self) -> str | None:
         if self._first:

@@ -17,6 +17,7 @@ from domain.errors import BadDocument, NotFound, NotPossibleNow
 from domain.ids import account_shard, parse_effect_key, shard_for, shard_of
 from domain.messages import ChangeLine, OperateItem, Report
 from domain.orders import Order
+from domain.priorities import class_of
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import decode_body
 from gateway.tmf622 import parse_order
@@ -106,7 +107,7 @@ def _client_key(request: web.Request, order: Order) -> str:
 async def submit(context: Context, order: Order, digest: bytes) -> Submitted:
     """Send an order to the host that owns its account's shard; returns after the commit."""
     submission = submission_of(context, order, digest)
-    context.hosts.admit(submission.shard)
+    context.hosts.admit(submission.shard, class_of(order.priority))
     answer: Submitted = await context.hosts.ask(
         ORDERS_LANE, submission.shard, submission, timeout_s=SUBMIT_TIMEOUT_S
     )

@@ -157,8 +157,9 @@ async def open_pool(dsn: str, *, size_min: int = 1, size_max: int = 5) -> Pool:
 
 
 async def _as_it_is(_connection: Connection) -> None:
-    """Nobody here changes the session of a connection that he has for a while, so nothing is to be set back: that would
-    double the ways to the server. What was left open, a transaction or a listener, asyncpg ends all the same.
+    """Nobody here changes the session of a connection that he has for a while (settings and locks are those of a
+    transaction), so nothing is to be set back: that would double the ways to the server. A transaction that was left
+    open asyncpg ends all the same.
     """
 
 

@@ -58,7 +58,7 @@ class Shop:
         self.context.host = host
         self.client = TestClient(TestServer(make_app(self.context)))
 
-    def admit(self, _shard: int | None = None) -> None:
+    def admit(self, _shard: int | None = None, _class: int = 2) -> None:
         """There is always room."""
 
     async def ask(self, lane: str, shard: int, envelope: Any, *, timeout_s: float) -> Any:

@@ -18,6 +18,7 @@ from actors.config import ClusterConfig
 from actors.envelopes import Due, GiveAway, ImportAssets, NotOwner, Redrive, Submitted, ToPlan
 from actors.host_loop import SETTLED_FAILURES_MAX
 from actors.plan_host import PlanHost
+from actors.watchdog import HostWatchdog
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, NotPossibleNow, OrderplanError, PlanUnreadable, Unstorable
 from domain.ids import shard_for, shard_of
@@ -823,6 +824,43 @@ async def test_a_takeover_reads_no_plan_that_only_waits_for_its_time(hosts, pool
     assert await kinds(pool, submitted.order_id) == [
         *GOOD_PATH[:3], "item.failed deliver/reserve", *GOOD_PATH[2:]
     ]  # fmt: skip
+
+
+async def test_a_tick_reads_so_many_plans_and_no_more(hosts, pool, monkeypatch):
+    """Thousands may come due together, or get a message, and a host that commits nothing meanwhile is fenced."""
+    monkeypatch.setattr(actors.host_loop, "READ_MAX", 2)
+    # It would read them before.
+    monkeypatch.setattr(HostWatchdog, "is_due", lambda *_: False)
+    old = await hosts()
+    submitted = await old.submit(*(sim(f"acc-{number}") for number in range(5)), *(visit(f"v-{n}") for n in range(5)))
+    for call in old.dispatch.calls():
+        await old.report(call, "retryable", error="not now")
+    old.kill()
+    await Ownership(pool).fence("host-a")
+    new = await hosts("host-b")
+    each, read = new.loop._loader.each, []
+
+    async def counting(order_ids: list[str]) -> None:
+        read.append(len([order_id for order_id in order_ids if order_id not in new.loop.memory.plans]))
+        await each(order_ids)
+
+    monkeypatch.setattr(new.loop._loader, "each", counting)
+    tasks = await pool.fetch("select order_id, item from manual_task")
+    done = [
+        ToPlan(row["order_id"], CompleteTask(row["item"], "ann", {}, f"m-{n}"), "person:ann", f"m-{n}")
+        for n, row in enumerate(tasks)
+    ]
+    new.advance(60)
+    answers = await new.ask(*done)
+
+    async def all_called() -> bool:
+        return len(new.dispatch.calls()) == len(submitted)
+
+    await until(all_called)
+    assert not [each for each in answers if isinstance(each, Exception)]
+    assert max(read) <= 4
+    await new.finish()
+    assert await count(pool, "asset") == 10
 
 
 async def test_a_new_owner_sends_the_first_calls_before_it_has_read_every_plan(hosts, pool, monkeypatch):

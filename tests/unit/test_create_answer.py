@@ -52,7 +52,7 @@ class Cluster:
             config=SimpleNamespace(tenant="main"), hosts=self, metrics=Metrics(), now=lambda: AT, plan=self.plan
         )
 
-    def admit(self, _shard: int | None = None) -> None:
+    def admit(self, _shard: int | None = None, _class: int = 2) -> None:
         """There is room for everybody."""
 
     async def newest_release(self, _tenant: str) -> str:

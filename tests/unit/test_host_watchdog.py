@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import pytest
 
-from actors.watchdog import LISTED_MAX, LOOK_S, PLANS_A_LOOK, READ_A_LOOK, HostWatchdog
+from actors.watchdog import LISTED_MAX, LOOK_S, PLANS_A_LOOK, READ_A_LOOK, WAITS_S, HostWatchdog
 from domain.ids import order_id_of
 from domain.plan import Plan
 from domain.watchdog import TIMER_LOST, Stuck
@@ -78,6 +78,17 @@ def test_a_touched_plan_that_has_left_memory_is_read(plan: Plan) -> None:
     looking.memory.plans.clear()
 
     assert looking.look() == [(plan.order_id, ())]
+
+
+def test_a_plan_that_stands_still_although_it_left_memory_is_read_when_it_is_to_be_tried_again(plan: Plan) -> None:
+    looking = Looking(plan)
+    assert looking.look() == [(plan.order_id, (Stuck(None, TIMER_LOST),))]
+    looking.memory.plans.clear()
+
+    looks = [looking.look() for _ in range(int(sum(WAITS_S[:2])) + 2)]
+
+    assert [number for number, each in enumerate(looks, start=1) if each] == [WAITS_S[0], sum(WAITS_S[:2])]
+    assert [each for each in looks if each] == [[(plan.order_id, ())]] * 2
 
 
 def test_one_that_has_come_into_memory_before_it_was_read_is_looked_at_as_it_is(plan: Plan) -> None:

@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults overload soak faults-table bench clean
+.PHONY: help install demo test check simulate faults overload soak faults-table bench bench-waiting clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ faults-table: install  ## Every kind of real fault, SEEDS=1,2,3, into docs/FAULT
 bench: install  ## Three rounds of every scenario, the floor and a peer; writes docs/PERFORMANCE.md. About 25 minutes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/orderplan bench --rounds 3 --write docs
+
+bench-waiting: install  ## What 1,000,000 plans cost that wait for people (PLANS=n for others). About ten minutes
+	$(BIN)/orderplan bench --parts waiting $(if $(PLANS),--waiting $(PLANS))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

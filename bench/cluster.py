@@ -117,13 +117,18 @@ class Measured:
 
     def finish(self, started: subprocess.Popen[str], began: float, before: dict[str, float]) -> Load:
         """Wait for a load, and until every order of it has ended."""
-        out, _ = started.communicate(timeout=LOAD_TIMEOUT_S)
-        if started.returncode != 0:
-            raise RuntimeError("the load generator did not come to its end")
-        sent = json.loads(out)
+        sent = self.finish_sending(started)
         ended = asyncio.run(_wait_for(self.dsn, list(sent["orders"])))
         used = used_since(before) | {"load generator": sent["cpu_s"]}
         return Load(sent["orders"], ended, sent["answers"], sent["statuses"], began, used)
+
+    def finish_sending(self, started: subprocess.Popen[str]) -> dict[str, Any]:
+        """Wait for a load, whatever becomes of its orders; what the generator tells of it."""
+        out, _ = started.communicate(timeout=LOAD_TIMEOUT_S)
+        if started.returncode != 0:
+            raise RuntimeError("the load generator did not come to its end")
+        sent: dict[str, Any] = json.loads(out)
+        return sent
 
     def other(self, module: str) -> dict[str, Any]:
         """The figures of another program on the same server."""

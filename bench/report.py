@@ -40,6 +40,10 @@ BARS: Final = (
     Bar("at 500 orders/s, acknowledgement: p99 ms", "acknowledged.acknowledged_p99_ms", 50, is_most=True),
     Bar("`wide`: CPU an item, to that of `ten`", "ratios.wide_to_ten_cpu", 2, is_most=True),
     Bar("... p99 of 50 small orders/s beside it, to alone", "ratios.beside_wide_p99", 2, is_most=True),
+    Bar("plans waiting for people: MB over an empty system", "waiting.grown_mb", 1_500, is_most=True),
+    Bar("... bytes of disk a plan", "waiting.disk_bytes_a_plan", 6_000, is_most=True),
+    Bar("... activation: p99 ms", "waiting.activation_p99_ms", 30, is_most=True),
+    Bar("... `ten` beside them, to an empty system", "ratios.beside_waiting", 0.8),
 )
 """What the product is measured by; ratios are of figures of one round."""
 

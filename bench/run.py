@@ -28,6 +28,10 @@ BESIDE_ORDERS_S: Final = 50
 PEOPLE_ORDERS: Final = 300
 MIXED_ORDERS: Final = 2_000
 DEEP_ORDERS: Final = 20
+WAITING_A_LOAD: Final = 250_000
+ACTIVATIONS: Final = 300
+REST_S: Final = 45.0
+"""Longer than a plan stays in memory that nothing comes for."""
 DRAIN_S: Final = 180.0
 
 
@@ -39,6 +43,8 @@ class Settings:
     """Of each sustained load; the open loops take a third of it."""
     connections: int = 64
     plan_hosts: int = 1
+    waiting: int = 1_000_000
+    """Plans that wait for people in the part `waiting`."""
 
 
 def measure(settings: Settings, parts: Sequence[str], say: Callable[[str], None]) -> Figures:
@@ -64,6 +70,7 @@ def ratios(found: Mapping[str, Figures]) -> Figures:
         "bulk_to_floor": (("bulk", "orders_s"), ("floor", "orders_s")),
         "wide_to_ten_cpu": (("wide", "cpu_s_per_1000_items"), ("ten", "cpu_s_per_1000_items")),
         "beside_wide_p99": (("wide", "beside_p99_ms"), ("wide", "alone_p99_ms")),
+        "beside_waiting": (("waiting", "ten_orders_s_beside"), ("waiting", "ten_orders_s_empty")),
     }
     return {
         name: round(found[above[0]][above[1]] / found[below[0]][below[1]], 3)
@@ -169,6 +176,41 @@ def _people(cluster: Measured, settings: Settings) -> Figures:
     }
 
 
+def _waiting(cluster: Measured, settings: Settings) -> Figures:
+    """Very many plans that wait for people: what they cost, and what they cost others."""
+    empty = _sustained(cluster.load("closed", seconds=settings.seconds / 3, connections=settings.connections), "ten")
+    time.sleep(REST_S)
+    memory, disk = memory_mb(), _disk_bytes(cluster)
+    began = time.monotonic()
+    for start in range(0, settings.waiting, WAITING_A_LOAD):
+        # Loaded and left alone: nobody does their tasks.
+        count = min(WAITING_A_LOAD, settings.waiting - start)
+        cluster.finish_sending(cluster.start_load("bulk", scenario="people", orders=count))
+    loaded_s = time.monotonic() - began
+    time.sleep(REST_S)
+    grown = {name: round(mb - memory.get(name, 0.0)) for name, mb in memory_mb().items()}
+    disk_each = (_disk_bytes(cluster) - disk) / settings.waiting
+    beside = _sustained(cluster.load("closed", seconds=settings.seconds / 3, connections=settings.connections), "ten")
+    # One worker, so that what is timed is the activation and no crowd: tasks of the oldest plans, long out of memory.
+    done = cluster.finish_sending(cluster.start_load("desk", tasks=ACTIVATIONS, connections=1))
+    return {
+        "plans": settings.waiting,
+        "loaded_s": round(settings.waiting / loaded_s, 1),
+        "grown_mb": sum(grown.values()),
+        "grown_mb_of": {name: mb for name, mb in grown.items() if mb},
+        "disk_bytes_a_plan": round(disk_each),
+        "activation_p50_ms": _ms(done["answers"], 0.5),
+        "activation_p99_ms": _ms(done["answers"], 0.99),
+        "ten_orders_s_empty": empty["orders_s"],
+        "ten_orders_s_beside": beside["orders_s"],
+    }
+
+
+def _disk_bytes(cluster: Measured) -> int:
+    [row] = cluster.rows("select pg_database_size(current_database()) as bytes")
+    return int(row["bytes"])
+
+
 def _mixed(cluster: Measured, settings: Settings) -> Figures:
     """The example catalogues: two mobile orders for each of home internet. Home internet needs people."""
     for system in ("inventory", "activation", "billing", "workforce"):
@@ -199,10 +241,13 @@ PARTS: Final[dict[str, Callable[[Measured, Settings], Figures]]] = {
     "deep": _deep,
     "people": _people,
     "mixed": _mixed,
+    "waiting": _waiting,
     "floor": partial(_beside, module="bench.floor"),
     "dbos": partial(_beside, module="bench.peer_dbos"),
 }
 """What can be measured, in this order: the peers on the same server, when the product is idle again."""
+ON_REQUEST: Final = frozenset({"waiting"})
+"""Parts that take so long that they are measured only when they are named."""
 
 
 def rounds(settings: Settings, parts: Sequence[str], count: int, say: Callable[[str], None]) -> Figures:

@@ -10,8 +10,8 @@ stays as long as somebody may still need its facts in their place:
   host. The next owner takes it up.
 
 Whoever reads without a cursor that is stored (streams of facts, the delay predictor) is covered by age: the gateway
-lets nobody ask for orders that ended less than an hour ago. A stream that is resumed further back learns it from
-`archive_mark`.
+lets nobody ask for orders that ended less than an hour ago, and a late fact, such as a result that comes twice, keeps
+its order for as long as if it had ended with it. A stream that is resumed further back learns it from `archive_mark`.
 
 Alternatives dropped: `fact` itself partitioned by time, because orders end when they end, and a partition would be full
 of holes or wait for its last order for ever; and deleting after an export, because the audit trail has to be readable
@@ -34,6 +34,13 @@ FACTS_MAX: Final = 50_000
 ORDER_FACTS: Final = 5
 ITEM_FACTS: Final = 3
 """What an order, and each of its items, leaves behind when all goes well."""
+MOVE_TIMEOUT_S: Final = 120.0
+"""For a single order of very many facts: given up half-way, it would be the first again the next time."""
+_BOUNDS: Final = (
+    # Orders are locked meanwhile, and a late result waits with its host's whole tick: who stands still is let go.
+    "set local idle_in_transaction_session_timeout = '5s'",
+    f"set local statement_timeout = '{MOVE_TIMEOUT_S:.0f}s'",
+)
 COUNTED_MAX: Final = 100_000
 """Finished orders that are counted for people."""
 
@@ -48,9 +55,10 @@ select s.shard, least(
 _PICK: Final = """
 select o.order_id, o.ended_at, o.items, newest."offset" as newest
   from product_order as o join unnest($4::int[], $5::bigint[]) as e(shard, edge) on e.shard = o.shard
- cross join lateral (select max(f."offset") as "offset" from fact as f where f.order_id = o.order_id) as newest
+ cross join lateral (select f."offset", f.at from fact as f where f.order_id = o.order_id
+                      order by f."offset" desc limit 1) as newest
  where o.tenant = $1 and o.ended_at < $2 and not o.archived and not o.sealed and not o.active and o.timer_at is null
-   and newest."offset" <= e.edge
+   and newest."offset" <= e.edge and newest.at < $2
  order by o.ended_at limit $3 for no key update of o skip locked"""
 _MOVE: Final = f"""
 with gone as (
@@ -99,6 +107,8 @@ async def archive_batch(pool: asyncpg.Pool[Any], tenant: str, ended_before: date
         # Each round but the last makes a month that the round before had missed, and a batch has few.
         while True:
             async with connection.transaction():
+                for bound in _BOUNDS:
+                    await connection.execute(bound)
                 found = await _pick(connection, tenant, ended_before, limit + 1)
                 taken = _first(found[:limit])
                 missing = await _missing_partitions(connection, {_month_of(each.ended_at) for each in taken})
@@ -135,7 +145,11 @@ async def _move(connection: Connection, taken: Sequence[_Candidate]) -> int:
         return 0
     order_ids = [each.order_id for each in taken]
     facts = await connection.fetchval(
-        _MOVE, order_ids, [each.ended_at for each in taken], [each.newest for each in taken]
+        _MOVE,
+        order_ids,
+        [each.ended_at for each in taken],
+        [each.newest for each in taken],
+        timeout=MOVE_TIMEOUT_S,
     )
     await connection.execute("update product_order set archived = true where order_id = any($1)", order_ids)
     return int(facts)

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
+import persistence.archive
 import persistence.tables
 from actors.folding import PlanFolder
 from domain.messages import ClaimTask, CompleteTask
@@ -394,6 +396,35 @@ async def test_a_repeat_of_an_archived_orders_client_key_gives_that_order(host, 
     [again] = await host.submit(sim(key="k"))
 
     assert (again.order_id, again.state, again.is_repeat) == (first.order_id, "completed", True)
+
+
+async def test_a_late_fact_keeps_its_order_as_long_as_if_it_had_ended_with_it(journal, pool):
+    late = fact(3, at=LATER, order_id="o0-1", kind="item.noted", item="i")
+    await write(journal, ended("o0-1"), facts=[*facts_of("o0-1", 1, 2), late, *facts_of("o0-2", 4)])
+
+    assert (await archived(pool)).orders == 0
+    assert (await archived(pool, LATER + timedelta(seconds=1))).orders == 1
+
+
+async def test_who_stands_still_in_the_middle_of_a_batch_is_let_go(journal, pool, monkeypatch):
+    """He has locked orders, and whoever writes one of them waits for him."""
+    monkeypatch.setattr(persistence.archive, "_BOUNDS", ("set local idle_in_transaction_session_timeout = '50ms'",))
+    await write(journal, ended("o0-1"), facts=[*facts_of("o0-1", 1, 2), *facts_of("o0-2", 3)])
+    never = asyncio.Event()
+
+    async def stand_still(*_: Any) -> None:
+        await never.wait()
+
+    monkeypatch.setattr(persistence.archive, "_missing_partitions", stand_still)
+    standing = asyncio.ensure_future(archived(pool))
+    locked = "select count(*) from (select 1 from product_order for update skip locked) as free"
+    await until(lambda: pool.fetchval("select count(*) = 1 from pg_stat_activity where state like 'idle in trans%'"))
+
+    await until(lambda: pool.fetchval(f"select ({locked}) = 1"))
+
+    standing.cancel()
+    with pytest.raises((asyncio.CancelledError, asyncpg.PostgresError, asyncpg.InterfaceError)):
+        await standing
 
 
 async def test_a_late_result_for_an_archived_order_is_noted_and_changes_nothing(host, pool, databases):  # noqa: F811

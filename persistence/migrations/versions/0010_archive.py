@@ -1,7 +1,8 @@
 """The archive: facts of orders that ended long ago, by month.
 
 The release before reads `fact` only. Nothing is moved until an administrator asks for it, which is done once every
-process is of this release. Building the index on `product_order` makes hosts wait with their commits meanwhile.
+process is of this release. Building the index on `product_order` makes hosts wait with their commits meanwhile, and
+readers of orders too: with very many orders stop the cluster first.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Move everything back."""
+    """Move everything back; an archiver that is still at work waits, else what it moves meanwhile would be lost."""
+    op.execute("lock table fact_archive, product_order in access exclusive mode")
     for table in _CHURNING:
         op.execute(f"alter table {table} reset (autovacuum_vacuum_scale_factor, autovacuum_vacuum_threshold)")
     op.execute(

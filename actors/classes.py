@@ -21,7 +21,7 @@ PASSED_MAX: Final = 9
 
 
 class Classes(Generic[T]):
-    """Three queues in one. `next` is what `popleft` would give."""
+    """Three queues in one."""
 
     def __init__(self) -> None:
         self._queues: tuple[deque[T], ...] = (deque(), deque(), deque())
@@ -52,7 +52,7 @@ class Classes(Generic[T]):
             self._queues[class_ - HIGH].appendleft(entry)
 
     def first(self) -> T:
-        """Whose turn is next.
+        """Whose turn it is: what `popleft` would give.
 
         Raises:
             IndexError: nobody waits.

@@ -12,6 +12,7 @@ from domain.errors import OrderplanError
 from domain.messages import PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
+from domain.priorities import class_of
 from domain.watchdog import Stuck
 
 
@@ -42,6 +43,11 @@ class Submission(Envelope):
     """One of very many that were sent together: whoever waits for an answer goes first."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
+
+    @property
+    def class_(self) -> int:
+        """Its order's (`domain/priorities.py`)."""
+        return class_of(self.order.get("priority", "normal"))
 
 
 @dataclass(slots=True)

@@ -17,7 +17,6 @@ from actors.classes import Classes
 from actors.envelopes import Envelope, Submission
 from actors.pace import Pace
 from domain.errors import Busy
-from domain.priorities import class_of
 
 INBOX_MAX: Final = 20_000
 ORDERS_MAX: Final = 10_000
@@ -63,12 +62,12 @@ class Inbox:
         if envelope.is_bulk:
             if len(self._bulk) >= BULK_MAX:
                 raise Busy("the host has bulk orders enough", retryAfterS=1)
-            self._bulk.append(envelope, _class_of(envelope))
+            self._bulk.append(envelope, envelope.class_)
             return
         now = self._clock()
         if len(self._orders) >= ORDERS_MAX:
             raise Busy("the host's inbox is full", retryAfterS=1)
-        class_ = _class_of(envelope)
+        class_ = envelope.class_
         self._pace.admit(now, "orders", self._orders.ahead_of(class_))
         self._pace.joined(now)
         self._orders.append(envelope, class_)
@@ -82,8 +81,8 @@ class Inbox:
         orders = [each for each in envelopes if isinstance(each, Submission)]
         self._first[:0] = [each for each in envelopes if not isinstance(each, Submission)]
         awaited = [each for each in orders if not each.is_bulk]
-        self._orders.appendleft((each, _class_of(each)) for each in awaited)
-        self._bulk.appendleft((each, _class_of(each)) for each in orders if each.is_bulk)
+        self._orders.appendleft((each, each.class_) for each in awaited)
+        self._bulk.appendleft((each, each.class_) for each in orders if each.is_bulk)
         self._pace.returned(len(awaited))
 
     def take(self, count_max: int) -> tuple[list[Envelope], list[Envelope]]:
@@ -103,7 +102,3 @@ class Inbox:
         self._first.clear()
         self._orders.clear()
         self._bulk.clear()
-
-
-def _class_of(submission: Submission) -> int:
-    return class_of(submission.order.get("priority", "normal"))

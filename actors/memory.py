@@ -47,9 +47,7 @@ class Memory:
     seconds, that of the event loop.
     """
 
-    def __init__(
-        self, journal: JournalPort, is_mine: Callable[[int], bool], clock: Callable[[], float] = lambda: 0.0
-    ) -> None:
+    def __init__(self, journal: JournalPort, is_mine: Callable[[int], bool], clock: Callable[[], float]) -> None:
         self._journal = journal
         self.is_mine = is_mine
         self._clock = clock

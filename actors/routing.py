@@ -29,7 +29,7 @@ from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
 from domain.errors import Busy, OrderplanError
-from domain.priorities import HIGH, NORMAL, class_of
+from domain.priorities import HIGH, NORMAL
 from persistence.database import is_unavailable
 
 log = structlog.get_logger(__name__)
@@ -305,4 +305,4 @@ class HostClient:
 
 def _class_of(envelope: Envelope) -> int:
     """Messages for orders that were accepted go first, new orders by their priority."""
-    return class_of(envelope.order.get("priority", "normal")) if isinstance(envelope, Submission) else HIGH
+    return envelope.class_ if isinstance(envelope, Submission) else HIGH

@@ -7,7 +7,7 @@ from. Claims, systems and releases have writers of their own.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -80,21 +80,29 @@ plan_template = sa.Table(
     sa.Column("body", JSONB, nullable=False),
 )
 
+
+def _fact_columns() -> list[sa.Column[Any]]:
+    """What a fact consists of, wherever it lies."""
+    return [
+        sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("tenant", sa.Text, nullable=False),
+        sa.Column("order_id", sa.Text, nullable=False),
+        sa.Column("item", sa.Text),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("v", sa.SmallInteger, nullable=False),
+        sa.Column("at", _Instant, nullable=False),
+        sa.Column("release_id", sa.Text),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("cause", sa.Text),
+        sa.Column("payload", JSONB),
+    ]
+
+
 fact = sa.Table(
     "fact",
     metadata,
-    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("tenant", sa.Text, nullable=False),
-    sa.Column("order_id", sa.Text, nullable=False),
-    sa.Column("item", sa.Text),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("v", sa.SmallInteger, nullable=False),
-    sa.Column("at", _Instant, nullable=False),
-    sa.Column("release_id", sa.Text),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("cause", sa.Text),
-    sa.Column("payload", JSONB),
+    *_fact_columns(),
     sa.Index("fact_order_idx", "order_id", "offset"),
     postgresql_with={
         "autovacuum_vacuum_insert_scale_factor": "0.05",
@@ -109,18 +117,7 @@ fact_archive = sa.Table(
     metadata,
     # Of the order.
     sa.Column("ended_at", _Instant, primary_key=True),
-    sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("tenant", sa.Text, nullable=False),
-    sa.Column("order_id", sa.Text, nullable=False),
-    sa.Column("item", sa.Text),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("v", sa.SmallInteger, nullable=False),
-    sa.Column("at", _Instant, nullable=False),
-    sa.Column("release_id", sa.Text),
-    sa.Column("actor", sa.Text, nullable=False),
-    sa.Column("cause", sa.Text),
-    sa.Column("payload", JSONB),
+    *_fact_columns(),
     sa.Index("fact_archive_order_idx", "order_id", "offset"),
     postgresql_partition_by="range (ended_at)",
 )

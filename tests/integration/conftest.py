@@ -5,14 +5,18 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from actors.logs import configure_logs
+from persistence import catalogue
 from persistence.database import Pool, migrate, open_pool
 from persistence.embedded import EmbeddedPostgres
-from tests.support.journals import empty
+from tests.support.build import release_of
+from tests.support.deliveries import RELEASE
+from tests.support.hosts import Host
+from tests.support.journals import AT, empty
 
 
 class Databases(NamedTuple):
@@ -54,3 +58,24 @@ async def pool(databases: Databases) -> AsyncIterator[Pool]:
     made = await open_pool(databases.dsn)
     yield made
     made.terminate()
+
+
+@pytest.fixture
+async def hosts(databases, pool):
+    """Starts hosts, and ends them."""
+    await catalogue.publish_release(pool, "main", release_of(**RELEASE).release_id, RELEASE, AT)
+    made: list[Host] = []
+
+    async def start(name: str = "host-a", **options: Any) -> Host:
+        made.append(await Host.start(databases, pool, name, **options))
+        return made[-1]
+
+    yield start
+    for host in made:
+        host.kill()
+    await asyncio.gather(*(host.running for host in made), return_exceptions=True)
+
+
+@pytest.fixture
+async def host(hosts):
+    return await hosts()

@@ -30,7 +30,7 @@ from persistence.incarnations import Ownership
 from persistence.journal import Journal
 from persistence.readstore import ReadStore
 from persistence.rows import FactRow, OrderRow
-from tests.integration.test_host_loop import host, hosts, imported, kinds, sim, visit  # noqa: F401
+from tests.support.deliveries import imported, kinds, sim, visit
 from tests.support.journals import AT, commit_of, count, fact, open_journal, order_row
 from tests.support.replay_check import replay_differences
 from tests.support.until import until
@@ -358,7 +358,7 @@ async def test_what_the_messages_of_a_job_have_done_is_found_in_the_archive_too(
 # Whole orders, by a host.
 
 
-async def test_archived_plans_fold_as_before_and_every_row_is_what_the_facts_say(host, pool, databases):  # noqa: F811
+async def test_archived_plans_fold_as_before_and_every_row_is_what_the_facts_say(host, pool, databases):
     [done] = await host.submit(sim("acc-1", PIN="4711"))
     await host.finish()
     await host.ask(imported("acc-1", "p9", cause="c1"))
@@ -387,7 +387,7 @@ async def shown(pool: Pool, *order_ids: str) -> list[Any]:
     return [(order_summary(plan), plan_view(plan), order_view(plan)) for plan in plans]
 
 
-async def test_a_repeat_of_an_archived_orders_client_key_gives_that_order(host, pool):  # noqa: F811
+async def test_a_repeat_of_an_archived_orders_client_key_gives_that_order(host, pool):
     [first] = await host.submit(sim(key="k"))
     await host.finish()
     await host.submit(sim())
@@ -427,7 +427,7 @@ async def test_who_stands_still_in_the_middle_of_a_batch_is_let_go(journal, pool
         await standing
 
 
-async def test_a_late_result_for_an_archived_order_is_noted_and_changes_nothing(host, pool, databases):  # noqa: F811
+async def test_a_late_result_for_an_archived_order_is_noted_and_changes_nothing(host, pool, databases):
     [order] = await host.submit(sim())
     call = host.dispatch.calls()[0]
     await host.finish()
@@ -445,7 +445,7 @@ async def test_a_late_result_for_an_archived_order_is_noted_and_changes_nothing(
     assert await replay_differences(databases.dsn) == []
 
 
-async def test_a_host_that_takes_over_goes_on_behind_what_was_archived(hosts, pool):  # noqa: F811
+async def test_a_host_that_takes_over_goes_on_behind_what_was_archived(hosts, pool):
     first = await hosts("host-a")
     await first.submit(sim())
     await first.finish()

@@ -15,96 +15,30 @@ import actors.tick
 import domain.decide
 import domain.intake
 from actors.config import ClusterConfig
-from actors.envelopes import Due, GiveAway, ImportAssets, NotOwner, Redrive, Submitted, ToPlan
+from actors.envelopes import Due, GiveAway, NotOwner, Redrive, Submitted, ToPlan
 from actors.host_loop import SETTLED_FAILURES_MAX
 from actors.plan_host import PlanHost
 from actors.watchdog import HostWatchdog
 from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, NotPossibleNow, OrderplanError, PlanUnreadable, Unstorable
 from domain.ids import shard_for, shard_of
-from domain.inventory import Asset
 from domain.messages import ClaimTask, CompleteTask, OperateItem
 from domain.orders import Order
 from domain.payloads import payload_of
-from persistence import catalogue
 from persistence.incarnations import Ownership
 from persistence.journal import Fenced
-from tests.support.build import callout, depends, line, manual, order_of, plan_of, release_document, release_of
-from tests.support.build import scenario as scenario_of
+from tests.support.build import line, order_of
+from tests.support.deliveries import imported, kinds, sim, visit
 from tests.support.hosts import SHARDS, Clock, Host, reported, submission
-from tests.support.journals import AT, count
+from tests.support.journals import count
 from tests.support.proxy import Proxy
 from tests.support.until import until
-
-RELEASE: dict[str, Any] = release_document(
-    products=[
-        {
-            "code": "sim",
-            "attributes": [
-                {"name": "PUK", "assetizable": False},
-                {"name": "PIN", "assetizable": False},
-                {"name": "IMSI"},
-            ],
-        },
-        {"code": "visit"},
-        {"code": "flow"},
-    ],
-    retries=[{"code": "twice", "attemptsMax": 2, "delaysS": [5]}],
-    plans=[
-        plan_of(
-            "deliver",
-            callout("reserve", timeoutS=10, retry="twice"),
-            callout("activate", timeoutS=10),
-        ),
-        plan_of("visit", manual("survey"), callout("close")),
-    ],
-    dependencies=[depends("deliver/activate", "deliver/reserve"), depends("visit/close", "visit/survey")],
-    scenarios=[
-        scenario_of("sim", "deliver", "add", "modify", "delete"),
-        scenario_of("visit", "visit", "add"),
-    ],
-)
-
-
-@pytest.fixture
-async def hosts(databases, pool):
-    """Starts hosts, and ends them."""
-    await catalogue.publish_release(pool, "main", release_of(**RELEASE).release_id, RELEASE, AT)
-    made: list[Host] = []
-
-    async def start(name: str = "host-a", **options: Any) -> Host:
-        made.append(await Host.start(databases, pool, name, **options))
-        return made[-1]
-
-    yield start
-    for host in made:
-        host.kill()
-    await asyncio.gather(*(host.running for host in made), return_exceptions=True)
-
-
-@pytest.fixture
-async def host(hosts):
-    return await hosts()
 
 
 @pytest.fixture
 async def proxy(databases):
     async with Proxy(databases.dsn) as made:
         yield made
-
-
-def sim(account: str = "acc-1", key: str | None = None, **attributes: Any) -> Order:
-    return order_of(line("1", "sim", **attributes), account=account, client_key=key)
-
-
-def visit(account: str = "acc-1") -> Order:
-    return order_of(line("1", "visit"), account=account)
-
-
-async def kinds(pool, order_id: str) -> list[str]:
-    """The kinds of an order's facts, with the item of those that have one."""
-    rows = await pool.fetch('select kind, item from fact where order_id = $1 order by "offset"', order_id)
-    return [row["kind"] + (f" {row['item'].partition('@')[0]}" if row["item"] else "") for row in rows]
 
 
 async def state_of(pool, order_id: str) -> str:
@@ -335,13 +269,6 @@ async def test_an_unheard_import_is_recorded_once(hosts, pool, proxy, moment):
     assert answer == again == {"account": "acc-1", "imported": 1}
     assert await count(pool, "fact") == 1
     assert await count(pool, "asset") == 1
-
-
-def imported(account: str, asset_id: str, cause: str) -> ImportAssets:
-    asset = Asset(asset_id=asset_id, product="sim", root_id=asset_id)
-    shard = shard_for(f"main/{account}", SHARDS)
-    release_id = release_of(**RELEASE).release_id
-    return ImportAssets(shard, "main", account, release_id, [asset.to_dict()], "person:ann", cause)
 
 
 @MOMENTS

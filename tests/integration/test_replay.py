@@ -3,12 +3,12 @@
 import pytest
 
 from domain.messages import ClaimTask, CompleteTask
-from tests.integration.test_host_loop import host, hosts, imported, sim, visit  # noqa: F401
+from tests.support.deliveries import imported, sim, visit
 from tests.support.replay_check import replay_differences
 
 
 @pytest.fixture
-async def busy(host):  # noqa: F811
+async def busy(host):
     """A host with orders in every state: done, under way, waiting, failed, held, with secrets, with people."""
     [done] = await host.submit(sim("acc-1", PIN="4711"))
     await host.report(host.dispatch.calls()[0], answer={"attributes": {"PUK": "12345678", "IMSI": "1"}})

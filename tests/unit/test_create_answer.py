@@ -44,7 +44,7 @@ class Cluster:
             scenarios=[scenario("sim", "deliver")],
             **release,
         )
-        self.memory = Memory(cast("Any", self), lambda _shard: True)
+        self.memory = Memory(cast("Any", self), lambda _shard: True, lambda: 0.0)
         self.memory.accounts["main", "acc-1"] = Account("acc-1")
         self.answers: list[Submitted] = []
         self.shards = 8

@@ -22,7 +22,7 @@ class Stored:
 @pytest.fixture
 def memory(monkeypatch: pytest.MonkeyPatch) -> Memory:
     monkeypatch.setattr(memory_module, "QUIET_MAX", 3)
-    return Memory(cast("Any", Stored()), lambda _shard: True)
+    return Memory(cast("Any", Stored()), lambda _shard: True, lambda: 0.0)
 
 
 def opened(memory: Memory, account: str) -> None:

@@ -1,6 +1,9 @@
 # Everything a developer runs. Needs make and Python 3.11 or newer; all else is installed into .venv.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# The system's own Python comes first: a distribution builds it profile-guided, which is half as fast again as a plain
+# build of the same version. One that cannot make a virtual environment is passed over.
+USABLE := import sys, ensurepip, venv; sys.version_info >= (3, 11) and print(sys.executable)
+PYTHON ?= $(firstword $(foreach python,/usr/bin/python3.11 python3.11 python3,$(shell $(python) -c '$(USABLE)' 2>/dev/null)))
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -16,7 +19,7 @@ install: $(STAMP)  ## Create .venv and install the project with its pinned depen
 
 # Runs again only when what it depends on has changed. The stamp is written last, so a broken install is repeated.
 $(STAMP): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3.11"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import os
+import random
 import secrets
 import socket
 import threading
@@ -35,6 +37,9 @@ READY_TIMEOUT_S: Final = 120.0
 DRAIN_TIMEOUT_S: Final = 30.0
 SUPERVISE_S: Final = 0.5
 OBJECT_STORE_BYTES: Final = 200 * 1024 * 1024
+FREE_PORTS: Final = (20_000, 32_768)
+"""From where a port is drawn that nobody named. Linux gives outgoing connections those from 32,768 on."""
+FREE_TRIES_MAX: Final = 100
 
 
 class ClusterError(OrderplanError):
@@ -122,7 +127,7 @@ class Cluster:
         config = ClusterConfig(
             dsn=dsn,
             key_dsn=key_dsn,
-            port=options.port or _free_port(),
+            port=options.port or free_port(),
             public_url=options.public_url,
             plan_hosts=options.plan_hosts,
             tenant=options.tenant,
@@ -309,8 +314,12 @@ def check_port(port: int) -> None:
             ) from error
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+def free_port() -> int:
+    """A port that nobody listens on, below those that the system gives to outgoing connections: between its choice and
+    the gateway's start hundreds of those are made, and one of them would take it.
+    """
+    for port in random.SystemRandom().sample(range(*FREE_PORTS), FREE_TRIES_MAX):
+        with contextlib.suppress(ClusterError):
+            check_port(port)
+            return port
+    raise ClusterError("no free port was found for the gateway", mend="name one with --port")

@@ -11,7 +11,6 @@ import contextlib
 import json
 import random
 import signal
-import socket
 import subprocess
 import sys
 from collections import Counter
@@ -26,6 +25,7 @@ import yaml
 from yarl import URL
 
 from adapters.importers.tmf620 import import_tmf620
+from orderplan.cluster import free_port
 from orderplan.demo.own_mobile import Customer, add
 from tests.faults.disk import SmallDisk
 from tests.faults.harness import Range, expected_edges
@@ -77,7 +77,7 @@ class Scene:
         self.starts = 0
         self.notes: Counter[str] = Counter()
         """What a strike counted, for the table."""
-        self._port = _free_port()
+        self._port = free_port()
         self._cluster: subprocess.Popen[str] | None = None
         self._standins = ""
         self._customers = 0
@@ -315,13 +315,6 @@ def release() -> dict[str, Any]:
     for part, members in added.items():
         document.setdefault(part, []).extend(members)
     return document
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _end(started: subprocess.Popen[str]) -> None:

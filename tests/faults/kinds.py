@@ -23,6 +23,8 @@ Expected = Literal["replaced", "goes on", "started again", "nobody dies"]
 hand, or nobody of ours is the victim.
 """
 FENCED_S: Final = 60.0
+CALLS_PASSED_MAX: Final = 20
+"""So many calls may pass before the next one's system begins to misbehave."""
 
 
 @dataclass(frozen=True)
@@ -255,10 +257,10 @@ async def _has_met_full_disk(scene: Scene) -> bool:
 
 def misbehave(mode: Mode) -> Strike:
     async def strike(scene: Scene) -> list[Process]:
-        system = scene.random.choice(["inventory", "activation", "billing"])
+        passed = scene.random.randrange(CALLS_PASSED_MAX)
         before = scene.rogue.mischief[mode]
         await scene.aim()
-        scene.rogue.misbehave(system, mode)
+        scene.rogue.misbehave(passed, mode)
         try:
             # Longer than a call's deadline, so that it is met; and until somebody has met it at all.
             await last_s(scene, 7.0, 10.0)

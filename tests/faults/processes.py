@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from collections import defaultdict
@@ -38,7 +39,9 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         """Send a signal, if it lives."""
         if self.is_alive:
-            os.kill(self.pid, number)
+            # It may have ended since the look: killed a moment ago, or with its parent.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
 
 def process(pid: int) -> Process | None:

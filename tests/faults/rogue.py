@@ -33,6 +33,7 @@ class Rogue:
         self._lifted = asyncio.Event()
         self._lifted.set()
         self._modes: dict[str, Mode] = {}
+        self._coming: tuple[int, Mode] | None = None
         self._callback_mode: CallbackMode | None = None
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -68,10 +69,13 @@ class Rogue:
         """Draw from this seed from now on."""
         self._random = random.Random(seed)
 
-    def misbehave(self, system: str, mode: Mode) -> None:
-        """From now on the system does this with every call."""
+    def misbehave(self, passed: int, mode: Mode) -> None:
+        """So many calls pass; from the next one on its system does this with every call.
+
+        A system that is named may have had all its calls already, if orders go their way faster than they come.
+        """
         self._lifted.clear()
-        self._modes[system] = mode
+        self._coming = (passed, mode)
 
     def misbehave_in_callbacks(self, mode: CallbackMode) -> None:
         """From now on callbacks come twice, or not before it behaves well again."""
@@ -80,6 +84,7 @@ class Rogue:
 
     def behave_well(self) -> None:
         """Pass everything on again; what was held back goes on."""
+        self._coming = None
         self._modes.clear()
         self._callback_mode = None
         self._lifted.set()
@@ -87,7 +92,7 @@ class Rogue:
     async def _call(self, request: web.Request) -> web.StreamResponse:
         system = request.match_info["system"]
         body = await request.read()
-        mode = self._modes.get(system)
+        mode = self._mode_of(system)
         if mode is not None:
             self.mischief[mode] += 1
         if mode == "hang" and self._random.random() < 0.5:
@@ -112,6 +117,17 @@ class Rogue:
                 return await self._cut(request, answered)
             case None:
                 return web.Response(status=status, body=answered, content_type="application/json")
+
+    def _mode_of(self, system: str) -> Mode | None:
+        """What the system does with the call that has just come."""
+        if self._coming is not None:
+            passed, mode = self._coming
+            if passed > 0:
+                self._coming = (passed - 1, mode)
+            else:
+                self._coming = None
+                self._modes[system] = mode
+        return self._modes.get(system)
 
     async def _never(self, request: web.Request) -> web.StreamResponse:
         """No answer until it behaves well again; then the connection goes."""

@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults overload soak faults-table bench bench-waiting clean
+.PHONY: help install demo test check simulate faults overload soak faults-table bench bench-large clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,8 +56,8 @@ bench: install  ## Three rounds of every scenario, the floor and a peer; writes 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/orderplan bench --rounds 3 --write docs
 
-bench-waiting: install  ## What 1,000,000 plans cost that wait for people (PLANS=n for others). About ten minutes
-	$(BIN)/orderplan bench --parts waiting $(if $(PLANS),--waiting $(PLANS))
+bench-large: install  ## A million plans that wait, hosts struck among them, a million finished orders. About 40 minutes
+	$(BIN)/orderplan bench --parts waiting,struck,finished --plan-hosts 2 --write docs $(LARGE)
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ import tempfile
 import time
 import urllib.request
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,6 +26,7 @@ from persistence.reads import ended_since
 ROOT: Final = Path(__file__).parents[1]
 END_TIMEOUT_S: Final = 300.0
 LOAD_TIMEOUT_S: Final = 1_200.0
+STATEMENT_TIMEOUT_S: Final = 3_600.0
 POLL_S: Final = 0.1
 SIMULATED: Final = {"adapter": "simulated", "config": {"seed": 1}, "concurrency": 10_000}
 
@@ -118,7 +120,7 @@ class Measured:
     def finish(self, started: subprocess.Popen[str], began: float, before: dict[str, float]) -> Load:
         """Wait for a load, and until every order of it has ended."""
         sent = self.finish_sending(started)
-        ended = asyncio.run(_wait_for(self.dsn, list(sent["orders"])))
+        ended = self.wait_for(list(sent["orders"]))
         used = used_since(before) | {"load generator": sent["cpu_s"]}
         return Load(sent["orders"], ended, sent["answers"], sent["statuses"], began, used)
 
@@ -129,6 +131,10 @@ class Measured:
             raise RuntimeError("the load generator did not come to its end")
         sent: dict[str, Any] = json.loads(out)
         return sent
+
+    def wait_for(self, order_ids: list[str]) -> dict[str, float]:
+        """When each order ended, seconds since 1970; waits for the last."""
+        return asyncio.run(_wait_for(self.dsn, order_ids))
 
     def other(self, module: str) -> dict[str, Any]:
         """The figures of another program on the same server."""
@@ -141,6 +147,20 @@ class Measured:
     def rows(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
         """Rows of the database."""
         return asyncio.run(_rows(self.dsn, sql, arguments))
+
+
+    def execute(self, *statements: str, arguments: Sequence[Any] = ()) -> None:
+        """Run statements on the database one by one, each a transaction of its own, for as long as they take."""
+        asyncio.run(_execute(self.dsn, statements, arguments))
+
+
+async def _execute(dsn: str, statements: Sequence[str], arguments: Sequence[Any]) -> None:
+    pool = await open_pool(dsn, size_max=1)
+    try:
+        for statement in statements:
+            await pool.execute(statement, *arguments, timeout=STATEMENT_TIMEOUT_S)
+    finally:
+        await pool.close()
 
 
 async def _rows(dsn: str, sql: str, arguments: tuple[Any, ...]) -> list[dict[str, Any]]:

@@ -40,6 +40,11 @@ def used_since(before: dict[str, float]) -> dict[str, float]:
     return {name: spent - before.get(name, 0.0) for name, spent in cpu_s().items()}
 
 
+def processes_of(kind: str) -> list[int]:
+    """The process ids of a kind of process, as `memory_mb` names them; ascending."""
+    return sorted(int(folder.name) for name, folder in _processes() if name == kind)
+
+
 def _processes() -> Iterator[tuple[str, Path]]:
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():

@@ -9,17 +9,17 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final
 
-from bench.cluster import SIMULATED, Load, Measured
+from bench import large
+from bench.cluster import SIMULATED, Measured
+from bench.figures import Figures, Settings, ms, sustained
 from bench.machine import cpu_s, memory_mb
 from bench.scenarios import SYSTEM, mixed_release, scenarios
 from bench.timed import dispatch_latencies_s
 from orderplan.demo.people import People
 
-Figures = dict[str, Any]
 WARM_UP_ORDERS: Final = 1_000
 CALM_ORDERS_S: Final = 10
 BUSY_ORDERS_S: Final = 300
@@ -28,23 +28,7 @@ BESIDE_ORDERS_S: Final = 50
 PEOPLE_ORDERS: Final = 300
 MIXED_ORDERS: Final = 2_000
 DEEP_ORDERS: Final = 20
-WAITING_A_LOAD: Final = 250_000
-ACTIVATIONS: Final = 300
-REST_S: Final = 45.0
-"""Longer than a plan stays in memory that nothing comes for."""
 DRAIN_S: Final = 180.0
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How much to measure."""
-
-    seconds: float = 60.0
-    """Of each sustained load; the open loops take a third of it."""
-    connections: int = 64
-    plan_hosts: int = 1
-    waiting: int = 1_000_000
-    """Plans that wait for people in the part `waiting`."""
 
 
 def measure(settings: Settings, parts: Sequence[str], say: Callable[[str], None]) -> Figures:
@@ -71,6 +55,7 @@ def ratios(found: Mapping[str, Figures]) -> Figures:
         "wide_to_ten_cpu": (("wide", "cpu_s_per_1000_items"), ("ten", "cpu_s_per_1000_items")),
         "beside_wide_p99": (("wide", "beside_p99_ms"), ("wide", "alone_p99_ms")),
         "beside_waiting": (("waiting", "ten_orders_s_beside"), ("waiting", "ten_orders_s_empty")),
+        "beside_finished": (("finished", "ten_orders_s_beside"), ("finished", "ten_orders_s_empty")),
     }
     return {
         name: round(found[above[0]][above[1]] / found[below[0]][below[1]], 3)
@@ -84,25 +69,11 @@ def _beside(cluster: Measured, _settings: Settings, *, module: str) -> Figures:
 
 
 def _ten(cluster: Measured, settings: Settings) -> Figures:
-    return _sustained(cluster.load("closed", seconds=settings.seconds, connections=settings.connections), "ten")
+    return sustained(cluster.load("closed", seconds=settings.seconds, connections=settings.connections), "ten")
 
 
 def _bulk(cluster: Measured, settings: Settings) -> Figures:
-    return _sustained(cluster.load("bulk", seconds=settings.seconds), "ten")
-
-
-def _sustained(load: Load, scenario: str) -> Figures:
-    items = scenarios()[scenario].items * len(load.orders)
-    return {
-        "orders": len(load.orders),
-        "orders_s": round(load.orders_s, 1),
-        "items_s": round(load.orders_s * scenarios()[scenario].items, 1),
-        "acknowledged_p50_ms": _ms(load.answers_s, 0.5),
-        "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
-        "statuses": load.statuses,
-        "cpu_ms_per_order": load.cpu_ms_per_order(),
-        "cpu_s_per_1000_items": round(load.product_cpu_s() / items * 1000, 4),
-    }
+    return sustained(cluster.load("bulk", seconds=settings.seconds), "ten")
 
 
 def _open_loop(cluster: Measured, settings: Settings, *, rate: float) -> Figures:
@@ -110,10 +81,10 @@ def _open_loop(cluster: Measured, settings: Settings, *, rate: float) -> Figures
     late = load.latencies_s()
     return {
         "rate": rate,
-        "p50_ms": _ms(late, 0.5),
-        "p99_ms": _ms(late, 0.99),
-        "acknowledged_p50_ms": _ms(load.answers_s, 0.5),
-        "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
+        "p50_ms": ms(late, 0.5),
+        "p99_ms": ms(late, 0.99),
+        "acknowledged_p50_ms": ms(load.answers_s, 0.5),
+        "acknowledged_p99_ms": ms(load.answers_s, 0.99),
         "statuses": load.statuses,
     }
 
@@ -128,7 +99,7 @@ def _dispatch(cluster: Measured, settings: Settings) -> Figures:
         cluster.put_system(SYSTEM, SIMULATED)
         _until(file.exists, "the adapter did not write what it noted")
         waited = sorted(dispatch_latencies_s(file))
-        found |= {f"p50_ms_at_{rate}": _ms(waited, 0.5), f"p99_ms_at_{rate}": _ms(waited, 0.99)}
+        found |= {f"p50_ms_at_{rate}": ms(waited, 0.5), f"p99_ms_at_{rate}": ms(waited, 0.99)}
     return found
 
 
@@ -146,8 +117,8 @@ def _wide(cluster: Measured, settings: Settings) -> Figures:
         "seconds": round(load.latencies_s()[0], 2),
         "cpu_s_per_1000_items": round(load.product_cpu_s() / items * 1000, 4),
         "cpu_ms": {name: round(spent * 1000) for name, spent in load.cpu_s.items() if spent > 0.01},
-        "alone_p99_ms": _ms(alone.latencies_s(), 0.99),
-        "beside_p99_ms": _ms(beside.latencies_s(), 0.99),
+        "alone_p99_ms": ms(alone.latencies_s(), 0.99),
+        "beside_p99_ms": ms(beside.latencies_s(), 0.99),
         "beside_seconds": round(wide.latencies_s()[0], 2),
         "statuses": load.statuses,
     }
@@ -157,7 +128,7 @@ def _deep(cluster: Measured, _settings: Settings) -> Figures:
     """Plans of 200 items in sequence, one after the other: what a step costs in time."""
     load = cluster.load("closed", scenario="deep", orders=DEEP_ORDERS, connections=1)
     late = load.latencies_s()
-    return {"items": scenarios()["deep"].items, "p50_ms": _ms(late, 0.5), "p99_ms": _ms(late, 0.99)}
+    return {"items": scenarios()["deep"].items, "p50_ms": ms(late, 0.5), "p99_ms": ms(late, 0.99)}
 
 
 def _people(cluster: Measured, settings: Settings) -> Figures:
@@ -169,46 +140,11 @@ def _people(cluster: Measured, settings: Settings) -> Figures:
     return {
         "orders_s": round(load.orders_s, 1),
         "tasks_s": round(load.orders_s * scenarios()["people"].items, 1),
-        "completed_p50_ms": _ms(done.answers_s, 0.5),
-        "completed_p99_ms": _ms(done.answers_s, 0.99),
+        "completed_p50_ms": ms(done.answers_s, 0.5),
+        "completed_p99_ms": ms(done.answers_s, 0.99),
         "statuses": done.statuses,
         "cpu_ms_per_order": load.cpu_ms_per_order(),
     }
-
-
-def _waiting(cluster: Measured, settings: Settings) -> Figures:
-    """Very many plans that wait for people: what they cost, and what they cost others."""
-    empty = _sustained(cluster.load("closed", seconds=settings.seconds / 3, connections=settings.connections), "ten")
-    time.sleep(REST_S)
-    memory, disk = memory_mb(), _disk_bytes(cluster)
-    began = time.monotonic()
-    for start in range(0, settings.waiting, WAITING_A_LOAD):
-        # Loaded and left alone: nobody does their tasks.
-        count = min(WAITING_A_LOAD, settings.waiting - start)
-        cluster.finish_sending(cluster.start_load("bulk", scenario="people", orders=count))
-    loaded_s = time.monotonic() - began
-    time.sleep(REST_S)
-    grown = {name: round(mb - memory.get(name, 0.0)) for name, mb in memory_mb().items()}
-    disk_each = (_disk_bytes(cluster) - disk) / settings.waiting
-    beside = _sustained(cluster.load("closed", seconds=settings.seconds / 3, connections=settings.connections), "ten")
-    # One worker, so that what is timed is the activation and no crowd: tasks of the oldest plans, long out of memory.
-    done = cluster.finish_sending(cluster.start_load("desk", tasks=ACTIVATIONS, connections=1))
-    return {
-        "plans": settings.waiting,
-        "loaded_s": round(settings.waiting / loaded_s, 1),
-        "grown_mb": sum(grown.values()),
-        "grown_mb_of": {name: mb for name, mb in grown.items() if mb},
-        "disk_bytes_a_plan": round(disk_each),
-        "activation_p50_ms": _ms(done["answers"], 0.5),
-        "activation_p99_ms": _ms(done["answers"], 0.99),
-        "ten_orders_s_empty": empty["orders_s"],
-        "ten_orders_s_beside": beside["orders_s"],
-    }
-
-
-def _disk_bytes(cluster: Measured) -> int:
-    [row] = cluster.rows("select pg_database_size(current_database()) as bytes")
-    return int(row["bytes"])
 
 
 def _mixed(cluster: Measured, settings: Settings) -> Figures:
@@ -222,8 +158,8 @@ def _mixed(cluster: Measured, settings: Settings) -> Figures:
     return {
         "orders_s": round(load.orders_s, 1),
         "items_s": round(load.orders_s * row["items"] / len(load.orders), 1),
-        "acknowledged_p50_ms": _ms(load.answers_s, 0.5),
-        "acknowledged_p99_ms": _ms(load.answers_s, 0.99),
+        "acknowledged_p50_ms": ms(load.answers_s, 0.5),
+        "acknowledged_p99_ms": ms(load.answers_s, 0.99),
         "statuses": load.statuses,
         "cpu_ms_per_order": load.cpu_ms_per_order(),
         "cpu_s_per_1000_items": round(load.product_cpu_s() / row["items"] * 1000, 4),
@@ -241,12 +177,14 @@ PARTS: Final[dict[str, Callable[[Measured, Settings], Figures]]] = {
     "deep": _deep,
     "people": _people,
     "mixed": _mixed,
-    "waiting": _waiting,
+    "waiting": large.waiting,
+    "struck": large.struck,
+    "finished": large.finished,
     "floor": partial(_beside, module="bench.floor"),
     "dbos": partial(_beside, module="bench.peer_dbos"),
 }
 """What can be measured, in this order: the peers on the same server, when the product is idle again."""
-ON_REQUEST: Final = frozenset({"waiting"})
+ON_REQUEST: Final = frozenset({"waiting", "struck", "finished"})
 """Parts that take so long that they are measured only when they are named."""
 
 
@@ -285,7 +223,3 @@ def _until(is_true: Callable[[], bool], otherwise: str) -> None:
 def _short(figures: Figures) -> str:
     return ", ".join(f"{name} {value}" for name, value in figures.items() if not isinstance(value, dict))
 
-
-def _ms(seconds: Sequence[float], share: float) -> float:
-    """A quantile of what is sorted, in milliseconds."""
-    return round(seconds[min(len(seconds) - 1, int(len(seconds) * share))] * 1000, 1) if seconds else 0.0

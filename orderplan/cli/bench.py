@@ -17,12 +17,13 @@ from orderplan.cli.common import UserError
 
 
 def bench(
-    parts: Annotated[str, typer.Option(help="Names with commas between; when empty all but `waiting`.")] = "",
+    parts: Annotated[str, typer.Option(help="Names with commas between; when empty the quick ones.")] = "",
     rounds: Annotated[int, typer.Option(min=1, max=99, help="Rounds; the figures are their medians.")] = 1,
     seconds: Annotated[float, typer.Option(min=3, max=3600, help="Length of each sustained load.")] = 60.0,
     connections: Annotated[int, typer.Option(min=1, max=2000, help="Connections of the closed loop.")] = 64,
     plan_hosts: Annotated[int, typer.Option(min=1, max=64, help="Plan hosts.")] = 1,
-    waiting: Annotated[int, typer.Option(min=1, help="Plans that wait for people in the part `waiting`.")] = 1_000_000,
+    waiting: Annotated[int, typer.Option(min=1, help="Plans that wait in `waiting` and `struck`.")] = 1_000_000,
+    finished: Annotated[int, typer.Option(min=20_000, help="Orders that are over in `finished`.")] = 1_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,
     write: Annotated[Path | None, typer.Option(help="Folder for all rounds, the page and the picture.")] = None,
 ) -> None:
@@ -32,7 +33,8 @@ def bench(
         raise UserError("the bench is not part of the installed package", mend="run it in a checkout")
     # A program of its own: what measures is no part of the product.
     command = [sys.executable, "-m", "bench", "--parts", parts, "--rounds", str(rounds), "--seconds", str(seconds)]
-    command += ["--connections", str(connections), "--plan-hosts", str(plan_hosts), "--waiting", str(waiting)]
+    command += ["--connections", str(connections), "--plan-hosts", str(plan_hosts)]
+    command += ["--waiting", str(waiting), "--finished", str(finished)]
     if write is not None:
         command += ["--write", str(write.resolve())]
     done = subprocess.run(command, cwd=checkout, stdout=subprocess.PIPE, text=True, check=False)

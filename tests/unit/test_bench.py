@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from bench.load import numbers
-from bench.report import BARS, Bar, at, page, picture
+from bench.report import BARS, Bar, at, page, picture, write
 from bench.run import median, ratios
 from bench.scenarios import DEEP, PEOPLE, TEN, WIDE, bench_release, mixed_release, scenarios
-from bench.timed import dispatch_latencies_s
+from bench.timed import dispatch_latencies_s, waits_after_strike_s
 from domain.publish import compile_release
 from domain.release_file import read_release
 
@@ -53,6 +53,25 @@ def test_dispatch_latency_counts_from_the_last_dependency(tmp_path: Path):
     assert sorted(dispatch_latencies_s(tmp_path / "asked.json")) == [0.0, 0.0, 0.25, 0.5, 0.5, 1.5, 2.0]
 
 
+def test_a_plan_is_overdue_from_the_end_of_what_its_call_waits_for_or_from_the_strike(tmp_path: Path):
+    done = [
+        ("o1", "start", 90.0, 101.0),  # under way when the host was struck at 100
+        ("o1", "a1", 104.0, 112.0),  # 3 s overdue
+        ("o1", "b1", 104.0, 112.0),
+        ("o1", "a2", 113.0, 120.0),  # 1 s overdue
+        ("o2", "start", 80.0, 95.0),
+        ("o2", "a1", 107.0, 110.0),  # its result had come before the strike: 7 s overdue
+        ("o2", "b1", 100.1, 110.0),  # had left the host before
+        ("of another host", "start", 101.0, 110.0),
+    ]
+    (tmp_path / "slow.json").write_text(json.dumps(done))
+
+    after, overdue = waits_after_strike_s(tmp_path / "slow.json", {"o1", "o2"}, 100.0)
+
+    assert after == [4.0, 4.0, 7.0, 13.0]
+    assert overdue == [1.0, 3.0, 3.0, 7.0]
+
+
 def test_figures_are_medians_and_ratios_are_of_one_round():
     found: list[dict[str, Any]] = [
         {"ten": {"orders_s": ten, "cpu": {"host": ten / 10}}, "floor": {"orders_s": floor}, "note": "text"}
@@ -82,6 +101,20 @@ def test_the_page_says_what_was_missed_and_leaves_empty_what_was_not_measured():
     assert "| ... to DBOS | ≥ 30 |  |  |  |" in drawn
     assert ">900<" in picture(measured)
     assert all(at({}, bar.place) is None for bar in BARS)
+
+
+def test_what_was_measured_on_request_stands_on_the_page_beside_the_rest(tmp_path: Path):
+    machine = {"cores": 2, "plan_hosts": 1, "seconds": 60.0}
+    usual = {"ten": {"orders_s": 900.0}, "ratios": {"ten_to_floor": 0.1}}
+    large = {"finished": {"finished": 1_000_000}, "ratios": {"beside_finished": 0.9}}
+    write({"machine": machine, "median": large, "rounds": [large]}, tmp_path, is_large=True)
+    write({"machine": machine, "median": usual, "rounds": [usual]}, tmp_path, is_large=False)
+
+    drawn = (tmp_path / "PERFORMANCE.md").read_text()
+
+    assert "| ... of the floor | ≥ 0.15 | 0.25 | 0.1 | **missed** |" in drawn
+    assert "| `ten` beside 1,000,000 finished orders, to an empty database | ≥ 0.85 |  | 0.9 | reached |" in drawn
+    assert "| finished orders of the history | 1,000,000 |" in drawn
 
 
 def test_a_load_ends_after_so_many_orders_or_with_its_time():

@@ -26,7 +26,6 @@ import numpy as np
 
 from delay.event_log import Case, EventLog, Prefix, from_event_log, read_csv
 from delay.log_baselines import baselines
-from delay.log_features import seconds
 from delay.log_history import Flags
 from delay.metrics import (
     CaseBootstrap,

@@ -154,11 +154,11 @@ def read_csv(
         used = {case_id, activity, at, due_at, case_class, *case_attributes}
         of_events = [name for name in columns if name not in used] if event_attributes is None else event_attributes
         events: dict[str, list[Event]] = {}
-        about: dict[str, dict[str, str]] = {}
+        about: dict[str, dict[str, tuple[datetime, str]]] = {}
         skipped = 0
         for line in reader:
             try:
-                when = as_time(datetime.strptime(line[at], time_format)) if time_format else as_time(line[at])
+                when = _time(line[at], time_format)
             except (TypeError, ValueError):
                 skipped += 1
                 continue
@@ -169,27 +169,34 @@ def read_csv(
             events.setdefault(line[case_id], []).append(Event(line[activity], when, attributes))
             known = about.setdefault(line[case_id], {})
             for name in (due_at, case_class, *case_attributes):
-                # The first value counts: what is written later was not known at the start.
-                if name and line.get(name):
-                    known.setdefault(name, line[name])
-    cases = [
-        Case(
-            case_id=each,
-            events=tuple(sorted(found, key=lambda event: event.at)),
-            attributes={name: about[each][name] for name in case_attributes if name in about[each]},
-            due_at=_due(about[each].get(due_at) if due_at else None, time_format),
-            case_class=about[each].get(case_class, "") if case_class else "",
+                # The earliest value counts: what is written later was not known at the start.
+                if name and line.get(name) and when < known.get(name, (datetime.max.replace(tzinfo=UTC),))[0]:
+                    known[name] = when, line[name]
+    cases = []
+    for each, found in events.items():
+        values = {name: value for name, (_, value) in about[each].items()}
+        cases.append(
+            Case(
+                case_id=each,
+                events=tuple(sorted(found, key=lambda event: event.at)),
+                attributes={name: values[name] for name in case_attributes if name in values},
+                due_at=_due(values.get(due_at or ""), time_format),
+                case_class=values.get(case_class or "", ""),
+            )
         )
-        for each, found in events.items()
-    ]
     return EventLog(path.stem, tuple(sorted(cases, key=lambda case: (case.started_at, case.case_id))), skipped)
+
+
+def _time(text: str, time_format: str | None) -> datetime:
+    # `as_time` adds the zone.
+    return as_time(datetime.strptime(text, time_format) if time_format else text)  # noqa: DTZ007
 
 
 def _due(text: str | None, time_format: str | None) -> datetime | None:
     if text is None:
         return None
     try:
-        return as_time(datetime.strptime(text, time_format)) if time_format else as_time(text)
+        return _time(text, time_format)
     except ValueError:
         return None
 

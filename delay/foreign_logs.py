@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from delay.event_log import Case, Event, Prefix, UnreadableTime, as_time
@@ -34,7 +35,7 @@ def as_case(given: Any) -> Case:
     Raises:
         UnreadableCase: its events are not to be found or have no times.
     """
-    if isinstance(given, Case):
+    if isinstance(given, Case) and _is_clean(given.events):
         return given
     parts = _parts(given, times=("due_at",))
     return Case(
@@ -52,12 +53,9 @@ def as_prefix(given: Any) -> Prefix:
     Raises:
         UnreadableCase: its events or its `now` are not to be found.
     """
-    if isinstance(given, Prefix):
-        if given.events and given.events[-1].at <= given.now:
-            return given
-        parts: Mapping[str, Any] = {name: getattr(given, name) for name in given.__slots__}
-    else:
-        parts = _parts(given, times=("now", "due_at"))
+    if isinstance(given, Prefix) and _is_clean(given.events) and given.events[-1].at <= given.now:
+        return given
+    parts = _parts(given, times=("now", "due_at"))
     events = _events(parts.get("events"), given)
     now = _time(parts.get("now")) or events[-1].at
     known = tuple(event for event in events if event.at <= now)
@@ -126,13 +124,17 @@ def _is_event(given: Any) -> bool:
 def _events(given: Any, source: Any) -> tuple[Event, ...]:
     if isinstance(given, str) or not isinstance(given, Iterable):
         raise UnreadableCase(f"the events of a {type(source).__name__} are no list")
-    events = tuple(each if type(each) is Event and each.at.tzinfo is UTC else _event(each) for each in given)
+    events = tuple(each if _is_clean((each,)) else _event(each) for each in given)
     if not events:
         raise UnreadableCase("a case has no events")
-    if any(later.at < earlier.at for earlier, later in zip(events, events[1:], strict=False)):
+    if any(later.at < earlier.at for earlier, later in pairwise(events)):
         # Stable: events of one moment stay in the order in which they were told.
         return tuple(sorted(events, key=lambda event: event.at))
     return events
+
+
+def _is_clean(events: tuple[Any, ...]) -> bool:
+    return bool(events) and all(type(each) is Event and each.at.tzinfo is UTC for each in events)
 
 
 def _event(given: Any) -> Event:

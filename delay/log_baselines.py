@@ -1,10 +1,9 @@
 """Reference baselines for event logs: what any model has to beat. None is tuned, and none knows of open cases.
 
-    constant             the share that was late, whatever the case
-    last activity        the mean time left after the last activity, held against the time that is left
-    empirical            the share of past cases with this last activity that needed longer than is left
-    logistic             logistic regression over the features of `delay.log_features`
-    booster              300 trees of 31 leaves over the same features (where lightgbm is installed)
+constant: the share that was late, whatever the case. last activity: the mean time left after the last activity, held
+against the time that is left. empirical: the share of past cases with this last activity that needed longer than is
+left. logistic: logistic regression over the features of `delay.log_features`. booster: 300 trees of 31 leaves over the
+same features, where lightgbm is installed.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from delay.log_booster import booster_library
 from delay.log_features import LogFeatures, seconds
 from delay.log_history import History, Table, table_of
 from delay.metrics import Floats
+from delay.log_regression import Regression
 from delay.recalibration import logistic
 from delay.score_points import DueRule
 
@@ -91,32 +91,20 @@ class EmpiricalShare:
 
 
 class Logistic:
-    """Logistic regression with a small penalty; the time left as `LastActivity` has it."""
+    """Logistic regression; the time left as `LastActivity` has it."""
 
     def fit(self, train: Sequence[Case], open_cases: Sequence[Prefix]) -> None:
         table = _table(train)
         before = table.where(~table.is_past_due)
         self._features = LogFeatures(train, [])
-        self._categories = self._features.categorical
-        raw = self._features.rows(before.prefixes, before.due_s)
-        self._levels = [np.unique(raw[:, at]) for at in self._categories]
-        wide = self._wide(raw)
-        self._mean, self._scale = wide.mean(axis=0), np.maximum(wide.std(axis=0), 1e-6)
-        self._weights = _regression((wide - self._mean) / self._scale, before.late)
+        rows = self._features.rows(before.prefixes, before.due_s)
+        self._late = Regression(rows, before.late, categorical=self._features.categorical, penalty=RIDGE)
         self._rest = LastActivity()
         self._rest.fit(train, open_cases)
 
     def predict(self, prefixes: Sequence[Prefix]) -> Answers:
-        wide = self._wide(self._features.rows(prefixes, _due_s(prefixes)))
-        scaled = np.clip((wide - self._mean) / self._scale, -5, 5)
-        p_late = logistic(np.column_stack([np.ones(len(scaled)), scaled]) @ self._weights)
+        p_late = self._late.predict(self._features.rows(prefixes, _due_s(prefixes)))
         return [(float(p), rest_s) for p, (_, rest_s) in zip(p_late, self._rest.predict(prefixes), strict=True)]
-
-    def _wide(self, raw: Floats) -> Floats:
-        """Categories as one column for each level."""
-        numbers = np.delete(raw, self._categories, axis=1)
-        levels = [raw[:, [at]] == found for at, found in zip(self._categories, self._levels, strict=True)]
-        return np.nan_to_num(np.hstack([numbers, *levels]).astype(np.float64))
 
 
 class UntunedBooster:
@@ -164,23 +152,6 @@ def rests_by_activity(train: Sequence[Case]) -> dict[str, Floats]:
         for event in case.events[:-1]:
             found.setdefault(event.activity, []).append((case.ended_at - event.at).total_seconds())
     return {activity: np.sort(rests) for activity, rests in found.items()}
-
-
-def _regression(scaled: Floats, late: Floats) -> Floats:
-    """Weights, the first for the constant: Newton's method."""
-    design = np.column_stack([np.ones(len(scaled)), scaled])
-    penalty = np.full(design.shape[1], RIDGE)
-    penalty[0] = 0.0
-    weights = np.zeros(design.shape[1])
-    for _ in range(25):
-        said = logistic(design @ weights)
-        slope = design.T @ (said - late) + penalty * weights
-        bend = (design * (said * (1 - said))[:, None]).T @ design + np.diag(penalty + 1e-6)
-        step = np.linalg.solve(bend, slope)
-        weights = weights - step
-        if np.abs(step).max() < 1e-6:
-            break
-    return weights
 
 
 def baselines(seed: int = 0) -> dict[str, Callable[[], Any]]:

@@ -1,5 +1,5 @@
-"""Gradient boosting by lightgbm, which is an extra (`pip install orderplan[delay]`): without it there is no booster, and
-the rest of the model works all the same.
+"""Gradient boosting by lightgbm, which is an extra (`pip install orderplan[delay]`). Without it the rest of the model
+works all the same.
 
 One thread and fixed seeds: the same rows give the same trees, byte for byte.
 """

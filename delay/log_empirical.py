@@ -3,8 +3,8 @@
 The cases compared with are those that had the same last activity, and after which nothing had happened either for as
 long as now. Few of them are mixed with what is less alike: the same activity in every class, then all activities.
 
-A case that was still open tells that it took longer than it has (Kaplan and Meier, 1958): without that, what has lasted
-long by the end of a log would be missing from it. Whether that helps is for the backtest of the model to say.
+A case that was still open tells that it took longer than it has (Kaplan and Meier, 1958): without that, what had lasted
+long when the log was cut would be missing from it.
 """
 
 from __future__ import annotations
@@ -127,15 +127,14 @@ class Estimate:
 
 
 class Empirical:
-    """The estimate from visits. With `is_censored` the visits of open cases count for as long as they are known."""
+    """The estimate from visits; those of open cases count for as long as they are known."""
 
-    def __init__(self, visits: Iterable[Visit], *, is_censored: bool) -> None:
+    def __init__(self, visits: Iterable[Visit]) -> None:
         grouped: dict[Key, list[tuple[float, float, float]]] = {(): []}
         for visit in visits:
-            if visit.has_ended or is_censored:
-                numbers = (visit.dwell_s, visit.rest_s, float(visit.has_ended))
-                for key in _keys(visit.case_class, visit.activity):
-                    grouped.setdefault(key, []).append(numbers)
+            numbers = (visit.dwell_s, visit.rest_s, float(visit.has_ended))
+            for key in _keys(visit.case_class, visit.activity):
+                grouped.setdefault(key, []).append(numbers)
         self._groups = {key: _Group(np.array(found).reshape(-1, 3)) for key, found in grouped.items()}
 
     def estimate(self, prefixes: list[Prefix], due_s: Floats) -> Estimate:

@@ -1,116 +1,168 @@
-"""Everything that a model of event logs learns from a history up to its cut-off: the empirical estimate, and trees."""
+"""Everything that a model of event logs learns from a history up to its cut-off, and how it is put together.
+
+Three members know the risk: the empirical estimate; a logistic regression; and gradient-boosted trees. The last two see
+the features of a case and what the empirical estimate says of it. Their log-odds are mixed, because they err in
+different ways: on logs of some hundred cases, and where things change, the mix beats each of them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
 
 from delay.event_log import Prefix
-from delay.log_booster import TREES_MAX, Booster, Objective, boost, booster_library
+from delay.log_booster import Booster, Objective, boost, booster_library
 from delay.log_empirical import Empirical, Estimate, Visit, visits_of
 from delay.log_features import LogFeatures, seconds
 from delay.log_history import Flags, History, table_of
+from delay.log_regression import Regression
 from delay.metrics import Floats
 from delay.recalibration import log_odds, logistic
 
-Basis = Literal["closed", "due", "imputed", "recent"]
-BASES: Final[tuple[Basis, ...]] = ("closed", "due", "imputed", "recent")
-"""Which cases trees learn from: all whose outcome is known; those whose due date has passed (slow ones cannot be missing
-among them); all, open ones with the outcome that the empirical estimate expects; the same, the newest weighing most."""
-BOOST_MIN: Final = 150
-"""Closed cases without which there is no booster."""
+Basis = Literal["imputed", "recent", "closed", "due"]
+BASES: Final[tuple[Basis, ...]] = ("imputed", "recent", "closed", "due")
+"""Which cases are learnt from: all, those still open with the outcome that the empirical estimate expects of them; the
+same, the newest weighing most; those whose outcome is known, of which the newest are only the quick ones; or those whose
+due date has passed, among which no slow one is missing."""
+SIZES: Final = ((7, 80), (7, 300), (31, 80), (31, 300))
+"""(leaves, trees)."""
+REST_SIZE: Final = (31, 150)
+LEARN_MIN: Final = 40
+"""Closed cases without which there is the empirical estimate only."""
+TRUST_HALF: Final = 150.0
+"""Closed cases at which what is learnt has half of the weight that it has in the long run."""
+OUTCOMES_MIN: Final = 5
 FOLDS: Final = 5
-LEAVES: Final = (7, 31)
-TREES: Final = (40, 80, 150, TREES_MAX)
 HALF_LIVES: Final = 4.0
 """How often the weight of a case halves over the history, on the basis `recent`."""
-
+PENALTY: Final = 30.0
 COLUMNS: Final = 4
 """What the empirical estimate adds to the features: log-odds, and three quantiles of the time left."""
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """What is learnt and how it is mixed. `weight` is the share of the trees in the log-odds, `rest_weight` in the
-    remaining time; what is left is the empirical estimate's.
-    """
+class Weights:
+    """Shares of the members; they add up to 1."""
 
-    is_censored: bool = False
-    basis: Basis = "closed"
-    leaves: int = LEAVES[0]
-    trees: int = TREES[0]
-    weight: float = 0.0
-    rest_basis: Basis = "closed"
-    rest_weight: float = 0.0
+    empirical: float
+    regression: float
+    trees: float
+
+    @classmethod
+    def usual(cls, closed: int, *, has_trees: bool) -> Weights:
+        """What so many closed cases deserve while nothing has been tried: in the long run the same for each member."""
+        if closed < LEARN_MIN:
+            return cls(1.0, 0.0, 0.0)
+        each = closed / (closed + TRUST_HALF) / (3 if has_trees else 2)
+        return cls(1 - each * (2 if has_trees else 1), each, each if has_trees else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What is learnt and how it is mixed; `rest_trees` is the share of the trees in the remaining time."""
+
+    weights: Weights
+    basis: Basis = BASES[0]
+    size: tuple[int, int] = SIZES[0]
+    rest_basis: Basis = BASES[0]
+    rest_trees: float = 0.0
+
+
+class Members:
+    """What each member says of some prefixes."""
+
+    def __init__(self, learner: Learner, prefixes: list[Prefix], due_s: Floats) -> None:
+        self.estimate = learner.empirical.estimate(prefixes, due_s)
+        self.rows = learner.rows(prefixes, due_s, self.estimate) if learner.can_learn else np.zeros((0, 0))
 
 
 class Learner:
-    """Learns from a history. The estimate is there at once, trees when they are asked for."""
+    """Learns from a history. The empirical estimate is there at once, the other members when they are asked for."""
 
-    def __init__(self, history: History, *, is_censored: bool, seed: int) -> None:
+    def __init__(self, history: History, seed: int) -> None:
         self._seed = seed
         self._history = history
-        self._choice = Choice(is_censored=is_censored)
         self._table = table_of(history)
         self._visits = visits_in(history)
-        self.is_censored = is_censored
-        self.empirical = Empirical(self._visits, is_censored=is_censored)
-        self.can_boost = booster_library() is not None and len(history.closed) >= BOOST_MIN
-        self._late: Booster | None = None
-        self._rest: Booster | None = None
-        if self.can_boost:
+        self.empirical = Empirical(self._visits)
+        self.closed = len(history.closed)
+        outcomes = [each.case.ended_at > each.due_at for each in history.known if each.is_closed]
+        has_both = min(sum(outcomes), len(outcomes) - sum(outcomes)) >= OUTCOMES_MIN
+        self.can_learn = self.closed >= LEARN_MIN and has_both
+        self.has_trees = self.can_learn and booster_library() is not None
+        self._regression: Regression | None = None
+        self._trees: Booster | None = None
+        self._rest_trees: Booster | None = None
+        self._choice = Choice(Weights(1.0, 0.0, 0.0))
+        if self.can_learn:
             self.features = LogFeatures(history.closed, history.opened)
             self._rows = self._training_rows()
-            self._soft_late, self._soft_rest_s = self._imputed()
+            self._late, self._rest_s = self._imputed()
+
+    @property
+    def usual(self) -> Choice:
+        """What is chosen while nothing has been tried."""
+        if not self.can_learn:
+            return self._choice
+        weights = Weights.usual(self.closed, has_trees=self.has_trees)
+        return Choice(weights, rest_trees=1.5 * weights.trees)
 
     def train(self, choice: Choice) -> None:
         """Fit what the choice gives weight to."""
-        self._choice = choice if self.can_boost else replace(choice, weight=0.0, rest_weight=0.0)
-        self._late = self.classifier(choice.basis, choice.leaves, choice.trees) if self._choice.weight else None
-        self._rest = self.regressor(choice.rest_basis) if self._choice.rest_weight else None
+        self._choice = choice
+        self._regression = self.regression(choice.basis) if choice.weights.regression else None
+        self._trees = self.trees(choice.basis, *choice.size) if choice.weights.trees else None
+        self._rest_trees = self.rest_trees(choice.rest_basis) if choice.rest_trees else None
 
     def answer(self, prefixes: list[Prefix], due_s: Floats) -> tuple[Floats, Floats]:
         """(probability to be late before recalibration, middle of the seconds left)."""
-        estimate = self.empirical.estimate(prefixes, due_s)
-        p_late, rest_s = estimate.p_late, estimate.median_s
-        if self._late is not None or self._rest is not None:
-            rows = self.rows(prefixes, due_s, estimate)
-            if self._late is not None:
-                p_late = mixed(p_late, self._late.predict(rows), self._choice.weight)
-            if self._rest is not None:
-                rest_s = blended(rest_s, from_logarithm(self._rest.predict(rows)), self._choice.rest_weight)
-        return p_late, rest_s
+        found = Members(self, prefixes, due_s)
+        regression = self._regression.predict(found.rows) if self._regression else None
+        trees = self._trees.predict(found.rows) if self._trees else None
+        rest_s = found.estimate.median_s
+        if self._rest_trees is not None:
+            rest_s = blended(rest_s, from_logarithm(self._rest_trees.predict(found.rows)), self._choice.rest_trees)
+        return mixed(self._choice.weights, found.estimate.p_late, regression, trees), rest_s
 
     def rows(self, prefixes: list[Prefix], due_s: Floats, estimate: Estimate) -> Floats:
         """The features, and what the empirical estimate says."""
         return np.hstack([self.features.rows(prefixes, due_s), _columns(estimate)])
 
-    def classifier(self, basis: Basis, leaves: int, trees: int = TREES_MAX) -> Booster:
-        """Trees for the probability to be late, learnt from points before the due date."""
+    def regression(self, basis: Basis) -> Regression:
+        """Logistic regression for the probability to be late."""
         rows = ~self._table.is_past_due & self._belongs(basis)
-        return self._boost(rows, self._soft_late, "cross_entropy", basis, leaves, trees)
+        return Regression(
+            self._rows[rows],
+            self._late[rows],
+            categorical=self.features.categorical,
+            penalty=PENALTY,
+            weights=self._weights(rows, basis),
+        )
 
-    def regressor(self, basis: Basis) -> Booster:
+    def trees(self, basis: Basis, leaves: int, count: int) -> Booster:
+        """Trees for the probability to be late."""
+        rows = ~self._table.is_past_due & self._belongs(basis)
+        return self._boost(rows, self._late, "cross_entropy", basis, (leaves, count))
+
+    def rest_trees(self, basis: Basis) -> Booster:
         """Trees for the logarithm of the time left: its middle is that of the time."""
-        rows = np.isfinite(self._soft_rest_s) & self._belongs(basis)
-        return self._boost(rows, to_logarithm(self._soft_rest_s), "regression_l1", basis, LEAVES[1], TREES[2])
+        rows = np.isfinite(self._rest_s) & self._belongs(basis)
+        return self._boost(rows, to_logarithm(self._rest_s), "regression_l1", basis, REST_SIZE)
 
-    def _boost(self, rows: Flags, target: Floats, objective: Objective, basis: Basis, leaves: int, trees: int) -> Booster:
-        start_s = self._table.start_s[rows]
-        weights = None
-        if basis == "recent":
-            span_s = max(float(np.ptp(start_s)), 1.0)
-            weights = 0.5 ** (HALF_LIVES * (start_s.max() - start_s) / span_s)
+    def _boost(
+        self, rows: Flags, target: Floats, objective: Objective, basis: Basis, size: tuple[int, int]
+    ) -> Booster:
         return boost(
             self._rows[rows],
             target[rows],
             objective=objective,
             categorical=self.features.categorical,
-            leaves=leaves,
-            count=trees,
-            weights=weights,
+            leaves=size[0],
+            count=size[1],
+            weights=self._weights(rows, basis),
+            # Points of a case are alike: a leaf needs the points of several.
             leaf_min=int(np.clip(rows.sum() / 150, 20, 150)),
             seed=self._seed,
         )
@@ -121,16 +173,22 @@ class Learner:
                 return np.isfinite(self._table.late)
             case "due":
                 return self._table.is_due
-            case _:
+            case "imputed" | "recent":
                 return np.ones(len(self._table), dtype=np.bool_)
+
+    def _weights(self, rows: Flags, basis: Basis) -> Floats | None:
+        if basis != "recent":
+            return None
+        start_s = self._table.start_s[rows]
+        weights: Floats = 0.5 ** (HALF_LIVES * (start_s.max() - start_s) / max(float(np.ptp(start_s)), 1.0))
+        return weights
 
     def _training_rows(self) -> Floats:
         """Rows whose empirical estimate has not seen their own case, as it will not have when it is asked."""
         table = self._table
         columns = np.zeros((len(table), COLUMNS))
         for fold in range(FOLDS):
-            others = (each for each in self._visits if each.case % FOLDS != fold)
-            empirical = Empirical(others, is_censored=self.is_censored)
+            empirical = Empirical(each for each in self._visits if each.case % FOLDS != fold)
             is_own = table.case % FOLDS == fold
             own = table.where(is_own)
             columns[is_own] = _columns(empirical.estimate(own.prefixes, own.due_s))
@@ -139,17 +197,16 @@ class Learner:
     def _imputed(self) -> tuple[Floats, Floats]:
         """(label, seconds left) of each point; of open cases what the empirical estimate expects."""
         table, known = self._table, self._history.known
-        late, rest_s = table.late.copy(), table.rest_s.copy()
         places = [at for at, each in enumerate(known) if not each.is_closed]
         if not places:
-            return late, rest_s
+            return table.late, table.rest_s
         due_s = np.array([seconds(known[at].due_at) for at in places])
         expected = self.empirical.estimate(self._history.opened, due_s)
         late_by_case, end_by_case = np.full(len(known), np.nan), np.full(len(known), np.nan)
         late_by_case[places] = expected.p_late
         end_by_case[places] = seconds(self._history.cutoff) + expected.median_s
-        late = np.where(np.isnan(late), late_by_case[table.case], late)
-        rest_s = np.where(np.isnan(rest_s), end_by_case[table.case] - table.now_s, rest_s)
+        late = np.where(np.isnan(table.late), late_by_case[table.case], table.late)
+        rest_s = np.where(np.isnan(table.rest_s), end_by_case[table.case] - table.now_s, table.rest_s)
         return late, rest_s
 
 
@@ -164,14 +221,19 @@ def visits_in(history: History) -> list[Visit]:
     ]
 
 
-def mixed(p_late: Floats, boosted: Floats, weight: float) -> Floats:
-    """Two probabilities mixed in their log-odds."""
-    return logistic((1 - weight) * log_odds(p_late) + weight * log_odds(boosted))
+def mixed(weights: Weights, empirical: Floats, regression: Floats | None, trees: Floats | None) -> Floats:
+    """The members' probabilities mixed in their log-odds."""
+    found = weights.empirical * log_odds(empirical)
+    if regression is not None:
+        found = found + weights.regression * log_odds(regression)
+    if trees is not None:
+        found = found + weights.trees * log_odds(trees)
+    return logistic(found)
 
 
-def blended(rest_s: Floats, boosted_s: Floats, weight: float) -> Floats:
+def blended(rest_s: Floats, trees_s: Floats, share: float) -> Floats:
     """Two remaining times mixed."""
-    return (1 - weight) * rest_s + weight * boosted_s
+    return (1 - share) * rest_s + share * trees_s
 
 
 def to_logarithm(rest_s: Floats) -> Floats:
@@ -187,4 +249,3 @@ def from_logarithm(found: Floats) -> Floats:
 
 def _columns(estimate: Estimate) -> Floats:
     return np.column_stack([log_odds(estimate.p_late), np.log1p(estimate.quantiles_s[:, (0, 2, 4)] / 3600)])
-

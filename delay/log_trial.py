@@ -3,43 +3,35 @@
 The cut is the one that the model itself faces: cases that had ended by then to learn from, those open then as far as
 they were known, and later ones to answer for. Of these only cases count whose due date has passed by now: among the
 others the slow ones are not known yet, and quick ones alone would praise the optimist.
+
+What is chosen stays close to the usual mix unless something else ranks clearly better. How much is clear depends on how
+many cases there are: the best of many candidates on few cases is mostly the luckiest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Final, TypeVar
 
 import numpy as np
 
-from delay.log_empirical import Empirical
 from delay.log_history import History, Table, table_of
-from delay.log_learner import (
-    BASES,
-    LEAVES,
-    TREES,
-    Basis,
-    Choice,
-    Learner,
-    blended,
-    from_logarithm,
-    mixed,
-    visits_in,
-)
-from delay.metrics import Floats, auc, brier
+from delay.log_learner import BASES, SIZES, Basis, Choice, Learner, Members, Weights, blended, from_logarithm, mixed
+from delay.metrics import Floats, auc
 from delay.recalibration import Recalibration, recalibrated
 from delay.remaining import Spread
 
 NEWEST_SHARE: Final = 0.3
-OUTCOMES_MIN: Final = 25
+OUTCOMES_MIN: Final = 20
 """So many late cases, and as many in time, are needed to decide anything by."""
-WEIGHTS: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-TIE: Final = 0.002
-"""A candidate must rank better by so much to replace a simpler one."""
-REST_TIE: Final = 0.01
-"""The same for the remaining time: share of the error."""
-BRIER_TIE: Final = 0.0005
+CLEAR: Final = 0.2
+"""A candidate must be better by this, divided by the root of the number of cases: in AUC, or in share of the error of
+the remaining time."""
+STEPS: Final = 4
+"""Weights are tried in quarters."""
+REST_BASES: Final[tuple[Basis, ...]] = ("imputed", "recent", "closed")
 
 Candidate = TypeVar("Candidate")
 
@@ -48,13 +40,12 @@ class Trial:
     """Candidates and their figures on the newest part of a history."""
 
     def __init__(self, history: History, border: datetime, newest: Table, seed: int) -> None:
-        self._before = history.at(border)
-        self._seed = seed
         self._scored = newest.where(~newest.is_past_due)
         self._timed = newest.where(newest.is_event & np.isfinite(newest.rest_s))
         self.cases = len(np.unique(newest.case))
+        self._clear = CLEAR / float(np.sqrt(self.cases))
         self.figures: dict[str, float] = {}
-        self._learner = Learner(self._before, is_censored=self._is_censored(), seed=seed)
+        self._learner = Learner(history.at(border), seed)
 
     @classmethod
     def of(cls, history: History, seed: int) -> Trial | None:
@@ -71,69 +62,91 @@ class Trial:
             return None
         return cls(history, border, newest, seed)
 
-    def choose(self) -> Choice:
-        """The candidates that did best; a simpler one unless another is clearly better."""
-        learner, scored = self._learner, self._scored
-        estimate = learner.empirical.estimate(scored.prefixes, scored.due_s)
-        self.figures["auc empirical"] = self._auc(estimate.p_late)
-        if not learner.can_boost:
-            return Choice(is_censored=learner.is_censored)
-        rows = learner.rows(scored.prefixes, scored.due_s, estimate)
-        by_basis: dict[Basis, float] = {
-            basis: self._auc(learner.classifier(basis, LEAVES[0], TREES[1]).predict(rows)) for basis in BASES
+    def choose(self, usual: Choice) -> Choice:
+        """The usual choice, moved to where another is clearly better."""
+        learner = self._learner
+        if not learner.can_learn or not usual.weights.regression:
+            return usual
+        members = Members(learner, self._scored.prefixes, self._scored.due_s)
+        basis = self._choose_basis(members, usual.weights)
+        regression = learner.regression(basis).predict(members.rows)
+        size, trees = self._choose_size(members, regression, basis, usual.weights)
+        grid = [
+            Weights(1 - (some + more) / STEPS, some / STEPS, more / STEPS)
+            for some in range(STEPS + 1)
+            for more in range(STEPS + 1 - some if trees is not None else 1)
+        ]
+        found = {
+            weights: self._auc(mixed(weights, members.estimate.p_late, regression, trees))
+            for weights in sorted([*grid, usual.weights], key=lambda weights: _distance(weights, usual.weights))
         }
-        self.figures |= {f"auc basis {basis}": found for basis, found in by_basis.items()}
-        basis = _highest(by_basis, TIE)
-        mixes: dict[tuple[float, int, int], float] = {}
-        for leaves in LEAVES:
-            booster = learner.classifier(basis, leaves)
-            for trees in TREES:
-                boosted = booster.predict(rows, trees)
-                for weight in WEIGHTS:
-                    mixes[weight, leaves, trees] = self._auc(mixed(estimate.p_late, boosted, weight))
-        weight, leaves, trees = _highest(dict(sorted(mixes.items())), TIE)
-        self.figures["auc chosen"] = mixes[weight, leaves, trees]
-        rest_basis, rest_weight = self._choose_rest()
-        return Choice(learner.is_censored, basis, leaves, trees, weight, rest_basis, rest_weight)
+        weights = _clearly_best(found, self._clear)
+        self.figures |= {
+            "auc empirical": found[Weights(1.0, 0.0, 0.0)],
+            "auc usual": found[usual.weights],
+            "auc chosen": found[weights],
+        }
+        choice = replace(usual, weights=weights, basis=basis, size=size)
+        return self._choose_rest(choice) if learner.has_trees else choice
 
     def adjust(self, choice: Choice) -> tuple[Recalibration, Spread]:
         """The level of the probabilities and the spread of the remaining time, as they were on the newest cases."""
         scored, timed = self._scored, self._timed
-        self._learner.train(choice)
+        self._learner.train(choice if self._learner.can_learn else self._learner.usual)
         p_late, _ = self._learner.answer(scored.prefixes, scored.due_s)
         _, rest_s = self._learner.answer(timed.prefixes, timed.due_s)
         return recalibrated(p_late, scored.late, scored.case, scored.start_s), Spread(rest_s, timed.rest_s)
 
-    def _is_censored(self) -> bool:
-        scored = self._scored
-        visits = visits_in(self._before)
-        errors = {}
-        for is_censored in (False, True):
-            estimate = Empirical(visits, is_censored=is_censored).estimate(scored.prefixes, scored.due_s)
-            errors[is_censored] = -brier(scored.late, estimate.p_late)
-        return _highest(errors, BRIER_TIE)
+    def _choose_basis(self, members: Members, weights: Weights) -> Basis:
+        found: dict[Basis, float] = {}
+        for basis in BASES:
+            regression = self._learner.regression(basis).predict(members.rows)
+            trees = self._learner.trees(basis, *SIZES[0]).predict(members.rows) if self._learner.has_trees else None
+            found[basis] = self._auc(mixed(weights, members.estimate.p_late, regression, trees))
+        self.figures |= {f"auc basis {basis}": area for basis, area in found.items()}
+        return _clearly_best(found, self._clear)
 
-    def _choose_rest(self) -> tuple[Basis, float]:
-        learner, timed = self._learner, self._timed
-        estimate = learner.empirical.estimate(timed.prefixes, timed.due_s)
-        rows = learner.rows(timed.prefixes, timed.due_s, estimate)
-        bases: tuple[Basis, ...] = ("closed", "imputed", "recent")
+    def _choose_size(
+        self, members: Members, regression: Floats, basis: Basis, weights: Weights
+    ) -> tuple[tuple[int, int], Floats | None]:
+        """(size of the trees, what they say)."""
+        if not self._learner.has_trees:
+            return SIZES[0], None
+        boosters = {leaves: self._learner.trees(basis, leaves, count) for leaves, count in SIZES}
+        said = {(leaves, count): boosters[leaves].predict(members.rows, count) for leaves, count in SIZES}
+        found = {
+            size: self._auc(mixed(weights, members.estimate.p_late, regression, trees)) for size, trees in said.items()
+        }
+        size = _clearly_best(found, self._clear)
+        return size, said[size]
+
+    def _choose_rest(self, choice: Choice) -> Choice:
+        timed = self._timed
+        members = Members(self._learner, timed.prefixes, timed.due_s)
         errors: dict[tuple[Basis, float], float] = {}
-        for basis in bases:
-            boosted = from_logarithm(learner.regressor(basis).predict(rows))
-            for weight in WEIGHTS:
-                found = np.abs(blended(estimate.median_s, boosted, weight) - timed.rest_s).mean()
-                errors[basis, weight] = -float(np.log(max(found, 1.0)))
-        best = _highest(errors, REST_TIE)
-        self.figures |= {f"rest {basis}": float(np.exp(-errors[basis, 1.0])) / 86400 for basis in bases}
-        self.figures |= {"rest empirical": float(np.exp(-errors["closed", 0.0])) / 86400, "rest chosen": float(np.exp(-errors[best])) / 86400}
-        return best
+        for basis in REST_BASES:
+            trees_s = from_logarithm(self._learner.rest_trees(basis).predict(members.rows))
+            for step in range(STEPS + 1):
+                share = step / STEPS
+                error_s = np.abs(blended(members.estimate.median_s, trees_s, share) - timed.rest_s).mean()
+                errors[basis, share] = -float(np.log(max(error_s, 1.0)))
+        errors = dict(sorted(errors.items(), key=lambda item: abs(item[0][1] - choice.rest_trees)))
+        basis, share = _clearly_best(errors, self._clear)
+        return replace(choice, rest_basis=basis, rest_trees=share)
 
     def _auc(self, p_late: Floats) -> float:
         return auc(self._scored.late, p_late)
 
 
-def _highest(figures: Mapping[Candidate, float], tie: float) -> Candidate:
-    """The first candidate that is within `tie` of the best: simple ones come first."""
+def _clearly_best(figures: Mapping[Candidate, float], clear: float) -> Candidate:
+    """The first candidate that none is clearly better than: the usual ones come first."""
     best = max(figures.values())
-    return next(candidate for candidate, found in figures.items() if found >= best - tie)
+    return next(candidate for candidate, found in figures.items() if found >= best - clear)
+
+
+def _distance(some: Weights, other: Weights) -> float:
+    return (
+        (some.empirical - other.empirical) ** 2
+        + (some.regression - other.regression) ** 2
+        + (some.trees - other.trees) ** 2
+    )

@@ -1,4 +1,4 @@
-"""How good probabilities are: ranking, level, and what a worklist made of them is worth. All times and labels are arrays.
+"""How good probabilities are: ranking, level, and what a worklist made of them is worth.
 
 Points of one case are alike, so intervals come from drawing cases, not points.
 """

@@ -13,15 +13,16 @@ from typing import Final
 
 import numpy as np
 
-from delay.metrics import Floats, Ints, brier
+from delay.metrics import Floats, Ints
 
 CASES_MIN: Final = 30
-PRIOR_CASES: Final = 20.0
+PRIOR_CASES: Final = 200.0
 """To leave probabilities as they are weighs as much as so many cases."""
 SHIFT_MAX, STRETCH_MIN, STRETCH_MAX = 2.0, 0.3, 1.6
 BLOCK_MIN: Final = 0.05
 """Least share of the weight that a step of the staircase rests on."""
-GAIN_MIN: Final = 0.0005
+SURE: Final = 1.0
+"""A candidate must be better by so many standard errors, over cases."""
 CLIP: Final = 1e-4
 
 
@@ -72,14 +73,20 @@ def recalibrated(p_late: Floats, late: Floats, cases: Ints, starts: Floats) -> R
     before, after = starts < border, starts >= border
     if min(len(np.unique(cases[before])), len(np.unique(cases[after]))) < CASES_MIN:
         return Recalibration()
-    base = brier(late[after], p_late[after])
-    best, gain = "none", GAIN_MIN
+    best, most = "none", 0.0
     for name in ("logistic", "isotonic"):
         tried = _learn(name, p_late[before], late[before], cases[before])
-        found = base - brier(late[after], tried(p_late[after]))
-        if found > gain:
-            best, gain = name, found
+        gains = (p_late[after] - late[after]) ** 2 - (tried(p_late[after]) - late[after]) ** 2
+        gain, error = _by_case(gains, cases[after])
+        if gain > max(most, SURE * error):
+            best, most = name, gain
     return _learn(best, p_late, late, cases)
+
+
+def _by_case(gains: Floats, cases: Ints) -> tuple[float, float]:
+    """The mean over points, and its standard error as cases differ."""
+    sums = np.bincount(np.unique(cases, return_inverse=True)[1], weights=gains)
+    return float(gains.mean()), float(sums.std() * np.sqrt(len(sums)) / len(gains))
 
 
 def _learn(name: str, p_late: Floats, late: Floats, cases: Ints) -> Recalibration:

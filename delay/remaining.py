@@ -1,9 +1,9 @@
 """The distribution of the remaining time around its expected middle, made to agree with the probability to be late.
 
-How far outcomes lie from what was expected is taken from cases that the model had not learnt from. The distribution that
-this gives says itself how likely a case is to be late; the classifier knows better. So the part of it before the due
-date and the part after it are each stretched until they weigh what the classifier says: the middle then lies after the
-due date exactly if the probability to be late is above one half.
+How far outcomes lie from what was expected is taken from cases that the model had not learnt from. The distribution that this
+gives says itself how likely a case is to be late; the classifier knows better. So the part of it before the due date and
+the part after it are each stretched until they weigh what the classifier says: the middle then lies after the due date
+exactly if the probability to be late is above one half.
 """
 
 from __future__ import annotations

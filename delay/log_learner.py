@@ -1,8 +1,9 @@
 """Everything that a model of event logs learns from a history up to its cut-off, and how it is put together.
 
 Three members know the risk: the empirical estimate; a logistic regression; and gradient-boosted trees. The last two see
-the features of a case and what the empirical estimate says of it. Their log-odds are mixed, because they err in
-different ways: on logs of some hundred cases, and where things change, the mix beats each of them.
+the features of a case, what the empirical estimate says of it, and how much time other trees expect it to take still.
+Their log-odds are mixed, because they err in different ways: on logs of some hundred cases, and where things change, the
+mix beats each of them.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ same, the newest weighing most; those whose outcome is known, of which the newes
 due date has passed, among which no slow one is missing."""
 SIZES: Final = ((7, 80), (7, 300), (31, 80), (31, 300))
 """(leaves, trees)."""
-REST_SIZE: Final = (31, 150)
+REST_SIZE: Final = (15, 150)
 LEARN_MIN: Final = 40
 """Closed cases without which there is the empirical estimate only."""
 TRUST_HALF: Final = 150.0
 """Closed cases at which what is learnt has half of the weight that it has in the long run."""
 OUTCOMES_MIN: Final = 5
-FOLDS: Final = 5
+FOLDS: Final = 3
+"""What one member says of cases that another one learns from is learnt from the other folds of them."""
 HALF_LIVES: Final = 4.0
 """How often the weight of a case halves over the history, on the basis `recent`."""
 PENALTY: Final = 30.0
@@ -95,11 +97,15 @@ class Learner:
         self._regression: Regression | None = None
         self._trees: Booster | None = None
         self._rest_trees: Booster | None = None
+        self._rest_usual: Booster | None = None
         self._choice = Choice(Weights(1.0, 0.0, 0.0))
         if self.can_learn:
             self.features = LogFeatures(history.closed, history.opened)
-            self._rows = self._training_rows()
             self._late, self._rest_s = self._imputed()
+            self._rows = self._with_estimates()
+            self._columns = self._rows.shape[1]
+            if self.has_trees:
+                self._rows = self._with_rests()
 
     @property
     def usual(self) -> Choice:
@@ -123,12 +129,19 @@ class Learner:
         trees = self._trees.predict(found.rows) if self._trees else None
         rest_s = found.estimate.median_s
         if self._rest_trees is not None:
-            rest_s = blended(rest_s, from_logarithm(self._rest_trees.predict(found.rows)), self._choice.rest_trees)
+            rest_s = blended(rest_s, self.rest_s(self._rest_trees, found.rows), self._choice.rest_trees)
         return mixed(self._choice.weights, found.estimate.p_late, regression, trees), rest_s
 
     def rows(self, prefixes: list[Prefix], due_s: Floats, estimate: Estimate) -> Floats:
-        """The features, and what the empirical estimate says."""
-        return np.hstack([self.features.rows(prefixes, due_s), _columns(estimate)])
+        """The features, and what the other members say of them."""
+        rows = np.hstack([self.features.rows(prefixes, due_s), _columns(estimate)])
+        if self._rest_usual is None:
+            return rows
+        return np.hstack([rows, self._rest_columns(rows, self._rest_usual.predict(rows))])
+
+    def rest_s(self, trees: Booster, rows: Floats) -> Floats:
+        """Seconds left by trees for the remaining time."""
+        return np.expm1(np.maximum(trees.predict(rows[:, : self._columns]), 0.0)) * 3600
 
     def regression(self, basis: Basis) -> Regression:
         """Logistic regression for the probability to be late."""
@@ -148,14 +161,20 @@ class Learner:
 
     def rest_trees(self, basis: Basis) -> Booster:
         """Trees for the logarithm of the time left: its middle is that of the time."""
-        rows = np.isfinite(self._rest_s) & self._belongs(basis)
-        return self._boost(rows, to_logarithm(self._rest_s), "regression_l1", basis, REST_SIZE)
+        if basis == BASES[0] and self._rest_usual is not None:
+            return self._rest_usual
+        return self._boost_rest(self._belongs(basis), basis)
+
+    def _boost_rest(self, some: Flags, basis: Basis) -> Booster:
+        rows = some & np.isfinite(self._rest_s)
+        return self._boost(rows, _logarithm(self._rest_s), "regression_l1", basis, REST_SIZE)
 
     def _boost(
         self, rows: Flags, target: Floats, objective: Objective, basis: Basis, size: tuple[int, int]
     ) -> Booster:
+        columns = self._columns if objective == "regression_l1" else None
         return boost(
-            self._rows[rows],
+            self._rows[rows, :columns],
             target[rows],
             objective=objective,
             categorical=self.features.categorical,
@@ -183,8 +202,8 @@ class Learner:
         weights: Floats = 0.5 ** (HALF_LIVES * (start_s.max() - start_s) / max(float(np.ptp(start_s)), 1.0))
         return weights
 
-    def _training_rows(self) -> Floats:
-        """Rows whose empirical estimate has not seen their own case, as it will not have when it is asked."""
+    def _with_estimates(self) -> Floats:
+        """The features, and what the empirical estimate says that has not seen the case, as later when it is asked."""
         table = self._table
         columns = np.zeros((len(table), COLUMNS))
         for fold in range(FOLDS):
@@ -193,6 +212,20 @@ class Learner:
             own = table.where(is_own)
             columns[is_own] = _columns(empirical.estimate(own.prefixes, own.due_s))
         return np.hstack([self.features.rows(table.prefixes, table.due_s), columns])
+
+    def _with_rests(self) -> Floats:
+        """The same rows with what trees expect of the remaining time that have not seen the case."""
+        expected = np.zeros(len(self._rows))
+        for fold in range(FOLDS):
+            is_own = self._table.case % FOLDS == fold
+            expected[is_own] = self._boost_rest(~is_own, BASES[0]).predict(self._rows[is_own])
+        self._rest_usual = self._boost_rest(self._belongs(BASES[0]), BASES[0])
+        return np.hstack([self._rows, self._rest_columns(self._rows, expected)])
+
+    def _rest_columns(self, rows: Floats, expected: Floats) -> Floats:
+        """Logarithm of the hours expected, and how far that of the hours left lies above."""
+        left_h = rows[:, self.features.names.index("left_h")]
+        return np.column_stack([expected, np.log1p(np.maximum(left_h, 0.0)) - expected])
 
     def _imputed(self) -> tuple[Floats, Floats]:
         """(label, seconds left) of each point; of open cases what the empirical estimate expects."""
@@ -236,15 +269,10 @@ def blended(rest_s: Floats, trees_s: Floats, share: float) -> Floats:
     return (1 - share) * rest_s + share * trees_s
 
 
-def to_logarithm(rest_s: Floats) -> Floats:
+def _logarithm(rest_s: Floats) -> Floats:
     """As the trees learn it: long rests must not outweigh everything."""
     found: Floats = np.log1p(np.maximum(rest_s, 0.0) / 3600)
     return found
-
-
-def from_logarithm(found: Floats) -> Floats:
-    """Seconds again."""
-    return np.expm1(np.maximum(found, 0.0)) * 3600
 
 
 def _columns(estimate: Estimate) -> Floats:

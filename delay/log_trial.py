@@ -18,7 +18,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from delay.log_history import History, Table, table_of
-from delay.log_learner import BASES, SIZES, Basis, Choice, Learner, Members, Weights, blended, from_logarithm, mixed
+from delay.log_learner import BASES, SIZES, Basis, Choice, Learner, Members, Weights, blended, mixed
 from delay.metrics import Floats, auc
 from delay.recalibration import Recalibration, recalibrated
 from delay.remaining import Spread
@@ -112,7 +112,8 @@ class Trial:
         """(size of the trees, what they say)."""
         if not self._learner.has_trees:
             return SIZES[0], None
-        boosters = {leaves: self._learner.trees(basis, leaves, count) for leaves, count in SIZES}
+        most = {leaves: max(count for each, count in SIZES if each == leaves) for leaves, _ in SIZES}
+        boosters = {leaves: self._learner.trees(basis, leaves, count) for leaves, count in most.items()}
         said = {(leaves, count): boosters[leaves].predict(members.rows, count) for leaves, count in SIZES}
         found = {
             size: self._auc(mixed(weights, members.estimate.p_late, regression, trees)) for size, trees in said.items()
@@ -125,7 +126,7 @@ class Trial:
         members = Members(self._learner, timed.prefixes, timed.due_s)
         errors: dict[tuple[Basis, float], float] = {}
         for basis in REST_BASES:
-            trees_s = from_logarithm(self._learner.rest_trees(basis).predict(members.rows))
+            trees_s = self._learner.rest_s(self._learner.rest_trees(basis), members.rows)
             for step in range(STEPS + 1):
                 share = step / STEPS
                 error_s = np.abs(blended(members.estimate.median_s, trees_s, share) - timed.rest_s).mean()

@@ -1,9 +1,13 @@
 """The distribution of the remaining time around its expected middle, made to agree with the probability to be late.
 
-How far outcomes lie from what was expected is taken from cases that the model had not learnt from. The distribution that this
-gives says itself how likely a case is to be late; the classifier knows better. So the part of it before the due date and
-the part after it are each stretched until they weigh what the classifier says: the middle then lies after the due date
-exactly if the probability to be late is above one half.
+How far outcomes lie from what was expected is taken from cases that the model had not learnt from. The distribution that
+this gives has an opinion of its own on how likely a case is to be late; the classifier knows better. So its quantiles are
+moved until the case stays below the time left with exactly the probability that the classifier says. The middle stays
+where it was expected if that is on the right side of the due date, and moves to the due date if it is not: then it lies
+after the due date exactly if the probability to be late is above one half.
+
+Dropped: stretching the parts before and after the due date until they weigh what the classifier says. It moves the
+middle as well, and that cost up to a tenth of the accuracy of the remaining time.
 """
 
 from __future__ import annotations
@@ -38,9 +42,9 @@ class Spread:
         self._borders = np.quantile(expected_s, np.arange(1, count) / count)
         ratios = _logarithm(true_s) - _logarithm(expected_s)
         group = np.searchsorted(self._borders, expected_s, side="right")
-        self._ratios = np.array(
-            [np.quantile(ratios[group == at] if (group == at).any() else ratios, LEVELS) for at in range(count)]
-        )
+        levels = [np.quantile(ratios[group == at] if (group == at).any() else ratios, LEVELS) for at in range(count)]
+        # Only the spread is taken over: the middle is what the final model expects, which knows more than the tried one.
+        self._ratios = np.array([each - each[len(LEVELS) // 2] for each in levels])
 
     def quantiles(self, expected_s: Floats, left_s: Floats, p_late: Floats, shares: Sequence[float]) -> Floats:
         """Shape (cases, shares): seconds left that a case stays below with each probability.
@@ -72,9 +76,9 @@ class Spread:
 def _agreeing(wanted: Floats, in_time: float, said: float) -> Floats:
     """The levels of a curve that stays below the due date with probability `in_time`, where `said` is wanted."""
     in_time = min(max(in_time, EDGE), 1 - EDGE)
-    before = wanted * in_time / max(said, 1e-9)
-    after = 1 - (1 - wanted) * (1 - in_time) / max(1 - said, 1e-9)
-    return np.where(wanted <= said, before, after)
+    middle = 0.5 if (in_time > 0.5) == (said > 0.5) else in_time
+    (low, low_level), (high, high_level) = sorted([(0.5, middle), (said, in_time)])
+    return np.interp(wanted, [0.0, low, high, 1.0], [0.0, low_level, high_level, 1.0])
 
 
 def _logarithm(rest_s: Floats) -> Floats:

@@ -8,9 +8,9 @@ then brought to what became true there (`delay.recalibration`), and the remainin
 
 Dropped: choosing by the columns of a log (it would fit the logs one has); cross-validation over random cases (it shows
 the future to the past and praises the wrong candidate); taking whatever did best on the newest part (on some hundred
-cases that is luck, and loses up to 0.04 AUC later); counts of cases open elsewhere (a prefix does not tell them, and what
-can be told from a batch of prefixes depends on the batch: write such a count with the event and it is an attribute); and
-neural networks (no better on such logs, and much to install).
+cases that is luck, and loses up to 0.04 AUC later); counts of cases open elsewhere (a prefix does not tell them, and
+what can be told from a batch of prefixes depends on the batch: written with an event, such a count is an attribute);
+and neural networks (no better on such logs, and much to install).
 """
 
 from __future__ import annotations
@@ -94,8 +94,9 @@ class EventLogModel:
 
     def _answer(self, prefixes: Iterable[Any], shares: Sequence[float]) -> tuple[Floats, Floats]:
         read = [as_prefix(each) for each in prefixes]
-        due_s = np.array([seconds(self._rule.due_at(each)) for each in read])
-        left_s = due_s - np.array([seconds(each.now) for each in read])
+        due_at = [self._rule.due_at(each) for each in read]
+        due_s = np.array([seconds(each) for each in due_at])
+        left_s = np.array([(due - each.now).total_seconds() for due, each in zip(due_at, read, strict=True)])
         if self._learner is None:
             # Nothing is known: in time or not, and what is left of the time.
             p_late = np.where(left_s < 0, 1.0, 0.5)

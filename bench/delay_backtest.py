@@ -1,8 +1,9 @@
 """The default delay model on simulated event logs, held against the baselines and the bar; writes
 docs/DELAY_BACKTEST.md. `make delay-backtest`.
 
-The bar, on every log: an AUC of at least the best baseline's minus 0.005; Brier skill above 0; a calibration error of at
-most 0.10, and 0.05 where nothing drifts; a remaining time no further off than the untuned booster's. And the controls.
+The bar, on every log: an AUC of at least the best baseline's minus 0.005; Brier skill above 0; a calibration error of
+at most 0.10, and 0.05 where nothing drifts; a remaining time no further off than the untuned booster's. And the
+controls.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ HEAD = """# Backtest of the delay model for event logs
 
 Made by `make delay-backtest`; how to read it: [DELAY.md](DELAY.md), section "Event logs". **All logs on this page are
 simulated**: made up by `delay.made_logs` from a seed. They say that the model and the protocol do what they should on
-processes of known kind, not how well the model does on anybody's orders; `python -m delay.backtest` says that for a log.
+processes of known kind, not how well the model does on anybody's orders; `python -m delay.backtest LOG.csv` says that.
 
 The bar: an AUC of at least the best baseline's minus 0.005, Brier skill above 0, a calibration error (ECE) of at most
-0.10 and of 0.05 where nothing drifts and cases are many, and a remaining time no further off than the untuned booster's.
+0.10 and of 0.05 where nothing drifts and cases are many, and a remaining time no further off than the untuned
+booster's.
 """
 
 
@@ -91,8 +93,8 @@ def main() -> None:
 def overview(judged: Sequence[Judged]) -> list[str]:
     """One line for each log."""
     return [
-        "| Log | Seed | Cases | AUC (95%) | best baseline | against empirical (95%) | Skill | ECE | Days off | booster's | "
-        "Missed |",
+        "| Log | Seed | Cases | AUC (95%) | best baseline | against empirical (95%) | Skill | ECE | Days off | "
+        "booster's | Missed |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
         *(each.row() for each in judged),
         "",

@@ -26,7 +26,8 @@ class Untold:
         self._model = model
 
     def fit(self, train: Sequence[Case], open_cases: Sequence[Prefix]) -> None:
-        self._model.fit([replace(each, due_at=None) for each in train], [replace(each, due_at=None) for each in open_cases])
+        untold = [replace(each, due_at=None) for each in open_cases]
+        self._model.fit([replace(each, due_at=None) for each in train], untold)
 
     def predict(self, prefixes: Sequence[Prefix]) -> list[tuple[float, float]]:
         found: list[tuple[float, float]] = self._model.predict([replace(each, due_at=None) for each in prefixes])
@@ -41,7 +42,8 @@ def dealt_anew(log: EventLog, factory: Factory, seed: int) -> Interval:
     model.fit(parts.train, parts.opened)
     before = ~questions.is_past_due
     p_late = answered(model, questions.prefixes)[before, 0]
-    by_case = np.array([case.due_at is not None and case.ended_at > case.due_at for case in parts.test], dtype=np.float64)
+    by_case = np.zeros(len(parts.test))
+    by_case[questions.case] = questions.late
     generator = np.random.Generator(np.random.PCG64(seed))
     found = [auc(generator.permutation(by_case)[questions.case[before]], p_late) for _ in range(DEALS)]
     low, high = np.quantile(found, (0.025, 0.975))

@@ -17,8 +17,8 @@ from delay.event_log import Case, Prefix
 from delay.log_booster import booster_library
 from delay.log_features import LogFeatures, seconds
 from delay.log_history import History, Table, table_of
-from delay.metrics import Floats
 from delay.log_regression import Regression
+from delay.metrics import Floats
 from delay.recalibration import logistic
 from delay.score_points import DueRule
 
@@ -37,7 +37,8 @@ def _due_s(prefixes: Sequence[Prefix]) -> Floats:
 
 
 def _left_s(prefixes: Sequence[Prefix]) -> Floats:
-    return _due_s(prefixes) - np.array([seconds(each.now) for each in prefixes])
+    left: Floats = _due_s(prefixes) - np.array([seconds(each.now) for each in prefixes])
+    return left
 
 
 class Constant:

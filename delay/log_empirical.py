@@ -61,7 +61,7 @@ class _Curve:
         rests, ended = rests[order], has_ended[order]
         at_risk = len(rests) - np.arange(len(rests))
         self.rests = rests
-        self.survival: Floats = np.cumprod(1 - ended / at_risk)
+        self.survival: Floats = np.cumprod(1 - ended / at_risk, dtype=np.float64)
         self.count = len(rests)
 
     def beyond(self, x_s: Floats) -> Floats:
@@ -71,7 +71,7 @@ class _Curve:
 
     def left(self, x_s: Floats) -> Floats:
         """How many were seen to need longer than `x_s`."""
-        return self.count - np.searchsorted(self.rests, x_s, side="right")
+        return (self.count - np.searchsorted(self.rests, x_s, side="right")).astype(np.float64)
 
     def quantile(self, survivals: Floats) -> Floats:
         """The seconds that are outlasted with these probabilities."""

@@ -1,9 +1,9 @@
 """Everything that a model of event logs learns from a history up to its cut-off, and how it is put together.
 
-Three members know the risk: the empirical estimate; a logistic regression; and gradient-boosted trees. The last two see
-the features of a case, what the empirical estimate says of it, and how much time other trees expect it to take still.
-Their log-odds are mixed, because they err in different ways: on logs of some hundred cases, and where things change, the
-mix beats each of them.
+Three members know the risk: the empirical estimate; a logistic regression; and gradient-boosted trees. The last two
+see the features of a case, what the empirical estimate says of it, and how much time other trees expect it to take
+still. Their log-odds are mixed, because they err in different ways: on logs of some hundred cases, and where things
+change, the mix beats each of them.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from delay.recalibration import log_odds, logistic
 Basis = Literal["imputed", "recent", "closed", "due"]
 BASES: Final[tuple[Basis, ...]] = ("imputed", "recent", "closed", "due")
 """Which cases are learnt from: all, those still open with the outcome that the empirical estimate expects of them; the
-same, the newest weighing most; those whose outcome is known, of which the newest are only the quick ones; or those whose
-due date has passed, among which no slow one is missing."""
+same, the newest weighing most; those whose outcome is known, of which the newest are only the quick ones; or those
+whose due date has passed, among which no slow one is missing."""
 SIZES: Final = ((7, 80), (7, 300), (31, 80), (31, 300))
 """(leaves, trees)."""
 REST_SIZE: Final = (15, 150)

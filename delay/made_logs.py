@@ -265,8 +265,8 @@ def _next(step: Step, values: list[str], steps: int, rng: random.Random) -> str:
     factor = 1.0
     for value in values:
         factor *= step.astray.get(value, 1.0)
-    names, weights = zip(*others, strict=True)
-    return rng.choices([first, *names], [weight, *(each * factor for each in weights)])[0]
+    ways = [(first, weight), *((other, each * factor) for other, each in others)]
+    return rng.choices([name for name, _ in ways], [each for _, each in ways])[0]
 
 
 def _case(case: _Running, process: Process, drift: Drift, length_h: float, rng: random.Random) -> Case:

@@ -1,10 +1,10 @@
 """The distribution of the remaining time around its expected middle, made to agree with the probability to be late.
 
-How far outcomes lie from what was expected is taken from cases that the model had not learnt from. The distribution that
-this gives has an opinion of its own on how likely a case is to be late; the classifier knows better. So its quantiles are
-moved until the case stays below the time left with exactly the probability that the classifier says. The middle stays
-where it was expected if that is on the right side of the due date, and moves to the due date if it is not: then it lies
-after the due date exactly if the probability to be late is above one half.
+How far outcomes lie from what was expected is taken from cases that the model had not learnt from. The distribution
+that this gives has an opinion of its own on how likely a case is to be late; the classifier knows better. So its
+quantiles are moved until the case stays below the time left with exactly the probability that the classifier says. The
+middle stays where it was expected if that is on the right side of the due date, and moves to the due date if it is not:
+it lies after the due date exactly if the probability to be late is above one half.
 
 Dropped: stretching the parts before and after the due date until they weigh what the classifier says. It moves the
 middle as well, and that cost up to a tenth of the accuracy of the remaining time.
@@ -43,7 +43,7 @@ class Spread:
         ratios = _logarithm(true_s) - _logarithm(expected_s)
         group = np.searchsorted(self._borders, expected_s, side="right")
         levels = [np.quantile(ratios[group == at] if (group == at).any() else ratios, LEVELS) for at in range(count)]
-        # Only the spread is taken over: the middle is what the final model expects, which knows more than the tried one.
+        # Only the spread is taken over: for the middle the final model knows more than the one that was tried.
         self._ratios = np.array([each - each[len(LEVELS) // 2] for each in levels])
 
     def quantiles(self, expected_s: Floats, left_s: Floats, p_late: Floats, shares: Sequence[float]) -> Floats:

@@ -197,6 +197,7 @@ def test_a_csv_file_is_tested_from_the_command_line(tmp_path, capsys):
     path = tmp_path / "orders.csv"
     lines = ["case,step,when,due,class"]
     for case in made_logs.small(3, cases=120).cases:
+        assert case.due_at is not None
         lines += [
             f"{case.case_id},{event.activity},{event.at.isoformat()},{case.due_at.isoformat()},{case.case_class}"
             for event in case.events

@@ -4,9 +4,9 @@ scored.
 
 from __future__ import annotations
 
-from collections import namedtuple
 from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -32,7 +32,16 @@ EVENTS = (Event("order", hours(0), {"size": 3}), Event("ship", hours(5), {}))
 TUPLES = [("order", hours(0), {"size": 3}), ("ship", hours(5), None)]
 
 
-class Trace(list):
+class Row(NamedTuple):
+    trace: list[Any]
+    now: datetime
+    due: datetime
+    attrs: dict[str, Any]
+    cls: str
+    cid: str
+
+
+class Trace(list[Any]):
     """A list of events that also knows the moment, as some harnesses have it."""
 
     now = hours(6)
@@ -74,11 +83,9 @@ WANTED = Prefix(EVENTS, hours(6), hours(9), {"region": "north"}, "a", "c")
             "case_class": "a",
             "case_id": "c",
         },
-        namedtuple("Row", "trace now due attrs cls cid")(  # noqa: PYI024
-            TUPLES, hours(6), hours(9), {"region": "north"}, "a", "c"
-        ),
+        Row(TUPLES, hours(6), hours(9), {"region": "north"}, "a", "c"),
     ],
-    ids=["own", "object", "mapping", "tuple", "another order", "list with members", "events of all kinds", "namedtuple"],
+    ids=["own", "object", "mapping", "tuple", "another order", "list with members", "mixed events", "named tuple"],
 )
 def test_a_prefix_is_read_whatever_its_parts_are_called_and_wherever_they_are(given):
     assert as_prefix(given) == WANTED

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from delay import made_logs
 from delay.backtest import split
+from delay.event_log import Case
 from delay.made_logs import CLOSES_H, KINDS, OPENS_H
 
 
@@ -44,8 +47,8 @@ def test_steps_come_again_and_cases_of_a_class_are_alike():
     assert hours["mobile"][len(hours["mobile"]) // 2] < hours["leased line"][len(hours["leased line"]) // 2]
 
 
-def late_share(cases) -> float:
-    return sum(case.ended_at > case.due_at for case in cases) / len(cases)
+def late_share(cases: Sequence[Case]) -> float:
+    return sum(case.due_at is not None and case.ended_at > case.due_at for case in cases) / len(cases)
 
 
 def test_some_are_late_and_more_of_them_later_where_the_log_drifts():

@@ -132,7 +132,9 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """How one model did. `against` is its AUC minus that of the empirical baseline, on the same drawings of cases."""
+    """How one model did. `against` is its AUC minus that of the empirical baseline, on the same drawings of cases.
+    `chosen` is what the model says of itself (`summary`).
+    """
 
     auc: Interval
     against: Interval
@@ -145,7 +147,7 @@ class Scores:
     recall: float
     rest_error_days: float
     reliability: Sequence[tuple[float, float, int]]
-    details: Mapping[str, Any] = field(default_factory=dict)
+    chosen: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +177,7 @@ def backtest(log: EventLog, models: Mapping[str, Factory] | None = None, seed: i
     models = models if models is not None else {DEFAULT: lambda: from_event_log(seed), **baselines(seed)}
     answers: dict[str, Floats] = {}
     took: dict[str, float] = {}
-    details: dict[str, Mapping[str, Any]] = {}
+    chosen: dict[str, str] = {}
     for name, make in models.items():
         model = make()
         if hasattr(model, "fit"):
@@ -183,8 +185,7 @@ def backtest(log: EventLog, models: Mapping[str, Factory] | None = None, seed: i
         began = time.perf_counter()
         answers[name] = answered(model, questions.prefixes)
         took[name] = (time.perf_counter() - began) * 1e6 / len(questions.prefixes)
-        summary = getattr(model, "summary", None)
-        details[name] = {"summary": str(summary)} if summary is not None else {}
+        chosen[name] = str(getattr(model, "summary", ""))
     drawn = CaseBootstrap(questions.case[before], ROUNDS, seed)
     late = questions.late[before]
     aucs = {name: drawn.aucs(late, found[before, 0]) for name, found in answers.items()}
@@ -197,7 +198,7 @@ def backtest(log: EventLog, models: Mapping[str, Factory] | None = None, seed: i
             train_share,
             drawn.interval(points[name], aucs[name]),
             drawn.interval(points[name] - points[reference], aucs[name] - aucs[reference]),
-            details[name],
+            chosen[name],
         )
         for name, found in answers.items()
     }
@@ -242,7 +243,7 @@ def _scores(
     share: float,
     ranking: Interval,
     against: Interval,
-    details: Mapping[str, Any],
+    chosen: str,
 ) -> Scores:
     before = ~questions.is_past_due
     late, p_late = questions.late[before], answers[before, 0]
@@ -263,7 +264,7 @@ def _scores(
         recall=recall,
         rest_error_days=float(errors.mean()) / 86_400 if len(errors) else float("nan"),
         reliability=reliability(late, p_late),
-        details=details,
+        chosen=chosen,
     )
 
 

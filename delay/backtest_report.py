@@ -57,9 +57,10 @@ def as_markdown(report: Report) -> str:
         lines.append(f"| {name} | {by_tick} | {found.precision:.2f} | {found.recall:.2f} |")
     first, found = next(iter(report.scores.items()))
     lines += ["", f"What *{first}* said and what was true, in ten bins of equally many points:", ""]
-    lines += _row("said", [f"{said:.2f}" for said, _, _ in found.reliability])
-    lines.insert(len(lines), f"|---|{'---|' * len(found.reliability)}")
-    lines += _row("true", [f"{true:.2f}" for _, true, _ in found.reliability])
+    lines += [_row("said", [f"{said:.2f}" for said, _, _ in found.reliability])]
+    lines += [f"|---|{'---|' * len(found.reliability)}"]
+    lines += [_row("true", [f"{true:.2f}" for _, true, _ in found.reliability])]
+    lines += [f"\nWhat *{name}* chose: {found.chosen}." for name, found in report.scores.items() if found.chosen]
     return "\n".join(lines) + "\n"
 
 
@@ -68,8 +69,8 @@ def as_timings(report: Report) -> str:
     return ", ".join(f"{name} {found:.0f}" for name, found in report.microseconds.items())
 
 
-def _row(name: str, cells: Sequence[str]) -> list[str]:
-    return [f"| {name} | {' | '.join(cells)} |"]
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"| {name} | {' | '.join(cells)} |"
 
 
 def _between(found: Interval, form: str = ".3f") -> str:

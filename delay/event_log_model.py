@@ -45,6 +45,19 @@ class Summary:
     tried_on: int = 0
     figures: Mapping[str, float] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        if self.choice is None:
+            return "nothing learnt"
+        weights = self.choice.weights
+        leaves, trees = self.choice.size
+        tried = f"tried on the newest {self.tried_on:,} cases" if self.tried_on else "too few cases to try anything"
+        return (
+            f"weights: empirical {weights.empirical:.2f}, regression {weights.regression:.2f}, trees {weights.trees:.2f} "
+            f"({trees} of {leaves} leaves), learnt from {self.choice.basis} outcomes; remaining time: "
+            f"{self.choice.rest_trees:.2f} trees, from {self.choice.rest_basis} ones; recalibration: "
+            f"{self.recalibration.name}; {tried}"
+        )
+
 
 class EventLogModel:
     """A delay model for event logs: `fit`, then `predict`; see `delay.event_log.from_event_log`."""

@@ -22,6 +22,9 @@ from delay.metrics import Floats
 Kind = Literal["number", "category", "time"]
 
 ACTIVITIES_MAX: Final = 40
+"""So many are counted."""
+CODES_MAX: Final = 80
+"""So many are told apart as the last one."""
 ATTRIBUTES_MAX: Final = 40
 CATEGORIES_MAX: Final = 30
 RARE: Final = 10
@@ -66,7 +69,7 @@ class LogFeatures:
     def __init__(self, closed: Sequence[Case], opened: Sequence[Prefix]) -> None:
         counts = Counter(event.activity for case in closed for event in case.events)
         common = sorted(counts, key=lambda activity: (-counts[activity], activity))
-        self._activities = {activity: float(at) for at, activity in enumerate(common)}
+        self._activities = {activity: float(at) for at, activity in enumerate(common[:CODES_MAX])}
         self._counted = {activity: at for at, activity in enumerate(common[:ACTIVITIES_MAX])}
         self._classes = _codes(Counter(case.case_class for case in closed))
         self.attributes = _attributes(closed, opened)
@@ -141,7 +144,13 @@ def known_attributes(prefix: Prefix) -> Mapping[str, Any]:
 
 def is_missing(value: Any) -> bool:
     """Whether there is no value."""
-    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+    if isinstance(value, str):
+        return not value
+    try:
+        # NaN and NaT differ from themselves; a value that cannot be compared with itself is none either.
+        return value is None or bool(value != value)  # noqa: PLR0124
+    except (TypeError, ValueError):
+        return True
 
 
 def seconds(at: datetime) -> float:

@@ -69,8 +69,8 @@ ORDERS: Final = Process(
         "dwelling": {"house": 3, "flat": 4, "block": 2},
         "colour of form": {"white": 1, "green": 1, "blue": 1},
     },
-    promise_days={"fibre": 7.0, "cable": 7.0, "mobile": 3.5, "voice": 5.0, "leased line": 13.0},
-    people={"entry": 2, "credit": 3, "store": 1, "planning": 5, "field": 3, "network": 5, "billing": 1},
+    promise_days={"fibre": 6.5, "cable": 6.0, "mobile": 2.6, "voice": 4.2, "leased line": 12.0},
+    people={"entry": 2, "credit": 3, "store": 1, "planning": 6, "field": 4, "network": 5, "billing": 1},
     is_regional=frozenset({"field"}),
     steps={
         "received": Step("entry", 0.4, 0.5, (("check credit", 8.0), ("ask customer", 1.5)), {}, {"partner": 3.0}),
@@ -112,7 +112,7 @@ TICKETS: Final = Process(
         "browser": {"one": 1, "two": 1, "three": 1, "four": 1},
     },
     promise_days=None,
-    people={"first line": 2, "second line": 8, "vendor": 4},
+    people={"first line": 3, "second line": 9, "vendor": 5},
     steps={
         "opened": Step("first line", 0.3, 0.7, (("answer", 5.0), ("diagnose", 4.0)), {}, {"monitoring": 3.0}),
         "answer": Step(None, 8.0, 1.2, (("closed", 7.0), ("reopened", 1.5)), {"mail": 2.0}, {"chat": 1.6}),
@@ -147,7 +147,7 @@ def stable(seed: int, cases: int = 3_000) -> EventLog:
 
 def drifting(seed: int, cases: int = 3_000) -> EventLog:
     """Orders with promised dates while work gets slower and promises shorter."""
-    return _run("simulated drifting", ORDERS, Drift(1.07, 1.1, 0.88), cases, seed)
+    return _run("simulated drifting", ORDERS, Drift(1.15, 1.3, 0.8), cases, seed)
 
 
 def small(seed: int, cases: int = 400) -> EventLog:

@@ -22,7 +22,7 @@ logs of some hundred cases the level was then further off than without any recal
 SHIFT_MAX, STRETCH_MIN, STRETCH_MAX = 2.0, 0.3, 1.6
 BLOCK_MIN: Final = 0.05
 """Least share of the weight that a step of the staircase rests on."""
-SURE: Final = 1.0
+SURE: Final = 2.0
 """A candidate must be better by so many standard errors, over cases."""
 CLIP: Final = 1e-4
 

@@ -23,7 +23,7 @@ Key = tuple[str, ...]
 
 PRIOR_WEIGHT: Final = 20.0
 """What is less alike counts as much as so many visits."""
-DWELLS: Final = (0.0, 0.2, 0.4, 0.6, 0.75, 0.87, 0.95)
+DWELLS: Final = (0.0, 0.1, 0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 0.95)
 """Quantiles of the time until the next event, at which the comparison is made anew."""
 VISITS_MIN: Final = 15
 FLOOR: Final = 0.005
@@ -84,15 +84,19 @@ class _Group:
     """Visits of one kind, compared anew for each length of standing still."""
 
     def __init__(self, visits: Floats) -> None:
+        if not len(visits):
+            self._curves: list[_Curve] = []
+            return
         dwells = visits[:, 0]
-        self._thresholds: list[float] = []
-        self._curves: list[_Curve] = []
-        for threshold in np.unique(np.quantile(dwells, DWELLS)) if len(dwells) else ():
-            lasting = dwells >= (threshold if self._curves else 0.0)
-            if self._curves and lasting.sum() < VISITS_MIN:
+        self._thresholds = [0.0]
+        self._curves = [_Curve(visits[:, 1], visits[:, 2])]
+        for threshold in np.unique(np.quantile(dwells, DWELLS)):
+            lasting = dwells > threshold
+            if lasting.sum() < VISITS_MIN:
                 break
-            self._thresholds.append(float(threshold) if self._curves else 0.0)
-            self._curves.append(_Curve(visits[lasting, 1], visits[lasting, 2]))
+            if threshold > 0:
+                self._thresholds.append(float(threshold))
+                self._curves.append(_Curve(visits[lasting, 1], visits[lasting, 2]))
 
     def answer(self, since_s: Floats, left_s: Floats, shares: Floats) -> tuple[Floats, Floats, Floats]:
         """(visits compared with, share that needed longer than is left, quantiles of what is left): one row each."""

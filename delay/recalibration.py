@@ -76,12 +76,12 @@ def recalibrated(p_late: Floats, late: Floats, cases: Ints, starts: Floats) -> R
         return Recalibration()
     best, most = "none", 0.0
     for name in ("logistic", "isotonic"):
-        tried = _learn(name, p_late[before], late[before], cases[before])
+        tried = learnt(name, p_late[before], late[before], cases[before])
         gains = (p_late[after] - late[after]) ** 2 - (tried(p_late[after]) - late[after]) ** 2
         gain, error = _by_case(gains, cases[after])
         if gain > max(most, SURE * error):
             best, most = name, gain
-    return _learn(best, p_late, late, cases)
+    return learnt(best, p_late, late, cases)
 
 
 def _by_case(gains: Floats, cases: Ints) -> tuple[float, float]:
@@ -90,7 +90,8 @@ def _by_case(gains: Floats, cases: Ints) -> tuple[float, float]:
     return float(gains.mean()), float(sums.std() * np.sqrt(len(sums)) / len(gains))
 
 
-def _learn(name: str, p_late: Floats, late: Floats, cases: Ints) -> Recalibration:
+def learnt(name: str, p_late: Floats, late: Floats, cases: Ints) -> Recalibration:
+    """The candidate of that name, from these cases."""
     if name == "none":
         return Recalibration()
     case_count = len(np.unique(cases))

@@ -53,8 +53,8 @@ class Summary:
         tried = f"tried on the newest {self.tried_on:,} cases" if self.tried_on else "too few cases to try anything"
         return (
             f"weights: empirical {weights.empirical:.2f}, regression {weights.regression:.2f}, trees "
-            f"{weights.trees:.2f} ({trees} of {leaves} leaves), learnt from {self.choice.basis} outcomes; remaining time: "
-            f"{self.choice.rest_trees:.2f} trees, from {self.choice.rest_basis} ones; recalibration: "
+            f"{weights.trees:.2f} ({trees} of {leaves} leaves), learnt from {self.choice.basis} outcomes; remaining "
+            f"time: {self.choice.rest_trees:.2f} trees, from {self.choice.rest_basis} ones; recalibration: "
             f"{self.recalibration.name}; {tried}"
         )
 

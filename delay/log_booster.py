@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 Objective = Literal["cross_entropy", "regression_l1", "regression"]
 RATE: Final = 0.05
-TREES_MAX: Final = 300
 
 
 @cache
@@ -44,11 +43,11 @@ class Booster:
 
     trees: Any
 
-    def predict(self, rows: Floats, count: int | None = None) -> Floats:
-        """One number for each row, by the first `count` trees."""
+    def predict(self, rows: Floats) -> Floats:
+        """One number for each row."""
         if not len(rows):
             return np.zeros(0)
-        found: Floats = np.asarray(self.trees.predict(rows, num_iteration=count, num_threads=1), dtype=np.float64)
+        found: Floats = np.asarray(self.trees.predict(rows, num_threads=1), dtype=np.float64)
         return found
 
 
@@ -59,7 +58,7 @@ def boost(
     objective: Objective,
     categorical: Sequence[int],
     leaves: int,
-    count: int = TREES_MAX,
+    count: int,
     weights: Floats | None = None,
     leaf_min: int = 60,
     seed: int = 0,

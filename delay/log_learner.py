@@ -27,8 +27,10 @@ BASES: Final[tuple[Basis, ...]] = ("imputed", "recent", "closed", "due")
 """Which cases are learnt from: all, those still open with the outcome that the empirical estimate expects of them; the
 same, the newest weighing most; those whose outcome is known, of which the newest are only the quick ones; or those
 whose due date has passed, among which no slow one is missing."""
-SIZES: Final = ((7, 80), (7, 300), (31, 80), (31, 300))
+SIZES: Final = ((7, 80), (15, 150), (31, 300))
 """(leaves, trees)."""
+MANY: Final = 2_000
+"""Closed cases from which the middle size is the usual one."""
 REST_SIZE: Final = (15, 150)
 LEARN_MIN: Final = 40
 """Closed cases without which there is the empirical estimate only."""
@@ -113,7 +115,7 @@ class Learner:
         if not self.can_learn:
             return self._choice
         weights = Weights.usual(self.closed, has_trees=self.has_trees)
-        return Choice(weights, rest_trees=1.5 * weights.trees)
+        return Choice(weights, size=SIZES[self.closed >= MANY], rest_trees=1.5 * weights.trees)
 
     def train(self, choice: Choice) -> None:
         """Fit what the choice gives weight to."""

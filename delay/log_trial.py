@@ -68,9 +68,9 @@ class Trial:
         if not learner.can_learn or not usual.weights.regression:
             return usual
         members = Members(learner, self._scored.prefixes, self._scored.due_s)
-        basis = self._choose_basis(members, usual.weights)
+        basis = self._choose_basis(members, usual)
         regression = learner.regression(basis).predict(members.rows)
-        size, trees = self._choose_size(members, regression, basis, usual.weights)
+        size, trees = self._choose_size(members, regression, basis, usual)
         grid = [
             Weights(1 - (some + more) / STEPS, some / STEPS, more / STEPS)
             for some in range(STEPS + 1)
@@ -97,26 +97,26 @@ class Trial:
         _, rest_s = self._learner.answer(timed.prefixes, timed.due_s)
         return recalibrated(p_late, scored.late, scored.case, scored.start_s), Spread(rest_s, timed.rest_s)
 
-    def _choose_basis(self, members: Members, weights: Weights) -> Basis:
+    def _choose_basis(self, members: Members, usual: Choice) -> Basis:
         found: dict[Basis, float] = {}
         for basis in BASES:
             regression = self._learner.regression(basis).predict(members.rows)
-            trees = self._learner.trees(basis, *SIZES[0]).predict(members.rows) if self._learner.has_trees else None
-            found[basis] = self._auc(mixed(weights, members.estimate.p_late, regression, trees))
+            trees = self._learner.trees(basis, *usual.size).predict(members.rows) if self._learner.has_trees else None
+            found[basis] = self._auc(mixed(usual.weights, members.estimate.p_late, regression, trees))
         self.figures |= {f"auc basis {basis}": area for basis, area in found.items()}
         return _clearly_best(found, self._clear)
 
     def _choose_size(
-        self, members: Members, regression: Floats, basis: Basis, weights: Weights
+        self, members: Members, regression: Floats, basis: Basis, usual: Choice
     ) -> tuple[tuple[int, int], Floats | None]:
         """(size of the trees, what they say)."""
         if not self._learner.has_trees:
-            return SIZES[0], None
-        most = {leaves: max(count for each, count in SIZES if each == leaves) for leaves, _ in SIZES}
-        boosters = {leaves: self._learner.trees(basis, leaves, count) for leaves, count in most.items()}
-        said = {(leaves, count): boosters[leaves].predict(members.rows, count) for leaves, count in SIZES}
+            return usual.size, None
+        sizes = sorted(SIZES, key=lambda size: abs(size[0] - usual.size[0]))
+        said = {size: self._learner.trees(basis, *size).predict(members.rows) for size in sizes}
         found = {
-            size: self._auc(mixed(weights, members.estimate.p_late, regression, trees)) for size, trees in said.items()
+            size: self._auc(mixed(usual.weights, members.estimate.p_late, regression, trees))
+            for size, trees in said.items()
         }
         size = _clearly_best(found, self._clear)
         return size, said[size]

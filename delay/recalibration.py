@@ -1,9 +1,9 @@
 """Brings probabilities to the level of what became true lately, without changing their order.
 
 Three candidates: leave them; shift and stretch their log-odds (Platt, 1999) within bounds; a staircase of the observed
-shares (isotonic regression, Ayer et al., 1955), half mixed with what was said so that it keeps the order. Each is
-learnt from the earlier cases and tried on the later ones; one that is clearly better is learnt again from all. Both are
-drawn towards leaving probabilities as they are while cases are few.
+shares (isotonic regression, Ayer et al., 1955), half mixed with what was said because a staircase follows chance. Each
+is learnt from the earlier cases and tried on the later ones; one that is clearly better is learnt again from all. Both
+are drawn towards leaving probabilities as they are while cases are few.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ class Spread:
         due_s = left_s[:, None]
         is_late = wanted > 1 - p_late[:, None]
         agreeing = np.where(is_late, np.maximum(found, due_s + PAST_S), np.minimum(found, due_s))
-        return np.where(due_s > 0, agreeing, found)
+        moved: Floats = np.where(due_s > 0, agreeing, found)
+        return moved
 
 
 def _logarithm(rest_s: Floats) -> Floats:

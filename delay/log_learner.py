@@ -34,7 +34,7 @@ MANY: Final = 2_000
 REST_SIZE: Final = (15, 150)
 LEARN_MIN: Final = 40
 """Closed cases without which there is the empirical estimate only."""
-TRUST_HALF: Final = 150.0
+TRUST_HALF: Final = 100.0
 """Closed cases at which what is learnt has half of the weight that it has in the long run."""
 OUTCOMES_MIN: Final = 5
 FOLDS: Final = 3

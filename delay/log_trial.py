@@ -4,14 +4,15 @@ The cut is the one that the model itself faces: cases that had ended by then to 
 they were known, and later ones to answer for. Of these only cases count whose due date has passed by now: among the
 others the slow ones are not known yet, and quick ones alone would praise the optimist.
 
-What is chosen stays close to the usual mix unless something else ranks clearly better. How much is clear depends on how
-many cases there are: the best of many candidates on few cases is mostly the luckiest.
+What is chosen stays close to what is usual, the more so the fewer cases there are: the best of many candidates on few
+cases is mostly the luckiest. Size and basis change only for one that is clearly better. The mix is the mean of all
+mixes, weighted by how well they did: it moves a little for a little evidence, where a choice would jump.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
@@ -29,6 +30,10 @@ OUTCOMES_MIN: Final = 20
 CLEAR: Final = 0.2
 """A candidate must be better by this, divided by the root of the number of cases: in AUC, or in share of the error of
 the remaining time."""
+LEANING: Final = 0.05
+"""A mix that did better by this, divided by the same root, counts e times as much."""
+PULL: Final = 2.0
+"""How strongly mixes are drawn to the usual one."""
 STEPS: Final = 4
 """Weights are tried in quarters."""
 REST_BASES: Final[tuple[Basis, ...]] = ("imputed", "recent", "closed")
@@ -71,20 +76,16 @@ class Trial:
         basis = self._choose_basis(members, usual)
         regression = learner.regression(basis).predict(members.rows)
         size, trees = self._choose_size(members, regression, basis, usual)
-        grid = [
-            Weights(1 - (some + more) / STEPS, some / STEPS, more / STEPS)
-            for some in range(STEPS + 1)
-            for more in range(STEPS + 1 - some if trees is not None else 1)
-        ]
-        found = {
-            weights: self._auc(mixed(weights, members.estimate.p_late, regression, trees))
-            for weights in sorted([*grid, usual.weights], key=lambda weights: _distance(weights, usual.weights))
-        }
-        weights = _clearly_best(found, self._clear)
+        steps = [(some, more) for some in range(STEPS + 1) for more in range(STEPS + 1 - some)]
+        grid = np.array([(STEPS - some - more, some, more) for some, more in steps]) / STEPS
+        if trees is None:
+            grid = grid[grid[:, 2] == 0]
+        areas = [self._auc(mixed(Weights(*each), members.estimate.p_late, regression, trees)) for each in grid]
+        weights = Weights(*self._leaning(grid, areas, np.array(astuple(usual.weights))))
         self.figures |= {
-            "auc empirical": found[Weights(1.0, 0.0, 0.0)],
-            "auc usual": found[usual.weights],
-            "auc chosen": found[weights],
+            "auc empirical": self._auc(members.estimate.p_late),
+            "auc usual": self._auc(mixed(usual.weights, members.estimate.p_late, regression, trees)),
+            "auc chosen": self._auc(mixed(weights, members.estimate.p_late, regression, trees)),
         }
         choice = replace(usual, weights=weights, basis=basis, size=size)
         return self._choose_rest(choice) if learner.has_trees else choice
@@ -124,16 +125,31 @@ class Trial:
     def _choose_rest(self, choice: Choice) -> Choice:
         timed = self._timed
         members = Members(self._learner, timed.prefixes, timed.due_s)
-        errors: dict[tuple[Basis, float], float] = {}
-        for basis in REST_BASES:
-            trees_s = self._learner.rest_s(self._learner.rest_trees(basis), members.rows)
-            for step in range(STEPS + 1):
-                share = step / STEPS
-                error_s = np.abs(blended(members.estimate.median_s, trees_s, share) - timed.rest_s).mean()
-                errors[basis, share] = -float(np.log(max(error_s, 1.0)))
-        errors = dict(sorted(errors.items(), key=lambda item: abs(item[0][1] - choice.rest_trees)))
-        basis, share = _clearly_best(errors, self._clear)
+        median_s = members.estimate.median_s
+        trees_s = {
+            basis: self._learner.rest_s(self._learner.rest_trees(basis), members.rows) for basis in REST_BASES
+        }
+
+        def error(basis: Basis, share: float) -> float:
+            """Negative and as a logarithm: differences are shares of the error."""
+            error_s = np.abs(blended(median_s, trees_s[basis], share) - timed.rest_s).mean()
+            return -float(np.log(max(error_s, 1.0)))
+
+        basis = _clearly_best({each: error(each, choice.rest_trees) for each in REST_BASES}, self._clear)
+        shares = np.arange(STEPS + 1)[:, None] / STEPS
+        errors = [error(basis, float(share)) for share in shares[:, 0]]
+        (share,) = self._leaning(shares, errors, np.array([choice.rest_trees]))
+        self.figures |= {"rest empirical, d": _days(errors[0]), "rest trees, d": _days(errors[-1])}
         return replace(choice, rest_basis=basis, rest_trees=share)
+
+    def _leaning(self, candidates: Floats, figures: Sequence[float], usual: Floats) -> list[float]:
+        """The mean of the candidates (rows), weighted by how well they did and how close they are to the usual one."""
+        known = np.array(figures)
+        scale = LEANING / np.sqrt(self.cases)
+        leaning = (known - known.max()) / scale - PULL * ((candidates - usual) ** 2).sum(axis=1)
+        shares = np.exp(leaning - leaning.max())
+        found: list[float] = (shares @ candidates / shares.sum()).tolist()
+        return found
 
     def _auc(self, p_late: Floats) -> float:
         return auc(self._scored.late, p_late)
@@ -145,9 +161,5 @@ def _clearly_best(figures: Mapping[Candidate, float], clear: float) -> Candidate
     return next(candidate for candidate, found in figures.items() if found >= best - clear)
 
 
-def _distance(some: Weights, other: Weights) -> float:
-    return (
-        (some.empirical - other.empirical) ** 2
-        + (some.regression - other.regression) ** 2
-        + (some.trees - other.trees) ** 2
-    )
+def _days(error: float) -> float:
+    return float(np.exp(-error)) / 86_400

@@ -92,9 +92,7 @@ class Learner:
         self._visits = visits_in(history)
         self.empirical = Empirical(self._visits)
         self.closed = len(history.closed)
-        outcomes = [each.case.ended_at > each.due_at for each in history.known if each.is_closed]
-        has_both = min(sum(outcomes), len(outcomes) - sum(outcomes)) >= OUTCOMES_MIN
-        self.can_learn = self.closed >= LEARN_MIN and has_both
+        self.can_learn = self.closed >= LEARN_MIN and self.offers("closed")
         self.has_trees = self.can_learn and booster_library() is not None
         self._regression: Regression | None = None
         self._trees: Booster | None = None
@@ -116,6 +114,12 @@ class Learner:
             return self._choice
         weights = Weights.usual(self.closed, has_trees=self.has_trees)
         return Choice(weights, size=SIZES[self.closed >= MANY], rest_trees=1.5 * weights.trees)
+
+    def offers(self, basis: Basis) -> bool:
+        """Whether cases of the basis were late and others in time, both at moments at which that was not known."""
+        rows = ~self._table.is_past_due & self._belongs(basis) & np.isfinite(self._table.late)
+        late, in_time = (len(np.unique(self._table.case[rows & (self._table.late == each)])) for each in (1.0, 0.0))
+        return min(late, in_time) >= OUTCOMES_MIN
 
     def train(self, choice: Choice) -> None:
         """Fit what the choice gives weight to."""

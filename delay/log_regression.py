@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Final
 
@@ -14,6 +15,9 @@ ROUNDS: Final = 30
 FAR: Final = 4.0
 """Standard deviations at which a number is cut off: what lies far outside must not decide alone."""
 STEP_MAX: Final = 5.0
+ROWS_MAX: Final = 50_000
+"""So many rows are enough for some hundred numbers; more would only take memory."""
+CHUNK: Final = 10_000
 
 
 class Regression:
@@ -28,6 +32,9 @@ class Regression:
         penalty: float,
         weights: Floats | None = None,
     ) -> None:
+        step = math.ceil(len(rows) / ROWS_MAX)
+        rows, target = rows[::step], target[::step]
+        weights = None if weights is None else weights[::step]
         self._categorical = list(categorical)
         self._levels = [np.unique(rows[:, at]) for at in self._categorical]
         wide = self._wide(rows)
@@ -37,6 +44,10 @@ class Regression:
 
     def predict(self, rows: Floats) -> Floats:
         """A probability for each row."""
+        parts = [self._predict(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _predict(self, rows: Floats) -> Floats:
         # Not a matrix product: its last digits depend on how many rows are asked about at once.
         return logistic((self._scaled(self._wide(rows)) * self._weights).sum(axis=1))
 

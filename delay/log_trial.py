@@ -100,7 +100,7 @@ class Trial:
 
     def _choose_basis(self, members: Members, usual: Choice) -> Basis:
         found: dict[Basis, float] = {}
-        for basis in BASES:
+        for basis in filter(self._learner.offers, BASES):
             regression = self._learner.regression(basis).predict(members.rows)
             trees = self._learner.trees(basis, *usual.size).predict(members.rows) if self._learner.has_trees else None
             found[basis] = self._auc(mixed(usual.weights, members.estimate.p_late, regression, trees))

@@ -8,6 +8,7 @@ attributes; and a time is `now`, then `due_at` (of a case: `due_at`). A list of 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -18,7 +19,8 @@ from delay.event_log import Case, Event, Prefix, UnreadableTime, as_time
 EVENTS: Final = ("events", "prefix", "trace", "steps", "history")
 ACTIVITY: Final = ("activity", "concept:name", "event", "name", "act")
 AT: Final = ("at", "timestamp", "time", "time:timestamp", "ts", "when")
-ATTRIBUTES: Final = ("attributes", "case_attributes", "case_attrs", "attrs", "attr", "static", "data")
+ATTRIBUTES: Final = ("attributes", "attrs", "attr", "data")
+CASE_ATTRIBUTES: Final = ("case_attributes", "case_attrs", "static", *ATTRIBUTES)
 CASE_ID: Final = ("case_id", "id", "case", "cid", "case:concept:name")
 CASE_CLASS: Final = ("case_class", "class", "class_", "klass", "cls", "kind", "category")
 DUE_AT: Final = ("due_at", "due", "promised_at", "promise", "deadline")
@@ -75,7 +77,7 @@ _NAMES: Final = {
     "events": EVENTS,
     "now": NOW,
     "due_at": DUE_AT,
-    "attributes": ATTRIBUTES,
+    "attributes": CASE_ATTRIBUTES,
     "case_class": CASE_CLASS,
     "case_id": CASE_ID,
 }
@@ -83,6 +85,11 @@ _NAMES: Final = {
 
 def _parts(given: Any, times: Sequence[str]) -> dict[str, Any]:
     named = {part: _get(given, names) for part, names in _NAMES.items() if part not in {"now", "due_at"} - {*times}}
+    if isinstance(named["case_id"], Mapping):
+        # `case` may also be all that is known of the case.
+        about = named["case_id"]
+        named["attributes"] = about if named["attributes"] is None else named["attributes"]
+        named["case_id"] = None
     if named["events"] is not None:
         return named
     if not isinstance(given, Sequence) or isinstance(given, str):
@@ -164,7 +171,7 @@ def _get(given: Any, names: Sequence[str]) -> Any:
 
 def _time(given: Any) -> datetime | None:
     # NaT and NaN are the only values that differ from themselves.
-    if given is None or given == "" or given != given:  # noqa: PLR0124
+    if given is None or given == "" or given != given or given in {math.inf, -math.inf}:  # noqa: PLR0124
         return None
     return as_time(given)
 

@@ -99,6 +99,18 @@ def test_a_case_is_read_like_a_prefix_and_needs_no_due_date():
     assert as_case(TUPLES) == Case("", EVENTS)
 
 
+@pytest.mark.parametrize("due", [None, "", float("nan"), float("inf"), np.datetime64("NaT")])
+def test_no_due_date_is_told_in_many_ways(due):
+    assert as_prefix({"events": TUPLES, "now": hours(6), "due_at": due}).due_at is None
+
+
+def test_what_is_called_case_may_be_its_id_or_its_attributes():
+    given = {"events": TUPLES, "now": hours(6)}
+
+    assert as_prefix({**given, "case": "c"}).case_id == "c"
+    assert as_prefix({**given, "case": {"region": "north"}}).attributes == {"region": "north"}
+
+
 def test_the_due_date_of_a_case_in_a_tuple_is_its_time():
     assert as_case(("c", TUPLES, hours(9))).due_at == hours(9)
 

@@ -10,10 +10,10 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults overload soak faults-table bench bench-large clean
+.PHONY: help install demo test check simulate faults overload soak faults-table bench bench-large delay-backtest clean
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP)  ## Create .venv and install the project with its pinned dependencies
 
@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer with its venv module is needed: make PYTHON=/path/to/python3.11"; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is older than 3.11"; exit 1; }
 	test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,delay]'
 	@touch $@
 
 demo: install  ## Start everything, run real orders to completion and show them
@@ -58,6 +58,9 @@ bench: install  ## Three rounds of every scenario, the floor and a peer; writes 
 
 bench-large: install  ## A million plans that wait, hosts struck among them, a million finished orders. About 40 minutes
 	$(BIN)/orderplan bench --parts waiting,struck,finished --plan-hosts 2 --write docs $(LARGE)
+
+delay-backtest: install  ## Delay models on simulated event logs, SEEDS=1,2,3; writes docs/DELAY_BACKTEST.md. About ten minutes
+	$(BIN)/python -m bench.delay_backtest $(if $(SEEDS),--seeds $(SEEDS))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -45,7 +45,8 @@ def test_the_files_of_the_status_page_ship_with_the_gateway(project):
 def test_every_direct_dependency_is_pinned_and_agrees_with_the_constraints(project):
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normalized(name): version for name, _, version in (line.partition("==") for line in lines)}
-    direct = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
+    extras = project["project"]["optional-dependencies"]
+    direct = [*project["project"]["dependencies"], *extras["dev"], *extras["delay"]]
 
     for requirement in direct:
         name, _, version = requirement.partition("==")

@@ -1,0 +1,78 @@
+"""Logistic regression over the features of a case: few numbers to learn, so it stands where cases are few or change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from delay.metrics import Floats
+from delay.recalibration import logistic
+
+ROUNDS: Final = 30
+FAR: Final = 4.0
+"""Standard deviations at which a number is cut off: what lies far outside must not decide alone."""
+STEP_MAX: Final = 5.0
+ROWS_MAX: Final = 50_000
+"""So many rows are enough for some hundred numbers; more would only take memory."""
+CHUNK: Final = 10_000
+
+
+class Regression:
+    """Fitted by Newton's method with a penalty; categories have a column a level, numbers also their logarithm."""
+
+    def __init__(
+        self,
+        rows: Floats,
+        target: Floats,
+        *,
+        categorical: Sequence[int],
+        penalty: float,
+        weights: Floats | None = None,
+    ) -> None:
+        step = math.ceil(len(rows) / ROWS_MAX)
+        rows, target = rows[::step], target[::step]
+        weights = None if weights is None else weights[::step]
+        self._categorical = list(categorical)
+        self._levels = [np.unique(rows[:, at]) for at in self._categorical]
+        wide = self._wide(rows)
+        self._mean, self._scale = wide.mean(axis=0), wide.std(axis=0)
+        self._scale[self._scale < 1e-9] = np.inf
+        self._weights = _newton(self._scaled(wide), target, penalty, weights)
+
+    def predict(self, rows: Floats) -> Floats:
+        """A probability for each row."""
+        parts = [self._predict(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def _predict(self, rows: Floats) -> Floats:
+        # Not a matrix product: its last digits depend on how many rows are asked about at once.
+        return logistic((self._scaled(self._wide(rows)) * self._weights).sum(axis=1))
+
+    def _wide(self, rows: Floats) -> Floats:
+        numbers = np.delete(rows, self._categorical, axis=1)
+        known = np.nan_to_num(numbers)
+        levels = [rows[:, [at]] == found for at, found in zip(self._categorical, self._levels, strict=True)]
+        return np.hstack([known, np.sign(known) * np.log1p(np.abs(known)), *levels]).astype(np.float64)
+
+    def _scaled(self, wide: Floats) -> Floats:
+        scaled = np.clip((wide - self._mean) / self._scale, -FAR, FAR)
+        return np.column_stack([np.ones(len(scaled)), scaled])
+
+
+def _newton(design: Floats, target: Floats, penalty: float, weights: Floats | None) -> Floats:
+    given = np.ones(len(target)) if weights is None else weights
+    pull = np.full(design.shape[1], penalty)
+    pull[0] = 0.0
+    found = np.zeros(design.shape[1])
+    for _ in range(ROUNDS):
+        said = logistic(design @ found)
+        slope = design.T @ (given * (said - target)) + pull * found
+        bend = (design * (given * said * (1 - said))[:, None]).T @ design + np.diag(pull + 1e-6)
+        step = np.clip(np.linalg.solve(bend, slope), -STEP_MAX, STEP_MAX)
+        found = found - step
+        if np.abs(step).max() < 1e-5:
+            break
+    return found

@@ -81,3 +81,6 @@ class WorkingHours:
 
     def _closes_at(self, at: datetime) -> datetime:
         return at.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(hours=self.closes_h)
+
+
+OFFICE_HOURS: Final = WorkingHours()

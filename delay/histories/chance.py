@@ -1,9 +1,9 @@
 """Luck that follows from a seed and from what it is drawn for.
 
 A draw is named by what it decides (order, item, try) and not taken from one stream. So two runs that differ in one
-setting differ in nothing else: the same order has the same customer, the same survey takes as long. That is what makes a
-constructed delay, or an order that was expedited, comparable with the run without it. Dropped: one generator for
-all, where one more draw changes everything after it, and `hash()`, which differs from process to process.
+setting differ in nothing else: the same order has the same customer, the same survey takes as long. That makes a
+constructed delay, or an order that was expedited, comparable with the run without it. Dropped: one generator for all,
+where one more draw changes everything after it, and `hash()`, which differs from process to process.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from delay.histories.calendar import WorkingHours
+from delay.histories.calendar import OFFICE_HOURS
 from delay.histories.chance import Chance
 from delay.histories.orders import QuietProtector, order_of
 from delay.histories.settings import START, Desk, Sample, Settings
@@ -79,7 +79,7 @@ class People:
         self._settings = settings
         self._chance = chance
         self._work_s: dict[str, float] = {}
-        self.repair_hours = WorkingHours()
+        self.repair_hours = OFFICE_HOURS
         demand_s = self._demand_s(samples)
         self.queues = {
             code: Queue(code, desk, desk.workers if desk.workers is not None else self._needed(desk, demand_s[code]))

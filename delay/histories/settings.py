@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
-from delay.histories.calendar import Peak, WorkingHours
+from delay.histories.calendar import OFFICE_HOURS, Peak, WorkingHours
 from domain.release import CompiledRelease
 
 START: Final = datetime(2026, 1, 5, tzinfo=UTC)
@@ -42,7 +42,7 @@ class Desk:
     """Who works on a queue. Without `workers` there are as many as keep them busy for `busy_share` of their hours."""
 
     workers: int | None = None
-    hours: WorkingHours = WorkingHours()
+    hours: WorkingHours = OFFICE_HOURS
     busy_share: float = 0.85
 
 

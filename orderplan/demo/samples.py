@@ -1,8 +1,8 @@
 """The kinds of orders that simulated histories are made of: the example catalogues, with orders of their own.
 
 Three catalogues: own-mobile, home-internet (over each kind of access, for households and businesses) and
-dedicated-internet. The examples' stand-ins answer at once; here a shipment takes its day. So a callout that is planned to
-last longer than its time-out gets the time: an adapter would do the same with a longer `timeoutS`.
+dedicated-internet. The examples' stand-ins answer at once; here a shipment takes its day. So a callout that is planned
+to last longer than its time-out is given the time, as who runs such a system would set `timeoutS`.
 """
 
 from __future__ import annotations

@@ -4,6 +4,6 @@ Everything made here is named as simulated: the order ids begin with `simulated-
 """
 
 from delay.histories.settings import Desk, Drift, Outage, Sample, Settings, Slowdown
-from delay.histories.simulation import Happening, Simulation
+from delay.histories.simulation import Happening, KeptHistory, Simulation
 
-__all__ = ["Desk", "Drift", "Happening", "Outage", "Sample", "Settings", "Simulation", "Slowdown"]
+__all__ = ["Desk", "Drift", "Happening", "KeptHistory", "Outage", "Sample", "Settings", "Simulation", "Slowdown"]

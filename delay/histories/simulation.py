@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import heapq
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
@@ -60,6 +61,20 @@ class Happening(NamedTuple):
 
     order_id: str
     fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class KeptHistory:
+    """A whole history in memory, for small ones (`delay.replay.History`)."""
+
+    releases: Mapping[str, CompiledRelease]
+    templates: Mapping[str, tuple[str, Template]]
+    until: datetime
+    happenings: tuple[Happening, ...]
+
+    def __iter__(self) -> Iterator[Happening]:
+        """From the beginning."""
+        return iter(self.happenings)
 
 
 class UnusableSettings(ValueError):
@@ -125,6 +140,11 @@ class Simulation:
             act(*given)
             yield from self._told
             self._told.clear()
+
+    def kept(self) -> KeptHistory:
+        """Run it and keep everything."""
+        happenings = tuple(self.run())
+        return KeptHistory(self.releases, self.templates, self.until, happenings)
 
     def _plan(self, at: datetime, act: Callable[..., None], *given: Any) -> None:
         """Let something happen later: at a whole millisecond, and never in the past."""

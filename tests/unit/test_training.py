@@ -22,7 +22,7 @@ NUMBERS = [at for at, name in enumerate(NAMES) if name not in CATEGORIES]
 
 @pytest.fixture(scope="module")
 def made() -> KeptHistory:
-    return history(ORDERS, 24, "home-internet")
+    return history(ORDERS, 24, "home-internet", tight_share=0.4)
 
 
 @pytest.fixture(scope="module")

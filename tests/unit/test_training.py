@@ -166,15 +166,16 @@ def test_fewer_events_may_be_kept_but_every_tick(made, split):
 
 
 def test_by_due_date_the_orders_that_were_late_and_open_at_the_split_are_learnt_from_too(made):
-    due, ended = dues(made), ends(made)
-    late_and_open = set()
-    for train_share in (0.4, 0.5, 0.6, 0.7):
-        by_due = training_sets(made, by_due=True, train_share=train_share, event_share=0.0)
-        train = set(by_due.train.order_ids.tolist())
-        late_and_open |= {order_id for order_id in train if ended.get(order_id, made.until) >= by_due.at}
-        assert all(due[order_id] < by_due.at for order_id in train)
+    began, due, ended = begins(made), dues(made), ends(made)
+    latest = max(ended, key=lambda order_id: ended[order_id] - due[order_id])
+    before = sum(at <= due[latest] for at in began.values())
+    by_due = training_sets(made, by_due=True, train_share=(before + 0.5) / ORDERS)
+    by_end = training_sets(made, train_share=(before + 0.5) / ORDERS)
 
-    assert late_and_open
+    assert due[latest] < by_due.at < ended[latest]
+    assert latest in by_due.train.order_ids
+    assert latest not in by_end.train.order_ids
+    assert all(due[order_id] < by_due.at for order_id in by_due.train.order_ids.tolist())
 
 
 def test_the_schema_knows_the_categories_of_what_was_learnt_from_and_no_others(split):

@@ -19,7 +19,7 @@ answers are features, knows at each moment the durations up to that moment, as i
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal
@@ -140,10 +140,13 @@ def training_sets(
     replay = Replay(history.releases, history.templates)
     builder = FeatureBuilder(numbering, CriticalPath(replay.durations))
     chance = Chance(seed)
-    for snapshot, tick in _score_points(history, replay):
+
+    def is_kept(order_id: str, version: int) -> bool:
+        return not outcomes[order_id].is_void and chance.is_so(event_share, order_id, version)
+
+    for snapshot, tick in _score_points(history, replay, is_kept):
         name = _part_of(outcomes[snapshot.order_id], snapshot.due_at, split_at, history.until, by_due=by_due)
-        is_left_out = tick == 0 and not chance.is_so(event_share, snapshot.order_id, snapshot.version)
-        if name is None or is_left_out:
+        if name is None:
             continue
         part = points[name]
         part.rows.append(builder.features(snapshot))
@@ -194,8 +197,16 @@ def _part_of(
     return "train" if outcome.ended_at is not None and outcome.ended_at < split_at else None
 
 
-def _score_points(history: History, replay: Replay) -> Iterator[tuple[Snapshot, float]]:
-    """Each snapshot at which an order is looked at, and the tick (0: an event), in the order of time."""
+def _score_points(
+    history: History, replay: Replay, is_kept: Callable[[str, int], bool]
+) -> Iterator[tuple[Snapshot, float]]:
+    """Each snapshot at which an order is looked at, and the tick (0: an event), in the order of time.
+
+    Args:
+        history: all facts.
+        replay: that takes them.
+        is_kept: whether an event is looked at, by its order and the number of facts.
+    """
     events: dict[str, int] = {}
     ticks: list[tuple[datetime, str, float]] = []
     changed: dict[str, None] = {}
@@ -203,7 +214,7 @@ def _score_points(history: History, replay: Replay) -> Iterator[tuple[Snapshot, 
     for order_id, fact in history:
         if now is not None and fact.at > now:
             # Everything of one moment first: a snapshot in the middle of a turn never exists outside.
-            yield from _at_events(replay, changed, events, now)
+            yield from _at_events(replay, changed, events, now, is_kept)
             yield from _at_ticks(replay, ticks, fact.at)
             changed.clear()
         now = fact.at
@@ -218,17 +229,23 @@ def _score_points(history: History, replay: Replay) -> Iterator[tuple[Snapshot, 
                 for share in TICKS:
                     heapq.heappush(ticks, (snapshot.created_at + allowed * share, order_id, share))
     if now is not None:
-        yield from _at_events(replay, changed, events, now)
+        yield from _at_events(replay, changed, events, now, is_kept)
     yield from _at_ticks(replay, ticks, history.until)
 
 
 def _at_events(
-    replay: Replay, changed: dict[str, None], events: dict[str, int], now: datetime
+    replay: Replay,
+    changed: dict[str, None],
+    events: dict[str, int],
+    now: datetime,
+    is_kept: Callable[[str, int], bool],
 ) -> Iterator[tuple[Snapshot, float]]:
     for order_id in changed:
         if order_id not in replay.plans or events.get(order_id, 0) >= EVENTS_MAX:
             continue
         events[order_id] = events.get(order_id, 0) + 1
+        if not is_kept(order_id, replay.plans[order_id].facts):
+            continue
         snapshot = replay.snapshot(order_id, now)
         if snapshot is not None and now < snapshot.due_at:
             yield snapshot, 0.0

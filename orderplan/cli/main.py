@@ -21,6 +21,7 @@ from orderplan.cli import (
     order,
     queue,
     risk,
+    simulate,
     system,
     task,
     up,
@@ -40,6 +41,7 @@ app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)
 app.command("events")(events.events)
 app.command("archive")(archive.archive)
+app.command("simulate")(simulate.simulate)
 app.add_typer(catalogue.app, name="catalogue")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")

@@ -91,12 +91,12 @@ class People:
         """Seconds of work that each queue gets in an average week."""
         weekly = self._settings.orders / self._settings.days * 7
         whole = sum(sample.weight for sample in samples)
-        demand_s: dict[str, float] = {}
+        demand_s = {queue.code: 0.0 for sample in samples for queue in sample.release.source.queues}
         for sample in samples:
             for item in _manual_items(sample):
                 queue = definition_of(item).source.queue or ""
                 work_s = self._median_s(definition_of(item)) * math.exp(WORK_SPREAD**2 / 2)
-                demand_s[queue] = demand_s.get(queue, 0.0) + weekly * sample.weight / whole * work_s
+                demand_s[queue] += weekly * sample.weight / whole * work_s
         return demand_s
 
     @staticmethod

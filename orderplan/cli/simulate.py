@@ -66,17 +66,23 @@ def simulate(
         drifts=tuple(Drift(*_drift(each, known)) for each in drift or ()),
     )
     simulation = Simulation(settings, kinds)
-    with HistoryWriter(out, simulation) as writer:
-        told_at = time.monotonic()
-        for happening in simulation.run():
-            writer.add(happening)
-            if time.monotonic() - told_at > PROGRESS_S:
-                told_at = time.monotonic()
-                day = (simulation.now - settings.start).days
-                counts = writer.counts
-                typer.echo(f"day {day} of {days}: {counts['orders']:,} orders, {counts['facts']:,} facts", err=True)
-        manifest = writer.finish(names)
+    try:
+        with HistoryWriter(out, simulation) as writer:
+            told_at = time.monotonic()
+            for happening in simulation.run():
+                writer.add(happening)
+                if time.monotonic() - told_at > PROGRESS_S:
+                    told_at = time.monotonic()
+                    _tell_progress((simulation.now - settings.start).days, days, writer.counts)
+            manifest = writer.finish(names)
+    except OSError as error:
+        mend = "make room, or name another folder"
+        raise UserError(f"{out} cannot be written: {error.strerror}", path="--out", mend=mend) from error
     show(as_json, manifest, lambda: _shown(out, manifest))
+
+
+def _tell_progress(day: int, days: int, counts: dict[str, int]) -> None:
+    typer.echo(f"day {day} of {days}: {counts['orders']:,} orders, {counts['facts']:,} facts", err=True)
 
 
 def _check(option: str, value: int, most: int) -> None:

@@ -355,7 +355,7 @@ def test_a_history_is_named_as_simulated_wherever_it_appears(tmp_path):
     head, *facts = (json.loads(line) for line in (tmp_path / FACTS).read_text(encoding="utf-8").splitlines())
 
     assert manifest["simulated"] is True
-    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))["simulated"] is True
+    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == manifest
     assert head["simulated"] is True
     assert tuple(rows[0]) == COLUMNS
     assert all(row["case"].startswith("simulated-") and row["simulated"] == "true" for row in rows)

@@ -21,6 +21,8 @@ from domain.items import ItemRun
 from domain.release import ItemDef
 from domain.turn import Turn, holds
 
+FIRST: Final = 0
+"""Before every priority that an order can have."""
 WORK_SHARE: Final = 0.1
 """Of a task's planned duration is work; the rest is waiting for somebody."""
 WORK_S_MIN: Final = 900.0
@@ -60,6 +62,13 @@ class Queue:
     def come_back(self, worker: str) -> None:
         """Somebody has done a task."""
         heapq.heappush(self._free, worker)
+
+    def expedite(self, order_id: str) -> None:
+        """Put the tasks of an order before all others."""
+        self._waiting = [
+            task._replace(priority=FIRST) if task.order_id == order_id else task for task in self._waiting
+        ]
+        heapq.heapify(self._waiting)
 
     @property
     def is_waited_for(self) -> bool:

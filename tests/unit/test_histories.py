@@ -237,6 +237,23 @@ def test_the_more_urgent_task_is_taken_first():
     assert after[slowest] < before[slowest]
 
 
+def test_an_expedited_order_is_taken_sooner_and_nothing_before_that_differs():
+    usual = history(120, 15, HOME, **ONE_SURVEYOR)
+    before = waits_s(usual, "survey/visit")
+    slowest = max(before, key=lambda order_id: before[order_id])
+    opened_at = next(
+        fact.at for order_id, fact in usual if (order_id, fact.kind) == (slowest, f.ITEM_OPENED)
+    )
+    at = opened_at + timedelta(minutes=30)
+    day = (at - START) / timedelta(days=1)
+    changed = history(120, 15, HOME, expedites={int(slowest.rpartition("-")[2]): day}, **ONE_SURVEYOR)
+
+    claims = [each for each in changed if each.fact.kind == f.ITEM_CLAIMED and each.fact.at >= at]
+    assert next(order_id for order_id, fact in claims if fact.item.startswith("survey/visit")) == slowest
+    assert waits_s(changed, "survey/visit")[slowest] < before[slowest]
+    assert [each for each in changed if each.fact.at < at] == [each for each in usual if each.fact.at < at]
+
+
 def test_a_slow_queue_makes_its_tasks_wait_longer_and_nobody_elses():
     usual = history(120, 15, HOME, **ONE_SURVEYOR)
     slowed = history(120, 15, HOME, slowdowns=(Slowdown("field-survey", 3, 15, 2.0),), **ONE_SURVEYOR)

@@ -80,8 +80,8 @@ class Settings:
 
     `work_s` is how long a person works on an item, `call_s` how long a system takes for one, both by `plan/item` and in
     the middle; what they do not name follows from the planned duration. `priorities` says otherwise than was drawn, by
-    the number of the order; `expedites` puts the tasks of an order before all others from a day on. `outages` None: some
-    are drawn for every system, and hours in which it is slow.
+    the number of the order; `expedites` puts the tasks of an order before all others from a day on. `outages` None:
+    some are drawn for every system, and hours in which it is slow.
     """
 
     orders: int

@@ -118,7 +118,7 @@ class Simulation:
         self._held: HeldSystems = NOTHING_HELD
         self._held_items: dict[str, dict[tuple[str, str], None]] = {}
         self._agenda: list[tuple[datetime, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._planned = 0
+        self._planned = self._tasks = 0
         self._told: list[Happening] = []
 
     @property
@@ -270,9 +270,9 @@ class Simulation:
 
     def _put(self, plan: Plan, item: ItemRun) -> None:
         queue = self.people.queues[definition_of(item).source.queue or ""]
-        self._planned += 1
+        self._tasks += 1
         priority = FIRST if plan.order_id in self._expedited else class_of(plan.order.priority)
-        queue.put(Task(priority, self.now, self._planned, plan.order_id, item.key))
+        queue.put(Task(priority, self.now, self._tasks, plan.order_id, item.key))
         # Behind the facts of this turn: nobody takes what is not stored.
         self._plan(self.now, self._look, queue)
 

@@ -9,8 +9,8 @@ then brought to what became true there (`delay.recalibration`), and the remainin
 Dropped: choosing by the columns of a log (it would fit the logs one has); cross-validation over random cases (it shows
 the future to the past and praises the wrong candidate); taking whatever did best on the newest part (on some hundred
 cases that is luck, and loses up to 0.04 AUC later); counts of cases open elsewhere (a prefix does not tell them, and
-what can be told from a batch of prefixes depends on the batch: written with an event, such a count is an attribute);
-and neural networks (no better on such logs, and much to install).
+what can be told from a batch of prefixes depends on the batch; written with the events of simulated logs, they moved
+the AUC by -0.003 to +0.001); and neural networks (no better on such logs, and much to install).
 """
 
 from __future__ import annotations

@@ -147,7 +147,7 @@ def stable(seed: int, cases: int = 3_000) -> EventLog:
 
 def drifting(seed: int, cases: int = 3_000) -> EventLog:
     """Orders with promised dates while work gets slower and promises shorter."""
-    return _run("simulated drifting", ORDERS, Drift(1.15, 1.3, 0.8), cases, seed)
+    return _run("simulated drifting", ORDERS, Drift(1.1, 1.15, 0.8), cases, seed)
 
 
 def small(seed: int, cases: int = 400) -> EventLog:

@@ -180,8 +180,10 @@ class HistoryWriter:
             "outages": [asdict(outage) for outage in simulation.systems.outages],
             "settings": _settings(simulation.settings),
         }
-        (self.folder / MANIFEST).write_text(json.dumps(manifest, indent=2, default=_plain) + "\n", encoding="utf-8")
-        return manifest
+        text = json.dumps(manifest, indent=2, default=_plain)
+        (self.folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+        plain: dict[str, Any] = json.loads(text)
+        return plain
 
 
 class StoredHistory:

@@ -21,6 +21,8 @@ from domain.items import ItemRun
 from domain.release import ItemDef
 from domain.turn import Turn, holds
 
+FIRST: Final = 0
+"""Before every priority that an order can have."""
 WORK_SHARE: Final = 0.1
 """Of a task's planned duration is work; the rest is waiting for somebody."""
 WORK_S_MIN: Final = 900.0
@@ -61,6 +63,13 @@ class Queue:
         """Somebody has done a task."""
         heapq.heappush(self._free, worker)
 
+    def expedite(self, order_id: str) -> None:
+        """Put the tasks of an order before all others."""
+        self._waiting = [
+            task._replace(priority=FIRST) if task.order_id == order_id else task for task in self._waiting
+        ]
+        heapq.heapify(self._waiting)
+
     @property
     def is_waited_for(self) -> bool:
         """Whether there are tasks in it."""
@@ -91,12 +100,12 @@ class People:
         """Seconds of work that each queue gets in an average week."""
         weekly = self._settings.orders / self._settings.days * 7
         whole = sum(sample.weight for sample in samples)
-        demand_s: dict[str, float] = {}
+        demand_s = {queue.code: 0.0 for sample in samples for queue in sample.release.source.queues}
         for sample in samples:
             for item in _manual_items(sample):
                 queue = definition_of(item).source.queue or ""
                 work_s = self._median_s(definition_of(item)) * math.exp(WORK_SPREAD**2 / 2)
-                demand_s[queue] = demand_s.get(queue, 0.0) + weekly * sample.weight / whole * work_s
+                demand_s[queue] += weekly * sample.weight / whole * work_s
         return demand_s
 
     @staticmethod

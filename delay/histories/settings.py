@@ -80,7 +80,8 @@ class Settings:
 
     `work_s` is how long a person works on an item, `call_s` how long a system takes for one, both by `plan/item` and in
     the middle; what they do not name follows from the planned duration. `priorities` says otherwise than was drawn, by
-    the number of the order. `outages` None: some are drawn for every system.
+    the number of the order; `expedites` puts the tasks of an order before all others from a day on. `outages` None:
+    some are drawn for every system, and hours in which it is slow.
     """
 
     orders: int
@@ -95,6 +96,7 @@ class Settings:
     work_s: Mapping[str, float] = field(default_factory=dict)
     call_s: Mapping[str, float] = field(default_factory=dict)
     priorities: Mapping[int, Literal["high", "normal", "low"]] = field(default_factory=dict)
+    expedites: Mapping[int, float] = field(default_factory=dict)
     promise_spread: float = 0.25
     tight_share: float = 0.08
     """Of promises are made without looking, and cannot be kept as a rule."""

@@ -17,8 +17,8 @@ from typing import Any, Final, NamedTuple
 
 from delay.histories.calendar import DAY_S, arrivals
 from delay.histories.chance import Chance
-from delay.histories.orders import Customers, QuietProtector
-from delay.histories.people import People, Queue, Task, definition_of, filled_in
+from delay.histories.orders import Customers, QuietProtector, order_id_of
+from delay.histories.people import FIRST, People, Queue, Task, definition_of, filled_in
 from delay.histories.settings import DAYS_MAX, ORDERS_MAX, Sample, Settings
 from delay.histories.systems import LONG_S, UNNOTICED_S, Systems, moment_of
 from domain import facts as f
@@ -112,12 +112,13 @@ class Simulation:
         self._protector = QuietProtector()
         self._plans: dict[str, Plan] = {}
         self._accounts: dict[str, Account] = {}
+        self._expedited: set[str] = set()
         self._wakes: dict[str, datetime] = {}
         self._holds: dict[str, Hold] = {}
         self._held: HeldSystems = NOTHING_HELD
         self._held_items: dict[str, dict[tuple[str, str], None]] = {}
         self._agenda: list[tuple[datetime, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._planned = 0
+        self._planned = self._tasks = 0
         self._told: list[Happening] = []
 
     @property
@@ -135,6 +136,8 @@ class Simulation:
                 self._plan(moment_of(settings, outage.until_day), self._let_go, outage.system)
         coming = iter(enumerate(arrivals(settings.orders, settings.days, settings.start, settings.usual_peaks, chance)))
         self._plan_arrival(coming)
+        for number, day in sorted(settings.expedites.items()):
+            self._plan(moment_of(settings, day), self._expedite, order_id_of(number))
         while self._agenda and self._agenda[0][0] < self.until:
             self.now, _, act, given = heapq.heappop(self._agenda)
             act(*given)
@@ -267,10 +270,16 @@ class Simulation:
 
     def _put(self, plan: Plan, item: ItemRun) -> None:
         queue = self.people.queues[definition_of(item).source.queue or ""]
-        self._planned += 1
-        queue.put(Task(class_of(plan.order.priority), self.now, self._planned, plan.order_id, item.key))
+        self._tasks += 1
+        priority = FIRST if plan.order_id in self._expedited else class_of(plan.order.priority)
+        queue.put(Task(priority, self.now, self._tasks, plan.order_id, item.key))
         # Behind the facts of this turn: nobody takes what is not stored.
         self._plan(self.now, self._look, queue)
+
+    def _expedite(self, order_id: str) -> None:
+        self._expedited.add(order_id)
+        for queue in self.people.queues.values():
+            queue.expedite(order_id)
 
     def _look(self, queue: Queue) -> None:
         """Let everybody who is free take the next task, if it is a time to work."""

@@ -12,7 +12,7 @@ import typer
 from rich.console import RenderableType
 
 from orderplan.cli.common import Json, UserError, pairs, show
-from orderplan.cli.demo import find_examples
+from orderplan.cli.demo import CHECKOUT
 
 CATALOGUES: Final = "own-mobile,home-internet,dedicated-internet"
 PROGRESS_S: Final = 5.0
@@ -53,7 +53,7 @@ def simulate(
             path="--catalogues",
             mend=f"name some of {CATALOGUES}",
         )
-    kinds = samples(find_examples(), names)
+    kinds = samples(_examples(), names)
     known = {item.ref for kind in kinds for item in kind.release.items}
     known |= {system.code for kind in kinds for system in kind.release.source.systems}
     known |= {queue.code for kind in kinds for queue in kind.release.source.queues}
@@ -66,17 +66,38 @@ def simulate(
         drifts=tuple(Drift(*_drift(each, known)) for each in drift or ()),
     )
     simulation = Simulation(settings, kinds)
-    with HistoryWriter(out, simulation) as writer:
-        told_at = time.monotonic()
-        for happening in simulation.run():
-            writer.add(happening)
-            if time.monotonic() - told_at > PROGRESS_S:
-                told_at = time.monotonic()
-                day = (simulation.now - settings.start).days
-                counts = writer.counts
-                typer.echo(f"day {day} of {days}: {counts['orders']:,} orders, {counts['facts']:,} facts", err=True)
-        manifest = writer.finish(names)
+    try:
+        with HistoryWriter(out, simulation) as writer:
+            told_at = time.monotonic()
+            for happening in simulation.run():
+                writer.add(happening)
+                if time.monotonic() - told_at > PROGRESS_S:
+                    told_at = time.monotonic()
+                    _tell_progress((simulation.now - settings.start).days, days, writer.counts)
+            manifest = writer.finish(names)
+    except OSError as error:
+        mend = "make room, or name another folder"
+        raise UserError(f"{out} cannot be written: {error.strerror}", path="--out", mend=mend) from error
     show(as_json, manifest, lambda: _shown(out, manifest))
+
+
+def _examples() -> Path:
+    """The example catalogues of this checkout.
+
+    Raises:
+        UserError: orderplan was installed without them.
+    """
+    examples = CHECKOUT / "examples"
+    if not examples.is_dir():
+        raise UserError(
+            "histories are made of the example catalogues, which are not part of the installed package",
+            mend="run it in a checkout of the project",
+        )
+    return examples
+
+
+def _tell_progress(day: int, days: int, counts: dict[str, int]) -> None:
+    typer.echo(f"day {day} of {days}: {counts['orders']:,} orders, {counts['facts']:,} facts", err=True)
 
 
 def _check(option: str, value: int, most: int) -> None:

@@ -18,7 +18,6 @@ from typer.testing import CliRunner
 
 from delay.features import check_point_in_time
 from delay.histories import Desk, Drift, KeptHistory, Outage, Settings, Simulation, Slowdown
-from delay.histories.calendar import OFFICE_HOURS
 from delay.histories.files import COLUMNS, EVENTS, FACTS, MANIFEST, HistoryWriter, StoredHistory, UnusableHistory
 from delay.histories.settings import START
 from delay.histories.simulation import UnusableSettings
@@ -62,6 +61,10 @@ def written(folder: Path, simulation: Simulation) -> dict[str, Any]:
         for happening in simulation.run():
             writer.add(happening)
         return writer.finish(("own-mobile",))
+
+
+def is_office_hour(at: datetime) -> bool:
+    return at.weekday() < 5 and 8 <= at.hour < 17
 
 
 def waits_s(made: KeptHistory, ref: str) -> dict[str, float]:
@@ -191,7 +194,7 @@ def test_a_failed_call_is_made_again_and_one_that_failed_for_good_is_mended():
     assert {f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_RETRIED} <= kinds_seen
     for order_id, fact in made:
         if fact.kind == f.ITEM_RETRIED:
-            assert OFFICE_HOURS.is_open(fact.at - timedelta(milliseconds=1)), order_id
+            assert is_office_hour(fact.at - timedelta(milliseconds=1)), order_id
 
 
 # People.
@@ -203,9 +206,9 @@ def test_people_work_only_in_working_hours(usual):
 
     assert acts
     assert done
-    assert all(OFFICE_HOURS.is_open(fact.at) for fact in acts)
+    assert all(is_office_hour(fact.at) for fact in acts)
     # Whoever is done at the stroke of five was at work until then.
-    assert all(OFFICE_HOURS.is_open(fact.at - timedelta(milliseconds=1)) for fact in done)
+    assert all(is_office_hour(fact.at - timedelta(milliseconds=1)) for fact in done)
 
 
 def test_nobody_works_on_two_tasks_at_once_and_no_task_waits_beside_somebody_free():
@@ -232,6 +235,23 @@ def test_the_more_urgent_task_is_taken_first():
     after = waits_s(history(120, 15, HOME, priorities=priorities, **ONE_SURVEYOR), "survey/visit")
 
     assert after[slowest] < before[slowest]
+
+
+def test_an_expedited_order_is_taken_sooner_and_nothing_before_that_differs():
+    usual = history(120, 15, HOME, **ONE_SURVEYOR)
+    before = waits_s(usual, "survey/visit")
+    slowest = max(before, key=lambda order_id: before[order_id])
+    opened_at = next(
+        fact.at for order_id, fact in usual if (order_id, fact.kind) == (slowest, f.ITEM_OPENED)
+    )
+    at = opened_at + timedelta(minutes=30)
+    day = (at - START) / timedelta(days=1)
+    changed = history(120, 15, HOME, expedites={int(slowest.rpartition("-")[2]): day}, **ONE_SURVEYOR)
+
+    claims = [each for each in changed if each.fact.kind == f.ITEM_CLAIMED and each.fact.at >= at]
+    assert next(order_id for order_id, fact in claims if fact.item.startswith("survey/visit")) == slowest
+    assert waits_s(changed, "survey/visit")[slowest] < before[slowest]
+    assert [each for each in changed if each.fact.at < at] == [each for each in usual if each.fact.at < at]
 
 
 def test_a_slow_queue_makes_its_tasks_wait_longer_and_nobody_elses():
@@ -352,7 +372,7 @@ def test_a_history_is_named_as_simulated_wherever_it_appears(tmp_path):
     head, *facts = (json.loads(line) for line in (tmp_path / FACTS).read_text(encoding="utf-8").splitlines())
 
     assert manifest["simulated"] is True
-    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8"))["simulated"] is True
+    assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == manifest
     assert head["simulated"] is True
     assert tuple(rows[0]) == COLUMNS
     assert all(row["case"].startswith("simulated-") and row["simulated"] == "true" for row in rows)

@@ -73,12 +73,16 @@ def test_an_order_that_was_open_at_the_split_is_in_neither_part(made, split):
     assert not across & {*split.train.order_ids.tolist(), *split.test.order_ids.tolist()}
 
 
-def test_what_is_not_due_before_the_history_ends_is_left_out_even_if_it_has_ended(made, split):
-    due = dues(made)
-    early = {order_id for order_id in ends(made) if due[order_id] >= made.until}
+def test_what_is_not_due_before_the_history_ends_is_left_out_even_if_it_has_ended(made):
+    ended, due = ends(made), dues(made)
+    quick = max((each for each in ended if ended[each] < due[each]), key=lambda order_id: ended[order_id])
+    until = ended[quick] + timedelta(minutes=1)
+    known = tuple(each for each in made if each.fact.at <= until)
+    cut = training_sets(KeptHistory(made.releases, made.templates, until, known), train_share=0.5, event_share=0.0)
 
-    assert early
-    assert not early & set(split.test.order_ids.tolist())
+    assert begins(made)[quick] > cut.at
+    assert quick not in cut.test.order_ids
+    assert all(due[order_id] < until for order_id in cut.test.order_ids.tolist())
 
 
 def test_the_labels_are_what_became_of_the_orders(made, split):

@@ -42,7 +42,7 @@ def dues(made: KeptHistory) -> dict[str, datetime]:
     return {
         order_id: datetime.fromisoformat(fact.payload["order"]["dueAt"])
         for order_id, fact in made
-        if fact.kind == f.ORDER_ACCEPTED
+        if fact.kind == f.ORDER_ACCEPTED and fact.payload is not None
     }
 
 

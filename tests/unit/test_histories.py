@@ -249,7 +249,7 @@ def test_an_expedited_order_is_taken_sooner_and_nothing_before_that_differs():
     changed = history(120, 15, HOME, expedites={int(slowest.rpartition("-")[2]): day}, **ONE_SURVEYOR)
 
     claims = [each for each in changed if each.fact.kind == f.ITEM_CLAIMED and each.fact.at >= at]
-    assert next(order_id for order_id, fact in claims if fact.item.startswith("survey/visit")) == slowest
+    assert next(order_id for order_id, fact in claims if (fact.item or "").startswith("survey/visit")) == slowest
     assert waits_s(changed, "survey/visit")[slowest] < before[slowest]
     assert [each for each in changed if each.fact.at < at] == [each for each in usual if each.fact.at < at]
 
@@ -288,7 +288,7 @@ def test_while_a_system_is_away_its_items_are_held_and_they_go_on_afterwards():
             held.add((order_id, fact.item))
         elif fact.kind in (f.ITEM_STARTED, f.ITEM_COMPLETED):
             held.discard((order_id, fact.item))
-            if fact.item.startswith("activate/activate"):
+            if (fact.item or "").startswith("activate/activate"):
                 begun.append(fact.at)
 
     assert any(fact.kind == f.ITEM_HELD for _, fact in made)
@@ -300,7 +300,8 @@ def test_while_a_system_is_away_its_items_are_held_and_they_go_on_afterwards():
 def test_durations_drift_from_a_day_on():
     made = history(120, 20, HOME, drifts=(Drift("ship-router/ship", 10, 3.0),))
     began: dict[str, datetime] = {}
-    before, after = [], []
+    before: list[float] = []
+    after: list[float] = []
     for order_id, fact in made:
         if fact.item is not None and fact.item.startswith("ship-router/ship"):
             if fact.kind == f.ITEM_STARTED:

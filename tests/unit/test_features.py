@@ -188,9 +188,10 @@ def test_every_category_is_told_of_a_snapshot(name):
 
 @pytest.mark.parametrize("name", ["ready_at", "started_at", "ended_at"])
 def test_a_snapshot_whose_item_knows_a_later_time_is_refused(name):
-    later: dict[str, Any] = {name: LATER}
+    times: dict[str, Any] = {name: LATER}
+
     with pytest.raises(Leak, match=name):
-        features(seen(item("a", S.COMPLETED, **later)))
+        features(seen(item("a", S.COMPLETED, **times)))
 
 
 def test_a_snapshot_from_before_its_order_is_refused():

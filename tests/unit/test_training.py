@@ -40,7 +40,7 @@ def begins(made: KeptHistory) -> dict[str, datetime]:
 
 def dues(made: KeptHistory) -> dict[str, datetime]:
     return {
-        order_id: datetime.fromisoformat(fact.payload["order"]["dueAt"])
+        order_id: datetime.fromisoformat((fact.payload or {})["order"]["dueAt"])
         for order_id, fact in made
         if fact.kind == f.ORDER_ACCEPTED and fact.payload is not None
     }

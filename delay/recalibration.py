@@ -1,9 +1,8 @@
 """Brings probabilities to the level of what became true lately, without changing their order.
 
 Three candidates: leave them; shift and stretch their log-odds (Platt, 1999) within bounds; a staircase of the observed
-shares (isotonic regression, Ayer et al., 1955), half mixed with what was said because a staircase follows chance. Each
-is learnt from the earlier cases and tried on the later ones; one that is clearly better is learnt again from all. Both
-are drawn towards leaving probabilities as they are while cases are few.
+shares (isotonic regression, Ayer et al., 1955). Each is learnt from the earlier cases and tried on the later ones; one
+that is clearly better is learnt again from all. Both go half the way only, and less while cases are few.
 """
 
 from __future__ import annotations
@@ -19,6 +18,9 @@ CASES_MIN: Final = 30
 PRIOR_CASES: Final = 200.0
 """To leave probabilities as they are weighs as much as so many cases. Fewer (20 was tried) follow what is chance: on
 logs of some hundred cases the level was then further off than without any recalibration."""
+HALFWAY: Final = 0.5
+"""A level that was off lately is mended by half: three quarters of the squared error are gone if it stays off, and
+little is lost if it was a busy season that ends."""
 SHIFT_MAX, STRETCH_MIN, STRETCH_MAX = 2.0, 0.3, 1.6
 BLOCK_MIN: Final = 0.05
 """Least share of the weight that a step of the staircase rests on."""
@@ -42,7 +44,7 @@ class Recalibration:
             return p_late
         if self.steps:
             said, true = np.array(self.steps).T
-            found: Floats = (p_late + np.interp(p_late, said, true)) / 2
+            found: Floats = p_late + HALFWAY * (np.interp(p_late, said, true) - p_late)
             return found
         return logistic(self.shift + self.stretch * log_odds(p_late))
 
@@ -115,10 +117,11 @@ def _platt(p_late: Floats, late: Floats, weight: float) -> Recalibration:
         at = at - np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-8:
             break
+    shift, stretch = HALFWAY * (at - start) + start
     return Recalibration(
         "logistic",
-        shift=float(np.clip(at[0], -SHIFT_MAX, SHIFT_MAX)),
-        stretch=float(np.clip(at[1], STRETCH_MIN, STRETCH_MAX)),
+        shift=float(np.clip(shift, -SHIFT_MAX, SHIFT_MAX)),
+        stretch=float(np.clip(stretch, STRETCH_MIN, STRETCH_MAX)),
     )
 
 

@@ -233,10 +233,10 @@ def drawn(cases: int, said: float, true: float):
     return np.full(cases * 3, said), late, np.repeat(np.arange(cases), 3), np.repeat(np.arange(cases), 3).astype(float)
 
 
-def test_a_wrong_level_is_corrected_where_many_cases_say_so_and_left_where_few_do():
+def test_a_wrong_level_is_mended_by_half_where_many_cases_say_so_and_left_where_few_do():
     said, late, cases, starts = drawn(4_000, 0.2, 0.5)
 
-    assert recalibrated(said, late, cases, starts)(np.array([0.2]))[0] == pytest.approx(0.5, abs=0.06)
+    assert 0.3 < recalibrated(said, late, cases, starts)(np.array([0.2]))[0] < 0.4
     assert recalibrated(*drawn(40, 0.2, 0.5)) == Recalibration()
     assert recalibrated(*drawn(4_000, 0.4, 0.4)).name == "none" or abs(
         recalibrated(*drawn(4_000, 0.4, 0.4))(np.array([0.4]))[0] - 0.4

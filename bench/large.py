@@ -71,13 +71,15 @@ def struck(cluster: Measured, settings: Settings) -> Figures:
 
 def _strike(cluster: Measured, signum: int) -> Figures:
     file = cluster.folder / f"slow-{signum}.json"
+    # The system has room for a call of each plan: held calls would wait for that instead of for their host.
     cluster.put_system(SYSTEM, SIMULATED | {"adapter": "bench.timed:Slow", "config": {"file": str(file)}})
-    sent = cluster.finish_sending(cluster.start_load("bulk", orders=STRUCK_ORDERS))
+    sent = cluster.finish_sending(cluster.start_load("bulk", scenario="row", orders=STRUCK_ORDERS))
     orders = list(sent["orders"])
     [row] = cluster.rows("select count(*) as n from product_order where active and order_id = any($1)", orders)
     living = cluster.rows("select incarnation_id from incarnation where state = 'living' and dedicated_shard is null")
     owned = cluster.rows(
-        "select o.order_id, s.incarnation_id from product_order o join shard s using (shard) where order_id = any($1)",
+        "select o.order_id, s.incarnation_id from product_order o join shard s using (shard) "
+        "where o.order_id = any($1)",
         orders,
     )
     pid = processes_of("PlanHost")[0]

@@ -1,7 +1,7 @@
 """What is measured: plans and orders made for measuring, and the example catalogues.
 
-`ten`, `deep`, `wide` and `people` stand in one release, so that they can run beside each other; `mixed` is a release of
-its own, which takes its place for new orders.
+`ten`, `deep`, `row`, `wide` and `people` stand in one release, so that they can run beside each other; `mixed` is a
+release of its own, which takes its place for new orders.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ TEN: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What each item waits for: start -> three branches of two in sequence -> join -> two in sequence, six deep."""
 DEEP: Final[Mapping[str, tuple[str, ...]]] = {f"i{n}": (f"i{n - 1}",) if n else () for n in range(200)}
+ROW: Final[Mapping[str, tuple[str, ...]]] = {f"r{n}": (f"r{n - 1}",) if n else () for n in range(10)}
+"""Ten in sequence: a plan has one call open at a time."""
 WIDE: Final[Mapping[str, tuple[str, ...]]] = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c"), "e": ("d",)}
 """Of each line; the lines wait for nothing of one another."""
 WIDE_LINES: Final = 2_000
@@ -55,8 +57,8 @@ class Scenario:
 
 
 def bench_release() -> dict[str, Any]:
-    """The release of `ten`, `deep`, `wide` and `people`, each with one product and one plan of its name."""
-    dags = {"ten": TEN, "deep": DEEP, "wide": WIDE, "people": PEOPLE}
+    """The release of `ten`, `deep`, `row`, `wide` and `people`, each with one product and one plan of its name."""
+    dags = {"ten": TEN, "deep": DEEP, "row": ROW, "wide": WIDE, "people": PEOPLE}
     document: dict[str, Any] = {
         "format": "orderplan.release/1",
         "code": "bench",
@@ -144,6 +146,7 @@ def scenarios() -> dict[str, Scenario]:
     return {
         "ten": Scenario(len(TEN), _order("ten")),
         "deep": Scenario(len(DEEP), _order("deep")),
+        "row": Scenario(len(ROW), _order("row")),
         "wide": Scenario(WIDE_LINES * len(WIDE), _order("wide", WIDE_LINES)),
         "people": Scenario(len(PEOPLE), _order("people")),
         "mixed": Scenario(0, _mixed()),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from adapters.interface import Outcome, Task
-from bench.scenarios import TEN
+from bench.scenarios import ROW, TEN
 
 
 class Timed:
@@ -38,7 +38,7 @@ class Timed:
 
 
 SLOW_S: Final = (8.0, 24.0)
-"""What a slow call takes: less than its deadline, and so long that a plan of `ten` is open for more than a minute."""
+"""What a slow call takes: less than its deadline, and so long that a plan of `row` is open for more than a minute."""
 
 
 class Slow:
@@ -67,7 +67,7 @@ UNDER_WAY_S: Final = 0.25
 
 
 def waits_after_strike_s(file: Path, order_ids: Collection[str], struck_at: float) -> tuple[list[float], list[float]]:
-    """How calls of these orders waited for a host that was struck, both ascending.
+    """How calls of these orders of `row` waited for a host that was struck, both ascending.
 
     Returns:
         (seconds from the strike to each call that somebody began after it,
@@ -82,7 +82,7 @@ def waits_after_strike_s(file: Path, order_ids: Collection[str], struck_at: floa
         for item, (asked_at, _) in items.items():
             if asked_at > struck_at + UNDER_WAY_S:
                 after.append(asked_at - struck_at)
-                overdue.append(asked_at - max(struck_at, *(items[other][1] for other in TEN[item])))
+                overdue.append(asked_at - max(struck_at, *(items[other][1] for other in ROW[item])))
     return sorted(after), sorted(overdue)
 
 

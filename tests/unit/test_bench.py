@@ -32,7 +32,7 @@ def test_ten_is_ten_items_six_deep_and_wide_is_ten_thousand():
 
     assert (len(TEN), max(deep.values())) == (10, 6)
     assert {name: each.items for name, each in scenarios().items()} == {
-        "ten": 10, "deep": 200, "wide": 10_000, "people": 3, "mixed": 0,
+        "ten": 10, "deep": 200, "row": 10, "wide": 10_000, "people": 3, "mixed": 0,
     }  # fmt: skip
     assert (len(DEEP), len(WIDE), len(PEOPLE)) == (200, 5, 3)
 
@@ -55,21 +55,21 @@ def test_dispatch_latency_counts_from_the_last_dependency(tmp_path: Path):
 
 def test_a_plan_is_overdue_from_the_end_of_what_its_call_waits_for_or_from_the_strike(tmp_path: Path):
     done = [
-        ("o1", "start", 90.0, 101.0),  # under way when the host was struck at 100
-        ("o1", "a1", 104.0, 112.0),  # 3 s overdue
-        ("o1", "b1", 104.0, 112.0),
-        ("o1", "a2", 113.0, 120.0),  # 1 s overdue
-        ("o2", "start", 80.0, 95.0),
-        ("o2", "a1", 107.0, 110.0),  # its result had come before the strike: 7 s overdue
-        ("o2", "b1", 100.1, 110.0),  # had left the host before
-        ("of another host", "start", 101.0, 110.0),
+        ("o1", "r0", 90.0, 101.0),  # under way when the host was struck at 100
+        ("o1", "r1", 104.0, 112.0),  # 3 s overdue
+        ("o1", "r2", 113.0, 120.0),  # 1 s overdue
+        ("o2", "r0", 80.0, 95.0),
+        ("o2", "r1", 107.0, 110.0),  # its result had come before the strike: 7 s overdue
+        ("o3", "r0", 80.0, 99.0),
+        ("o3", "r1", 100.1, 110.0),  # had left the host before
+        ("of another host", "r0", 101.0, 110.0),
     ]
     (tmp_path / "slow.json").write_text(json.dumps(done))
 
-    after, overdue = waits_after_strike_s(tmp_path / "slow.json", {"o1", "o2"}, 100.0)
+    after, overdue = waits_after_strike_s(tmp_path / "slow.json", {"o1", "o2", "o3"}, 100.0)
 
-    assert after == [4.0, 4.0, 7.0, 13.0]
-    assert overdue == [1.0, 3.0, 3.0, 7.0]
+    assert after == [4.0, 7.0, 13.0]
+    assert overdue == [1.0, 3.0, 7.0]
 
 
 def test_figures_are_medians_and_ratios_are_of_one_round():

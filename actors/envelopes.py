@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.errors import OrderplanError
-from domain.messages import PlanMessage
+from domain.messages import ChangeOrder, PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
 from domain.priorities import class_of
@@ -55,7 +55,7 @@ class ToPlan(Envelope):
     """A message for one plan; `actor` and `cause` go into its facts."""
 
     order_id: str
-    message: PlanMessage
+    message: PlanMessage | ChangeOrder
     actor: str = "system"
     cause: str | None = None
 

@@ -89,7 +89,7 @@ def calls_awaited(plan: Plan, now: datetime) -> Iterator[ItemRun]:
     unless its time is over, when its timer is about to fire.
     """
     for item in plan.items:
-        if item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted:
+        if item.is_running and item.is_callout and not item.is_accepted:
             deadline_at = deadline_of(item)
             if deadline_at is None or deadline_at > now:
                 yield item
@@ -118,6 +118,8 @@ def _why(plan: Plan, item: ItemRun, now: datetime, open_orders: Collection[str] 
         return None
     if state is ItemState.RUNNING:
         return _running(plan, item, now)
+    if state is ItemState.FROZEN_RUNNING:
+        return _late(item, now) if item.is_callout else None
     if plan.state is not PlanState.IN_PROGRESS:
         # Nothing new begins while a plan is held or frozen.
         return None

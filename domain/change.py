@@ -31,7 +31,7 @@ from domain.line_changes import ChangedLines, LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
-from domain.orders import Order
+from domain.orders import Order, OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
 from domain.resolve import named_product, resolve_lines
@@ -242,7 +242,20 @@ def _order_of(
             order_id=order.order_id,
             line_key=line.line_id,
         )
+        old = known.get(line.line_id)
+        if old is not None and _is_gone(plan, line.line_id) and not _says_the_same(old, line):
+            raise Conflict(
+                f"item {line.line_id!r} was cancelled",
+                path=line.path,
+                mend="give what is wanted instead an id of its own",
+            )
     return order
+
+
+def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
+    names = old.attributes.keys() | new.attributes.keys()
+    is_same = all(same_value(old.attributes.get(name), new.attributes.get(name)) for name in names)
+    return is_same and (old.quantity, old.place) == (new.quantity, new.place)
 
 
 def _is_gone(plan: Plan, line_id: str) -> bool:

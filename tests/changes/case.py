@@ -6,6 +6,7 @@ end the same order is sent to a twin of the world from the start: both must leav
 
 from __future__ import annotations
 
+import copy
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from typing import Any, Final
 from domain import facts as f
 from domain.errors import OrderplanError
 from domain.messages import ChangeOrder
-from domain.orders import Order
+from domain.orders import Order, OrderLine
 from domain.plan import Plan
 from domain.preview import shown_items
 from domain.sealing import MASK
@@ -66,6 +67,8 @@ class Case:
         self.plan: Plan
         self.wanted: Order
         self.gone: set[str] = set()
+        self.gone_lines: dict[str, OrderLine] = {}
+        """Lines of bundles that somebody wanted to cancel, by id."""
         self.asked: Asked | None = None
         self.is_cancelled = False
         self.changes = 0
@@ -93,7 +96,7 @@ class Case:
             if self.plan.ended_at is not None or self.is_cancelled:
                 break
             self._go_on()
-            if self.plan.ended_at is None:
+            if self.plan.ended_at is None and not self.is_cancelled:
                 self._change()
         self.say("from here on everything goes well")
         finish(self.world, self.plan, self._look_after)
@@ -291,9 +294,14 @@ class Case:
             members["is_forced"] = True
         wanted, gone = copied(self.wanted), set(self.gone)
         if kind == "amend":
-            wanted = changed_order(rng, self.wanted)
-            gone = set()
-            members["order"] = self._as_sent(wanted).to_dict()
+            wanted = changed_order(rng, self.wanted, set(self.gone_lines))
+            sent = self._as_sent(wanted)
+            if rng.random() < 0.5:
+                # What is cancelled is named again, and stays cancelled.
+                sent.lines += [copy.deepcopy(self.gone_lines[line_id]) for line_id in sorted(gone)]
+            else:
+                gone = set()
+            members["order"] = sent.to_dict()
         elif kind == "patch":
             members["patch"] = drawn_patch(rng, self.wanted)
             wanted = patched(self.wanted, members["patch"])
@@ -305,6 +313,7 @@ class Case:
             members["lines"] = (line_id,)
             bundle = bundle_of(self.wanted, line_id)
             gone |= bundle
+            self.gone_lines.update({each.line_id: each for each in wanted.lines if each.line_id in bundle})
             wanted = without(wanted, bundle)
         name: Any = "cancel" if kind == "cancelSome" else kind
         return Asked(kind, ChangeOrder(name, "because", **members), wanted, gone)

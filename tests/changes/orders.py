@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Collection
 from typing import Any, Final
 
 from domain.inventory import Asset
@@ -47,11 +48,11 @@ def drawn_order(rng: random.Random, installed: dict[str, Asset]) -> Order:
     return order_of(*lines, description=rng.choice(("", "", "urgent")), due_at=rng.choice(_STARTS))
 
 
-def changed_order(rng: random.Random, order: Order) -> Order:
-    """The whole new order: other values, lines less, lines more."""
+def changed_order(rng: random.Random, order: Order, taken: set[str]) -> Order:
+    """The whole new order: other values, lines less, lines more, with ids that are not `taken`."""
     after = copied(order)
     for _ in range(rng.choice((1, 1, 2, 3))):
-        _change(rng, after)
+        _change(rng, after, taken)
     return after
 
 
@@ -111,7 +112,7 @@ def _name(rng: random.Random) -> str:
     return rng.choice(("n", "n", "n", "zone", "zone", "color", "pin", "code", *(ORDERED if rng.random() < 0.2 else ())))
 
 
-def _change(rng: random.Random, order: Order) -> None:
+def _change(rng: random.Random, order: Order, taken: set[str]) -> None:
     lines = order.lines
     act = rng.choice(("value",) * 6 + ("quantity", "start", "remove", "remove", "child", "bundle", "text"))
     chosen = rng.choice(lines)
@@ -131,19 +132,19 @@ def _change(rng: random.Random, order: Order) -> None:
             order.lines = [each for each in lines if each.line_id not in gone]
     elif act == "child":
         if chosen.action == "add":
-            lines.append(_line(rng, _fresh(lines), "b", chosen.line_id))
+            lines.append(_line(rng, _fresh(lines, taken), "b", chosen.line_id))
     elif act == "bundle":
-        _add_bundle(rng, lines)
+        _add_bundle(rng, lines, taken)
     else:
         order.description = rng.choice(("", "urgent", "calm"))
 
 
-def _add_bundle(rng: random.Random, lines: list[OrderLine]) -> None:
-    root = _line(rng, _fresh(lines), rng.choice(("a", "a", "b")), None)
+def _add_bundle(rng: random.Random, lines: list[OrderLine], taken: Collection[str] = ()) -> None:
+    root = _line(rng, _fresh(lines, taken), rng.choice(("a", "a", "b")), None)
     lines.append(root)
     for _ in range(rng.choice((0, 0, 1, 1, 2))):
         above = rng.choice([root, lines[-1]])
-        lines.append(_line(rng, _fresh(lines), rng.choice(("b", "b", "a")), above.line_id))
+        lines.append(_line(rng, _fresh(lines, taken), rng.choice(("b", "b", "a")), above.line_id))
 
 
 def _line(rng: random.Random, line_id: str, product: str, below: str | None) -> OrderLine:
@@ -161,5 +162,5 @@ def _attributes(rng: random.Random, share: float) -> dict[str, Any]:
     return {name: rng.choice(values) for name, values in _VALUES.items() if rng.random() < share}
 
 
-def _fresh(lines: list[OrderLine]) -> str:
-    return str(max((int(each.line_id) for each in lines), default=0) + 1)
+def _fresh(lines: list[OrderLine], taken: Collection[str] = ()) -> str:
+    return str(max((int(each) for each in (*(line.line_id for line in lines), *taken)), default=0) + 1)

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from domain.compose import AMEND, REDO, UNDO
 from domain.inventory import Asset
+from domain.items import ItemRun
 from domain.plan import Plan
-from domain.states import OrderState
+from domain.states import ItemState, OrderState
+from tests.changes.orders import copied
 from tests.changes.steps import finish
-from tests.changes.world import Book, Work, World, is_late, shown
-from tests.support.fingerprint import fingerprint
+from tests.changes.world import Book, Work, World, shown
 
 if TYPE_CHECKING:
     from tests.changes.case import Case
@@ -22,6 +23,7 @@ def check(case: Case) -> None:
     assert case.world.account.open_orders == {}
     assert plan.change is None
     undone_once(case)
+    redone_after_undoing(case)
     if case.is_cancelled:
         assert plan.order_state is OrderState.CANCELLED
         assert repr(case.world.account.assets) == repr(case.before), "a cancelled order leaves the inventory as it was"
@@ -29,8 +31,6 @@ def check(case: Case) -> None:
         return
     assert plan.order_state is (OrderState.PARTIAL if case.gone else OrderState.COMPLETED)
     twin = case.world.twin(case.release, case.plans_before, case.before)
-    from tests.changes.orders import copied
-
     other = twin.accept(copied(case.wanted))
     assert other.order_id == plan.order_id
     finish(twin, other)
@@ -84,8 +84,8 @@ def same_answers(case: Case, plan: Plan, twin: World, other: Plan) -> None:
 
 
 def _is_free(item: Any) -> bool:
-    """Whether the definition allows that what was done stays done with other values."""
-    return item.definition.on_amend in ("nothing", "amendPlan")
+    """Whether the definition allows that what was done stays done with other values, or reads but one of its lines."""
+    return item.definition.on_amend in ("nothing", "amendPlan") or item.definition.request is not None
 
 
 # Work outside.
@@ -115,18 +115,21 @@ def slot_name(plan: Plan, instance: tuple[str, Any]) -> str:
 
 
 def undone_nodes(plan: Plan, book: Book) -> set[int]:
-    """The items that a rollback plan has undone: those of a group together, if they were done when it began."""
+    """The items that rollback plans have undone: of a group those that were done, together."""
     assert plan.template is not None
     found: set[int] = set()
     done_at = {work.node: work.number for work in book.works}
     for each in book.undone:
         found.add(each.of)
-        found |= {node for node in group_of(plan, each.of) if done_at.get(node, each.begun) < each.begun}
+        lines = set(plan.template.nodes[plan.by_key[each.key].node].lines)
+        for node in group_of(plan, each.of):
+            if done_at.get(node, each.made) < each.made and lines.issuperset(plan.template.nodes[node].lines):
+                found.add(node)
     return found
 
 
 def group_of(plan: Plan, leader: int) -> set[int]:
-    """The items that are undone together with one of them, when they are done."""
+    """The items that may be undone together with one of them."""
     definition = plan.items[leader].definition
     assert definition is not None
     source = definition.source
@@ -155,6 +158,20 @@ def undone_once(case: Case) -> None:
             assert node.of in done, f"{plan.items[node.of].key} is undone and was never done"
             assert (node.of, node.ref) not in seen, f"{plan.items[node.of].key} is undone twice"
             seen.add((node.of, node.ref))
+
+
+def redone_after_undoing(case: Case) -> None:
+    """What is undone and done again is done when the undoing has ended."""
+    plan, book = case.plan, case.world.books[case.plan.order_id]
+    assert plan.template is not None
+    ended = {each.of: each.number for each in book.undone}
+    for item in plan.items:
+        node = plan.template.nodes[item.node]
+        begun = book.begun.get(item.key)
+        if node.role != REDO or begun is None or node.of not in ended or item.definition is None:
+            continue
+        if item.definition.on_amend == "undoThenRedo" and item.definition.source.freeze == "wait":
+            assert begun > ended[node.of], f"{item.key} has begun before what it does again was undone"
 
 
 def whole_cancel(case: Case) -> None:
@@ -186,6 +203,7 @@ def in_reverse(case: Case, last: dict[tuple[str, Any], Work]) -> None:
     plan, book = case.plan, case.world.books[case.plan.order_id]
     begun: dict[int, int] = {}
     ended: dict[int, int] = {}
+    made = {each.of: each.made for each in book.undone}
     for each in book.undone:
         begun[each.of] = min(begun.get(each.of, each.begun), each.begun)
         ended[each.of] = max(ended.get(each.of, each.number), each.number)
@@ -193,7 +211,8 @@ def in_reverse(case: Case, last: dict[tuple[str, Any], Work]) -> None:
     nodes = {work.node for work in last.values()} & begun.keys()
     for node in sorted(nodes):
         for before in _before(plan, node) & nodes:
-            assert ended[node] < begun[before], (
+            # An earlier change may have taken back what something stands on that only a later one does.
+            assert ended[node] < begun[before] or made[before] < made[node], (
                 f"{plan.items[before].key} is undone before {plan.items[node].key}, which was done after it"
             )
 
@@ -219,6 +238,7 @@ def _before(plan: Plan, node: int) -> set[int]:
 
 def same_work(case: Case, plan: Plan, twin: World, other: Plan, *, is_back: bool) -> None:
     """What stands done at the end is what the final order has done from the start, with the same values."""
+    assert plan.template is not None
     ours = done_of(plan, case.world.books[plan.order_id])
     theirs = done_of(other, twin.books[other.order_id])
     touched = case.world.books[plan.order_id].touched
@@ -232,19 +252,20 @@ def same_work(case: Case, plan: Plan, twin: World, other: Plan, *, is_back: bool
         if any(key.split("~")[0] == last.key for key in touched):
             continue
         assert mine, f"{last.key} is work of the final order, and was not done"
-        if definition.on_amend == "nothing" or is_back:
+        # A request of one's own reads the first of several lines, and a change puts new lines behind all others.
+        is_of_first = definition.request is not None and len(plan.template.nodes[item.node].lines) > 1
+        if definition.on_amend == "nothing" or is_back or is_of_first:
             continue
         if definition.on_amend == "amendPlan":
             if mine[-1].saw != last.saw:
                 assert any(node.role == AMEND for node in plan.template.nodes), f"nothing adapted {last.key}"  # type: ignore[union-attr]
             continue
         assert mine[-1].saw == last.saw, f"{last.key} was last done with {mine[-1].saw}, the order says {last.saw}"
-    for slot in ours.keys() - theirs.keys():
+    assert other.template is not None
+    composed = {(node.ref, slot_name(other, node.instance)) for node in other.template.nodes}
+    for slot in ours.keys() - theirs.keys() - composed:
+        # What the final order would skip is let alone: nobody undoes it for that.
         item = plan.items[ours[slot][-1].node]
-        if item.definition is not None and item.definition.rollback_refs and not item.definition.source.condition:
-            if item.key.split("~")[0] in {key.split("~")[0] for key in touched}:
-                continue
+        is_touched = item.key.split("~")[0] in {key.split("~")[0] for key in touched}
+        if item.definition is not None and item.definition.rollback_refs and not is_touched:
             raise AssertionError(f"{item.key} was done, nobody needs it, and it is not undone ({item.state})")
-
-
-__all__ = ["check", "fingerprint", "is_late"]

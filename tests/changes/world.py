@@ -49,6 +49,8 @@ class Undone:
     key: str
     ref: str
     of: int
+    made: int
+    """When the change that asked for it was carried out."""
     begun: int
     number: int
 
@@ -61,6 +63,8 @@ class Book:
     undone: list[Undone] = field(default_factory=list)
     begun: dict[str, int] = field(default_factory=dict)
     """Item -> when it last began."""
+    made: dict[str, int] = field(default_factory=dict)
+    """Item that a change has added -> when."""
     touched: set[str] = field(default_factory=set)
     """Items that an operator skipped, completed or edited: they say nothing of what the rules would have done."""
     clock: int = 0
@@ -117,6 +121,9 @@ class World(Engine):
         if fact.item is None:
             if fact.kind in (f.PLAN_CHANGED, f.CHANGE_REFUSED, f.PLAN_THAWED):
                 self.changed.append(fact.kind)
+            if fact.kind == f.PLAN_CHANGED:
+                for item in plan.items:
+                    book.made.setdefault(item.key, book.clock)
             return
         item = plan.by_key[fact.item]
         if fact.kind in (f.ITEM_STARTED, f.ITEM_OPENED):
@@ -132,7 +139,7 @@ class World(Engine):
         if node.role == UNDO:
             assert node.of is not None
             begun = book.begun.get(item.key, book.clock)
-            book.undone.append(Undone(item.key, node.ref, node.of, begun, book.clock))
+            book.undone.append(Undone(item.key, node.ref, node.of, book.made[item.key], begun, book.clock))
             return
         is_work = item.is_callout or item.is_manual
         book.works.append(Work(item.key, node.ref, item.node, self._saw(plan, item), is_work, book.clock))
@@ -156,8 +163,9 @@ class World(Engine):
         assert item.definition is not None
         if item.definition.ref == "resolve/fallout":
             return {"resolution": "looked into"}
-        shown = [[line.key, line.action, line.quantity, plain(line.attributes)] for line in plan.lines_of(item)]
-        return {each.name: number_of(shown) for each in item.definition.source.form}
+        lines = sorted(plan.lines_of(item), key=lambda line: line.key)
+        seen = [[line.key, line.action, line.quantity, plain(line.attributes)] for line in lines]
+        return {each.name: number_of(seen) for each in item.definition.source.form}
 
 
 def number_of(value: Any) -> int:

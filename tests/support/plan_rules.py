@@ -94,7 +94,8 @@ def nothing_is_stuck(engine: Engine) -> None:
     for plan in engine.plans.values():
         now = min(engine.now, next_time(plan) or engine.now)
         account = engine.account_of(plan)
-        assert stuck_items(plan, now, account.open_orders if account is not None else None) == []
+        stuck = stuck_items(plan, now, account.open_orders if account is not None else None)
+        assert stuck == [], f"{plan.state}: {stuck}"
 
 
 def replays_alike(engine: Engine, plan: Plan) -> None:

@@ -132,6 +132,15 @@ class _Reviser:
         self.compensations: list[_Compensation] = []
         self.owner: dict[int, _Compensation] = {}
         """By node of the plan: what undoes it."""
+        self.adapting: dict[int, list[int]] = defaultdict(list)
+        """By node of the plan: what of its amend plans is not done yet."""
+        for index, node in enumerate(self.old.nodes):
+            if node.role == AMEND and node.of is not None and self._is_open(index):
+                self.adapting[node.of].append(index)
+        self.undone_by = {
+            index: self._undone_by(index) for index, node in enumerate(self.old.nodes) if node.role == UNDO
+        }
+        """By node of a rollback plan: what it takes back."""
 
     def run(self) -> Revision:
         way = _way(self.target)
@@ -204,6 +213,7 @@ class _Reviser:
         if chain is None:
             self.now_at[at] = self._add(Node(node.ref, slot[1], places))
             return
+        self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
         item, state = self.plan.items[index], self._before(index)
         then = self.old.nodes[index].lines
@@ -232,6 +242,20 @@ class _Reviser:
         self.outcomes[index] = ItemOutcome.UPDATE
         self.amended[index] = None
         self.nodes[index] = Node(node.ref, slot[1], places, *_trace(self.old.nodes[index]))
+
+    def _adapt_on(self, at: int, chain: Sequence[int], places: tuple[int, ...]) -> None:
+        """What earlier changes have left of amend plans works on what the order says now, too."""
+        left = [part for index in chain for part in self.adapting[index]]
+        if left:
+            self.after[at] = tuple(left)
+        for part in left:
+            node, item = self.old.nodes[part], self.plan.items[part]
+            is_other = set(node.lines) != set(places) or any(self.lines.has_changed(each) for each in places)
+            self.outcomes[part] = ItemOutcome.KEEP
+            if is_other and not (item.is_callout and item.is_running):
+                self.outcomes[part] = ItemOutcome.UPDATE
+                self.amended[part] = None
+                self.nodes[part] = Node(node.ref, node.instance, places, *_trace(node))
 
     def _is_branch_skipped(self, at: int) -> bool:
         """Whether what a target node waits for is skipped in a way that it is skipped too."""
@@ -298,9 +322,11 @@ class _Reviser:
         if outcome is ItemOutcome.AMEND_PLAN:
             parts = self._refs_of(definition, definition.amend_refs, "amendPlan")
             made = self._instantiate(parts, [index], places, AMEND)
-            self.after[at] = tuple(made.nodes)
             for node, waits in made.waits.items():
                 self.waits[node] |= waits
+            for node in made.entries:
+                self.waits[node].update(self.after.get(at, ()))
+            self.after[at] = (*self.after.get(at, ()), *made.nodes)
             self.again[at] = made.entries
         elif outcome is not ItemOutcome.NOTHING:
             if outcome is ItemOutcome.UNDO_THEN_REDO:
@@ -319,7 +345,8 @@ class _Reviser:
     def _cancel(self, chain: list[int]) -> None:
         """Nobody needs what these nodes stand for any more; what was done last is undone."""
         is_undone = False
-        for index in reversed(chain):
+        left = [part for index in chain for part in self.adapting[index]]
+        for index in reversed([*chain, *left]):
             item, state = self.plan.items[index], self._before(index)
             if state in _DONE:
                 if state is ItemState.COMPLETED:
@@ -343,7 +370,33 @@ class _Reviser:
 
     def _is_taken_back(self, index: int) -> bool:
         """Whether an earlier change has undone the node already, to do it again."""
-        return any(node.role == UNDO and node.of == index for node in self.old.nodes)
+        return any(index in undone for undone in self.undone_by.values())
+
+    def _undone_by(self, undo: int) -> set[int]:
+        """What a node of a rollback plan takes back: of a group all that was done of it, named by one of them."""
+        node = self.old.nodes[undo]
+        assert node.of is not None
+        name = self._group_of(node.of)
+        if name is None:
+            return {node.of}
+        return {node.of} | {
+            index
+            for index, item in enumerate(self.plan.items[:undo])
+            if self._group_of(index) == name
+            and set(self.old.nodes[index].lines) <= set(node.lines)
+            and item.definition is not None
+            and (
+                item.state is ItemState.CANCELLED
+                or (item.state is ItemState.AMENDED and item.definition.on_amend == ItemOutcome.UNDO_THEN_REDO)
+            )
+        }
+
+    def _group_of(self, index: int) -> tuple[Any, ...] | None:
+        """With what an item is undone together, by name."""
+        definition = self.plan.items[index].definition
+        if definition is None or definition.source.rollback_group is None or self.old.nodes[index].role in _COMPENSATING:
+            return None
+        return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
 
     # What is new.
 
@@ -397,11 +450,8 @@ class _Reviser:
             if each.nodes:
                 continue
             index = each.of[0]
-            definition = self.plan.items[index].definition
-            assert definition is not None
-            source = definition.source
-            name = (source.rollback_plan, source.rollback_group, self.plan.roots_of_node[index])
-            groups.setdefault(name if source.rollback_group else index, []).append(index)
+            name = self._group_of(index)
+            groups.setdefault(index if name is None else name, []).append(index)
         undoing = []
         for of in groups.values():
             definition = self.plan.items[of[0]].definition
@@ -438,11 +488,12 @@ class _Reviser:
     def _undoing_before(self) -> dict[int, _Compensation]:
         """By node: what still undoes it because of an earlier change."""
         found: dict[int, _Compensation] = {}
-        for index, node in enumerate(self.old.nodes):
-            if node.role == UNDO and node.of is not None and self._is_open(index):
-                each = found.setdefault(node.of, _Compensation([node.of]))
-                definition = self.plan.items[index].definition
-                assert definition is not None
+        for index, undone in self.undone_by.items():
+            definition = self.plan.items[index].definition
+            if definition is None or not self._is_open(index):
+                continue
+            for of in undone:
+                each = found.setdefault(of, _Compensation([of]))
                 each.nodes[index] = definition
                 each.waits[index] = set(self.old.waits[index])
         return found
@@ -482,14 +533,17 @@ class _Reviser:
         for at in way:
             index = self.now_at[at]
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
-            if at in self.after:
-                behind[at] = frozenset(self.after[at])
-            elif self._is_open(index):
+            if self._is_open(index):
                 behind[at] = frozenset((index,))
+            elif at in self.after:
+                behind[at] = frozenset()
             else:
-                # What is done lets through what is done again before it. It is named all the same: who waits for skipped
-                # branches alone is skipped with them.
+                # What is done lets through what is done again before it. It is named all the same: who waits for
+                # skipped branches alone is skipped with them.
                 behind[at] = frozenset(node for node in above if self._is_open(node)) | {index}
+            behind[at] |= frozenset(self.after.get(at, ()))
+            for node in self.after.get(at, ()):
+                self.waits[node] |= above
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above
@@ -519,11 +573,10 @@ class _Reviser:
     def _earlier_undoing(self, node: int) -> Iterable[int]:
         """What still undoes an earlier one of the same slot: it ends before the new one begins."""
         slot = (self.nodes[node].ref, self.nodes[node].instance)
-        for index, each in enumerate(self.old.nodes):
-            if each.role == UNDO and each.of is not None and self._is_open(index):
-                undone = self.old.nodes[each.of]
-                if (undone.ref, undone.instance) == slot:
-                    yield index
+        for index, undone in self.undone_by.items():
+            slots = ((self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone)
+            if self._is_open(index) and slot in slots:
+                yield index
 
     def _refuse_circles(self) -> None:
         waits = {

@@ -71,6 +71,7 @@ class Case:
         """Lines of bundles that somebody wanted to cancel, by id."""
         self.asked: Asked | None = None
         self.is_cancelled = False
+        self.cancelled_at = 0
         self.changes = 0
         self.has_operators = self.rng.random() < 0.2
         self.is_silent = False
@@ -203,6 +204,7 @@ class Case:
         self.is_cancelled = self.plan.is_cancelled
         if self.is_cancelled:
             self.counts["cancelled whole"] += 1
+            self.cancelled_at = max(self.world.books[self.plan.order_id].made.values(), default=0)
 
     def _look(self) -> None:
         counters_are_right(self.plan)

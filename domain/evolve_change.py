@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
-from domain.compose import UNDO, Template
+from domain.compose import REDO, UNDO, Template
 from domain.facts import Fact
 from domain.items import ItemRun
 from domain.lines import Line
@@ -137,8 +137,12 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
             _thaw(plan, item)
     for node in range(known, len(template.nodes)):
         run = ItemRun(template.key_of(node, plan.lines), node, template.definitions[node], waits=0)
-        if template.nodes[node].role == UNDO:
+        role, of = template.nodes[node].role, template.nodes[node].of
+        if role == UNDO:
             run.lines_then = tuple(lines_then[index] for index in template.nodes[node].lines)
+        elif role == REDO and of is not None and plan.items[of].is_running and plan.items[of].lines_then is None:
+            # A call that is overtaken while it runs: it ends, or is tried again, as what it was.
+            plan.items[of].lines_then = tuple(lines_then[index] for index in template.nodes[of].lines)
         plan.items.append(run)
     template.definitions = tuple(item.definition for item in plan.items)
     for item in plan.items:

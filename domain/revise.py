@@ -275,9 +275,9 @@ class _Reviser:
     def _is_other(self, item: ItemRun, then: Sequence[int], now: Sequence[int]) -> bool:
         """Whether what the item works on is not what it was."""
         definition, is_done = item.definition, self._before(item.node) in _DONE
-        if set(then) == set(now) and not any(self.lines.has_changed(index) for index in now):
-            if definition is None or not self._reads_changed(definition, is_done=is_done):
-                return False
+        is_same = set(then) == set(now) and not any(self.lines.has_changed(index) for index in now)
+        if is_same and (definition is None or not self._reads_changed(definition, is_done=is_done)):
+            return False
         if definition is None or definition.request is None or not is_done:
             return True
         # It sends what its definition says, and that may read nothing of what has changed.
@@ -393,8 +393,8 @@ class _Reviser:
 
     def _group_of(self, index: int) -> tuple[Any, ...] | None:
         """With what an item is undone together, by name."""
-        definition = self.plan.items[index].definition
-        if definition is None or definition.source.rollback_group is None or self.old.nodes[index].role in _COMPENSATING:
+        definition, is_work = self.plan.items[index].definition, self.old.nodes[index].role not in _COMPENSATING
+        if definition is None or definition.source.rollback_group is None or not is_work:
             return None
         return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
 

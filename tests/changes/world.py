@@ -197,7 +197,9 @@ def is_late(name: str) -> bool:
 
 
 def shown(value: Any) -> Any:
-    """A value that can be compared: two ciphertexts of one value are the same."""
+    """A value that can be compared: two ciphertexts of one value are the same, and a secret shows nothing."""
+    if is_sealed(value):
+        return "a secret"
     return {"mac": value["mac"]} if isinstance(value, dict) and "mac" in value else value
 
 

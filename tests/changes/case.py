@@ -95,10 +95,10 @@ class Case:
             self.counts["no order"] += 1
             return self.counts
         for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
-            if self.plan.ended_at is not None or self.is_cancelled:
+            if self._is_over():
                 break
             self._go_on()
-            if self.plan.ended_at is None and not self.is_cancelled:
+            if not self._is_over():
                 self._change()
         self.say("from here on everything goes well")
         if self.other is not None:
@@ -106,6 +106,9 @@ class Case:
         finish(self.world, self.plan, self._look_after)
         outcome.check(self)
         return self.counts
+
+    def _is_over(self) -> bool:
+        return self.plan.ended_at is not None or self.is_cancelled
 
     # Before.
 
@@ -182,8 +185,10 @@ class Case:
             self._watched(lambda: self._steer(action))
             return
         told = ""
-        if self.other is not None and self.other.ended_at is None and self.rng.random() < 0.3:
-            self._watched(lambda: step(self.world, self.other, self.rng, has_operators=False))
+        other = self.other
+        if other is not None and other.ended_at is None and self.rng.random() < 0.3:
+            step(self.world, other, self.rng, has_operators=False)
+            self._look_after()
 
         def happen() -> None:
             nonlocal told
@@ -358,8 +363,9 @@ class Case:
         for each in sent.lines:
             before = known.get(each.line_id)
             for name in ("pin", "code"):
-                is_kept = before is not None and name in each.attributes
-                if is_kept and before.attributes.get(name) == each.attributes[name] and self.rng.random() < 0.7:
+                value = each.attributes.get(name)
+                is_kept = before is not None and value is not None and before.attributes.get(name) == value
+                if is_kept and self.rng.random() < 0.7:
                     each.attributes[name] = MASK
         return sent
 

@@ -170,8 +170,6 @@ def finish(world: World, plan: Plan, after: Callable[[], None] = lambda: None) -
             world.steer(plan, "thaw")
         after()
         for item in list(plan.items):
-            if plan.ended_at is not None:
-                return
             if _bring_to_end(world, plan, item):
                 after()
     stuck = {item.key: (item.state.value, item.error) for item in plan.items}
@@ -180,6 +178,8 @@ def finish(world: World, plan: Plan, after: Callable[[], None] = lambda: None) -
 
 def _bring_to_end(world: World, plan: Plan, item: ItemRun) -> bool:
     """Whether there was something to bring about."""
+    if plan.ended_at is not None:
+        return False
     is_at_work = plan.state is PlanState.IN_PROGRESS
     if item.is_callout and item.is_running:
         complete_call(world, plan, item)

@@ -190,8 +190,10 @@ def _bring_to_end(world: World, plan: Plan, item: ItemRun) -> bool:
     elif is_at_work and item.state is ItemState.ON_HOLD:
         world.resume(plan, item.key)
     elif is_at_work and item.state is ItemState.FATALLY_FAILED:
-        # An expression that fails would fail again: somebody does without the item.
-        world.operate(plan, item.key, "skip" if item.error_code == "expressionFailed" else "retry")
+        # An expression that fails would fail again, and what another order has not delivered does not come: somebody
+        # does without the item.
+        is_hopeless = item.definition is None or item.error_code == "expressionFailed"
+        world.operate(plan, item.key, "skip" if is_hopeless else "retry")
     elif is_at_work and item.timer_at is not None:
         world.fire(plan, item.key)
     else:

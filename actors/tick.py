@@ -59,8 +59,9 @@ from domain.messages import ChangeOrder, PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
-from domain.preview import preview, shown_change
+from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.redrive import redrive
+from domain.release import CompiledRelease
 from domain.sealing import Protector
 from domain.states import PlanState
 from domain.turn import Call, Turn
@@ -173,7 +174,7 @@ class Tick:
     def _one(self, envelope: Envelope) -> Any:
         match envelope:
             case Submission():
-                return self._submit(envelope)
+                return self._rehearse(envelope) if envelope.is_dry_run else self._submit(envelope)
             case ToPlan():
                 return self._tell(envelope)
             case ImportAssets():
@@ -189,6 +190,38 @@ class Tick:
                 raise AssertionError(f"no rule for {type(envelope).__name__}")
 
     # Orders coming in.
+
+    def _rehearse(self, submission: Submission) -> dict[str, Any]:
+        """Say what would become of an order, on a copy of its account."""
+        order = Order.from_dict(submission.order)
+        release = self._release_for(order.tenant, submission)
+        account = Account(None)
+        if order.account is not None:
+            account = copied_account(self.memory.accounts[order.tenant, order.account])
+        order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), 0)
+        turn = accept(
+            order,
+            release,
+            account,
+            now=self.now,
+            protector=BlindProtector(self.protector),
+            held=self._held(order.tenant),
+        )
+        return shown_order(turn.plan)
+
+    def _release_for(self, tenant: str, submission: Submission) -> CompiledRelease:
+        release = self.memory.folder.newest_release(tenant)
+        if release is None:
+            raise NotPossibleNow(
+                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
+            )
+        if submission.release_id not in (None, release.release_id):
+            raise StaleRelease(
+                f"release {submission.release_id!r} is not the newest one, which is {release.release_id}",
+                path="releaseId",
+                mend="make the order for that release, or leave releaseId out",
+            )
+        return release
 
     def _submit(self, submission: Submission) -> Submitted:
         self._check_readable(submission.order_id)
@@ -207,17 +240,7 @@ class Tick:
                         orderId=known.order_id,
                     )
                 return Submitted(known.order_id, known.state, is_repeat=True)
-        release = self.memory.folder.newest_release(order.tenant)
-        if release is None:
-            raise NotPossibleNow(
-                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
-            )
-        if submission.release_id not in (None, release.release_id):
-            raise StaleRelease(
-                f"release {submission.release_id!r} is not the newest one, which is {release.release_id}",
-                path="releaseId",
-                mend="make the order for that release, or leave releaseId out",
-            )
+        release = self._release_for(order.tenant, submission)
         self.sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)

@@ -207,7 +207,9 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
         assert message.order is not None
         order = Order.from_dict(message.order)
         order.order_id, order.tenant = plan.order.order_id, plan.order.tenant
+        # By these the channel finds it again.
         order.channel, order.client_key = plan.order.channel, plan.order.client_key
+        order.external_id = plan.order.external_id
         if order.account != plan.order.account:
             raise Conflict(
                 "an amendment leaves the account as it is", path="billingAccount", mend="order it for the other account"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from domain.change import roots_past
 from domain.errors import ExpressionFailed
 from domain.items import ItemRun
 from domain.order_states import line_states
@@ -11,6 +12,7 @@ from domain.payloads import next_payload
 from domain.plan import Plan
 from domain.sealing import MASK, is_encrypted, is_sealed
 from domain.states import OrderState
+from domain.turn import is_waited_for
 from gateway.warnings import warnings_of
 from persistence.readstore import StoredFact
 
@@ -72,6 +74,8 @@ def order_summary(plan: Plan) -> dict[str, Any]:
         "channel": plan.order.channel,
         "externalId": plan.order.external_id,
         "priority": plan.order.priority,
+        "version": plan.version,
+        "change": _change_view(plan),
         "placement": plan.placement or None,
         "createdAt": plan.created_at.isoformat(),
         "endedAt": plan.ended_at.isoformat() if plan.ended_at else None,
@@ -82,6 +86,14 @@ def order_summary(plan: Plan) -> dict[str, Any]:
     if plan.template is not None:
         summary["warnings"] = warnings_of(plan)
     return summary
+
+
+def _change_view(plan: Plan) -> dict[str, Any] | None:
+    """The change that waits for work under way, if one does."""
+    if plan.change is None:
+        return None
+    waits_for = [item.key for item in plan.items if is_waited_for(item)]
+    return {name: plan.change[name] for name in ("id", "kind", "reason")} | {"waitsFor": waits_for}
 
 
 def plan_view(plan: Plan) -> dict[str, Any]:
@@ -95,6 +107,8 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "orderId": plan.order_id,
         "state": plan.state.value if plan.state else None,
         "template": plan.template.template_id,
+        "version": plan.version,
+        "pastNoReturn": sorted(roots_past(plan)),
         "releaseId": plan.release.release_id,
         "lines": [_line(plan, line.key) for line in plan.lines],
         "items": [item_view(plan, item) | {"void": voids.get(item.node, [])} for item in plan.items],
@@ -118,6 +132,10 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         "startedAt": item.started_at.isoformat() if item.started_at else None,
         "endedAt": item.ended_at.isoformat() if item.ended_at else None,
     }
+    node = plan.template.nodes[item.node]
+    if node.role:
+        view["role"] = node.role
+        view["of"] = plan.items[node.of].key if node.of is not None else None
     if definition is not None:
         for name, value in (
             ("system", definition.source.system),
@@ -134,6 +152,7 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         ("skipReason", item.skip_reason),
         ("simulated", item.is_simulated),
         ("timerAt", item.timer_at.isoformat() if item.timer_at else None),
+        ("pausedAt", item.paused_at.isoformat() if item.paused_at else None),
     ):
         if shown:
             view[name] = shown
@@ -165,6 +184,7 @@ def _line(plan: Plan, key: str) -> dict[str, Any]:
         "rules": list(line.rules),
         "joins": line.joins,
         "delivered": line.key in plan.delivered,
+        "cancelled": line.is_cancelled,
     }
 
 

@@ -33,6 +33,7 @@ _COMPENSATING: Final = frozenset({UNDO, AMEND, RESOLVE})
 """Roles whose items no later change touches (REFERENCE b2, last row)."""
 _GONE: Final = frozenset({ItemState.CANCELLED, ItemState.DISCARDED, ItemState.FAILED_DISCARDED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.AMENDED})
+_BEGUN: Final = frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED})
 _DUE: Final = frozenset({ItemState.READY, ItemState.SCHEDULED, ItemState.ON_HOLD})
 
 
@@ -180,6 +181,10 @@ class _Reviser:
         if index in self.amended:
             return self.plan.items[index].state is not ItemState.COMPLETED
         return self.plan.items[index].state not in TERMINAL_ITEM_STATES
+
+    def _has_begun(self, index: int) -> bool:
+        """Whether a node is at work and stays so: what it waited for was done once."""
+        return index < len(self.plan.items) and self._before(index) in _BEGUN
 
     def _waits_open(self, index: int) -> bool:
         return any(self._is_open(target) for target in self.waits[index])
@@ -429,10 +434,10 @@ class _Reviser:
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
             if at in self.after:
                 behind[at] = frozenset(self.after[at])
-            elif self._is_open(index):
+            elif self._is_open(index) and not self._has_begun(index):
                 behind[at] = frozenset((index,))
             else:
-                # What is done lets through what is done again before it.
+                # What is done, or goes on meanwhile, lets through what is done again before it.
                 passed = frozenset(node for node in above if self._is_open(node))
                 stands = self.plan.items[index].state not in OVERTAKEN_ITEM_STATES and index not in self.amended
                 behind[at] = passed | {index} if stands else passed

@@ -39,16 +39,20 @@ from persistence.readstore import StoredFact
 
 CANCEL_PATH: Final = "/tmf-api/productOrderingManagement/v4/cancelProductOrder"
 _TAG: Final = re.compile(r'(?:W/)?"?(\d{1,9})"?')
-_FORCED: Final = {"forceAmend": "amend", "forceCancel": "cancel", "forceMove": "move"}
+_CHANGES: Final = frozenset({"amend", "cancel", "move"})
 
 
-async def steer_order(request: web.Request) -> web.Response:
-    """POST /v1/orders/{id}:hold|:resume|:freeze|:thaw|:prioritize: the order as a whole; `{"reason": ...}`.
+async def act_on_order(request: web.Request) -> web.Response:
+    """POST /v1/orders/{id}:hold|:resume|:freeze|:thaw|:prioritize|:amend|:cancel|:move: steer or change an order.
 
-    For prioritize with `priority`: high, normal or low.
+    Always `reason`. prioritize: `priority` (high, normal, low). amend: `order`, the whole new TMF622 order. cancel:
+    `items`, ids of order items whose bundles are taken back; all of the order without it. move: `release`. The last
+    three take `version` or If-Match, the version they were made for, and dryRun=true, which only says what would be.
     """
-    body = await read_object(request)
     action = request.match_info["action"]
+    if action in _CHANGES:
+        return await _change(request, action, is_forced=False)
+    body = await read_object(request)
     priority = body.get("priority", "")
     if action == "prioritize" and not isinstance(priority, str):
         raise BadDocument("must be high, normal or low", path="priority")
@@ -61,18 +65,9 @@ async def steer_order(request: web.Request) -> web.Response:
     return native_json(await _tell(request, message))
 
 
-async def change_order(request: web.Request) -> web.Response:
-    """POST /v1/orders/{id}:amend|:cancel|:move: change an order under way; with dryRun=true only say what would be.
-
-    amend: `order`, the whole new TMF622 order. cancel: `items`, ids of order items whose bundles are taken back; all of
-    the order without it. move: `release`. Always `reason`; `version` or If-Match, the version it was made for.
-    """
-    return await _change(request, request.match_info["action"], is_forced=False)
-
-
 async def force_order(request: web.Request) -> web.Response:
     """POST /v1/orders/{id}:forceAmend|:forceCancel|:forceMove: as without force, past the point of no return too."""
-    return await _change(request, _FORCED[request.match_info["action"]], is_forced=True)
+    return await _change(request, request.match_info["action"].lower(), is_forced=True)
 
 
 async def _change(request: web.Request, kind: str, *, is_forced: bool) -> web.Response:

@@ -74,18 +74,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=ingest.NDJSON),
     Route(
         "POST",
-        "/v1/orders/{order_id}:{action:hold|resume|freeze|thaw|prioritize}",
-        changes.steer_order,
+        "/v1/orders/{order_id}:{action:hold|resume|freeze|thaw|prioritize|amend|cancel|move}",
+        changes.act_on_order,
         Role.AGENT,
         body=True,
     ),
-    Route("POST", "/v1/orders/{order_id}:{action:amend|cancel|move}", changes.change_order, Role.AGENT, body=True),
     Route(
-        "POST",
-        "/v1/orders/{order_id}:{action:forceAmend|forceCancel|forceMove}",
-        changes.force_order,
-        Role.MANAGER,
-        body=True,
+        "POST", "/v1/orders/{order_id}:force{action:Amend|Cancel|Move}", changes.force_order, Role.MANAGER, body=True
     ),
     Route("PATCH", "/v1/orders/{order_id}", changes.patch_order, Role.AGENT, body=True),
     Route("GET", "/v1/orders/{order_id}", orders.get_order, Role.AGENT),

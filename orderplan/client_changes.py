@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from orderplan.client_calls import Calls, Document, part
 
-_CANCEL = "/tmf-api/productOrderingManagement/v4/cancelProductOrder"
+_DRY: Final = {"dryRun": "true"}
+_CANCEL: Final = "/tmf-api/productOrderingManagement/v4/cancelProductOrder"
 
 
 class ChangeCalls(Calls):
@@ -15,8 +16,8 @@ class ChangeCalls(Calls):
 
     def preview_order(self, order: Mapping[str, Any]) -> Document:
         """What would become of a TMF622 product order: its lines and its plan; nothing is stored."""
-        path = "/tmf-api/productOrderingManagement/v4/productOrder?dryRun=true"
-        answer: Document = self.request("POST", path, order, is_repeatable=True)
+        path = "/tmf-api/productOrderingManagement/v4/productOrder"
+        answer: Document = self.request("POST", path, order, query=_DRY, is_repeatable=True)
         return answer
 
     def steer_order(self, order_id: str, action: str, reason: str, *, priority: str | None = None) -> Document:
@@ -69,20 +70,20 @@ class ChangeCalls(Calls):
             version: refuse it if the order is another one than the version that this was made for.
         """
         action = f"force{kind.capitalize()}" if force else kind
-        query = "?dryRun=true" if dry_run else ""
         document = {**body, "reason": reason} | ({} if version is None else {"version": version})
-        path = f"/v1/orders/{part(order_id)}:{action}{query}"
-        answer: Document = self.request("POST", path, document, is_repeatable=dry_run)
+        path = f"/v1/orders/{part(order_id)}:{action}"
+        query = _DRY if dry_run else None
+        answer: Document = self.request("POST", path, document, query=query, is_repeatable=dry_run)
         return answer
 
     def patch_order(
         self, order_id: str, patch: Mapping[str, Any], reason: str, *, dry_run: bool = False, version: int | None = None
     ) -> Document:
         """Say what is known better by now: `lines` by id with `attributes`, `quantity`...; `description`, `dueAt`."""
-        query = "?dryRun=true" if dry_run else ""
+        query = _DRY if dry_run else None
         headers = {"If-Match": f'"{version}"'} if version is not None else {}
         answer: Document = self.request(
-            "PATCH", f"/v1/orders/{part(order_id)}{query}", {**patch, "reason": reason}, headers=headers
+            "PATCH", f"/v1/orders/{part(order_id)}", {**patch, "reason": reason}, query=query, headers=headers
         )
         return answer
 

@@ -243,3 +243,17 @@ def test_a_cancelled_item_that_had_failed_is_resolved_by_a_person_before_the_ord
     engine.complete_task(plan, str(resolving["key"]), {"resolution": "it had done nothing"})
     assert plan.order_state == "cancelled"
     assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
+
+
+def test_an_event_that_happens_meanwhile_does_not_let_the_bundle_pass_what_is_done_again(
+    engine: Engine, plan: Plan
+) -> None:
+    router_arrives(engine, plan)
+    engine.resume(plan, "billing/start@site-billing@1")
+    engine.finish(plan)
+    assert states(plan)["HoldProcessing"] == "Running"
+    engine.change(plan, "patch", patch={"lines": {"1": {"attributes": {"bandwidthMbps": 1000, "acceptedOn": "today"}}}})
+    assert states(plan)["HoldProcessing"] == "Completed"
+    assert states(plan)["Assetize Site"] == "Pending"
+    engine.finish(plan)
+    assert states(plan)["Assetize Site"] == "Completed"

@@ -87,9 +87,10 @@ def preview(
         owned_since=turn.owned_since,
     )
     change = decide_change(trial, message, account, release)
-    waits_for = [item.key for item in trial.plan.items if is_waited_for(item)]
+    waits_for: list[str] = []
     if change is not None and trial.plan.state is PlanState.FREEZING:
         for item in [item for item in trial.plan.items if is_waited_for(item)]:
+            waits_for.append(item.key)
             complete(trial, item, {})
         trial.settle()
         change = carry_out_asked(trial, account, release)

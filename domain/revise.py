@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from domain.catalogue import ItemType
 from domain.compose import AMEND, REDO, RESOLVE, UNDO, Node, Template, key_of_node
 from domain.cycles import find_cycle
 from domain.errors import ExpressionFailed, NotPossibleNow
@@ -289,9 +290,8 @@ class _Reviser:
                     self.cancelled[index] = None
                 if not is_undone and not self._is_taken_back(index):
                     is_undone = True
-                    has_plan = item.definition is not None and item.definition.rollback_refs
-                    self.outcomes[index] = ItemOutcome.UNDO if has_plan else ItemOutcome.NOT_UNDONE
-                    if has_plan:
+                    self.outcomes[index] = _taken_back(item.definition)
+                    if self.outcomes[index] is ItemOutcome.UNDO:
                         self._compensate([index])
                 continue
             self.cancelled[index] = None
@@ -497,6 +497,15 @@ class _Reviser:
             covers=covers,
             parents=parents,
         )
+
+
+def _taken_back(definition: ItemDef | None) -> ItemOutcome:
+    """What becomes of an item that is done and needed no more."""
+    if definition is not None and definition.rollback_refs:
+        return ItemOutcome.UNDO
+    # Milestones and the like have done nothing that could be left behind.
+    is_work = definition is not None and (definition.is_call or definition.type is ItemType.MANUAL_TASK)
+    return ItemOutcome.NOT_UNDONE if is_work else ItemOutcome.DISCARD
 
 
 def _way(template: Template) -> list[int]:

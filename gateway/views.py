@@ -10,7 +10,7 @@ from domain.items import ItemRun
 from domain.order_states import line_states
 from domain.payloads import next_payload
 from domain.plan import Plan
-from domain.sealing import MASK, is_encrypted, is_sealed
+from domain.sealing import MASK, is_encrypted, is_sealed, same_value
 from domain.states import OrderState
 from domain.turn import is_waited_for
 from gateway.warnings import warnings_of
@@ -41,8 +41,19 @@ def order_view(plan: Plan) -> dict[str, Any]:
 def _line_view(plan: Plan, line_id: str, state: OrderState) -> dict[str, Any]:
     view: dict[str, Any] = {"state": state.value}
     index = plan.line_at.get(line_id)
-    if index is not None and plan.lines[index].is_asset:
-        view["productId"] = plan.lines[index].asset_id
+    if index is None:
+        return view
+    line = plan.lines[index]
+    if line.is_asset:
+        view["productId"] = line.asset_id
+    got = {
+        name: value
+        for name, value in line.attributes.items()
+        if name not in line.ordered or not same_value(value, line.ordered[name])
+    }
+    if got:
+        # What the order has learnt since the channel sent it.
+        view["attributes"] = got
     return view
 
 

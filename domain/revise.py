@@ -183,6 +183,11 @@ class _Reviser:
             return self.plan.items[index].state is not ItemState.COMPLETED
         return self.plan.items[index].state not in TERMINAL_ITEM_STATES
 
+    def _is_overtaken(self, index: int) -> bool:
+        """Whether a known node is done, and what stands for it now is another one, or nothing."""
+        state = self.plan.items[index].state
+        return state in OVERTAKEN_ITEM_STATES or (index in self.amended and state is ItemState.COMPLETED)
+
     def _has_begun(self, index: int) -> bool:
         """Whether a node is at work and stays so: what it waited for was done once."""
         return index < len(self.plan.items) and self._before(index) in _BEGUN
@@ -439,8 +444,7 @@ class _Reviser:
             else:
                 # What is done, or goes on meanwhile, lets through what is done again before it.
                 passed = frozenset(node for node in above if self._is_open(node))
-                stands = self.plan.items[index].state not in OVERTAKEN_ITEM_STATES and index not in self.amended
-                behind[at] = passed | {index} if stands else passed
+                behind[at] = passed if self._is_overtaken(index) else passed | {index}
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above

@@ -261,6 +261,8 @@ def begin(turn: Turn, item: ItemRun) -> None:
             send(turn, item)
     elif definition.type is ItemType.MANUAL_TASK:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
+        # A change may have closed it earlier in the turn: it is one task, and open.
+        turn.tasks_closed = [each for each in turn.tasks_closed if each is not item]
         turn.tasks_opened.append(item)
     elif definition.type is ItemType.PUSH_EVENT:
         _await_event(turn, item, definition)

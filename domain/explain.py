@@ -28,7 +28,7 @@ from domain.states import (
     OrderState,
     PlanState,
 )
-from domain.turn import deadline_of, is_waited_for
+from domain.turn import deadline_of
 from domain.watchdog import TEXTS, stuck_items
 
 STANDING_MAX: Final = 200
@@ -135,7 +135,7 @@ def _of_order(plan: Plan, world: World, now: datetime) -> list[Reason]:
 
 def _of_steering(plan: Plan, now: datetime) -> list[Reason]:
     """What somebody has asked of the order as a whole, as long as it keeps items from moving."""
-    waits_for = [item.key for item in plan.items if is_waited_for(item)]
+    waits_for = [item.key for item in plan.items if item.is_waited_for]
     facts: dict[str, Any] = {"waitsFor": waits_for[:CHAIN_SHOWN_MAX]}
     if plan.change is not None:
         named = ", ".join(waits_for[:CHAIN_SHOWN_MAX])
@@ -406,7 +406,7 @@ def _frozen(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: d
     before = item.frozen_from.value if item.frozen_from is not None else "not known"
     text = f"{definition.name} is frozen with its order; before that it was {before}."
     found = [Reason("itemFrozen", text, {"frozenFrom": before})]
-    if is_waited_for(item):
+    if item.is_waited_for:
         found = [*_running(plan, item, definition, world, now), *found]
     return found
 

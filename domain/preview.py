@@ -18,7 +18,7 @@ from domain.release import CompiledRelease
 from domain.revise import ItemOutcome
 from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed
 from domain.states import TERMINAL_ITEM_STATES, PlanState
-from domain.turn import Turn, complete, is_waited_for
+from domain.turn import Turn, complete
 
 
 class BlindProtector:
@@ -92,7 +92,7 @@ def preview(
     change = decide_change(trial, message, account, release)
     waits_for: list[str] = []
     if change is not None and trial.plan.state is PlanState.FREEZING:
-        for item in [item for item in trial.plan.items if is_waited_for(item)]:
+        for item in [item for item in trial.plan.items if item.is_waited_for]:
             waits_for.append(item.key)
             complete(trial, item, {})
         trial.settle()
@@ -125,7 +125,7 @@ def shown_change(plan: Plan, *, is_other: bool) -> dict[str, Any]:
         "pending": plan.change is not None,
     }
     if plan.change is not None:
-        shown["waitsFor"] = [item.key for item in plan.items if is_waited_for(item)]
+        shown["waitsFor"] = [item.key for item in plan.items if item.is_waited_for]
     return shown
 
 

@@ -12,7 +12,6 @@ from domain.payloads import next_payload
 from domain.plan import Plan
 from domain.sealing import MASK, is_encrypted, is_sealed, same_value
 from domain.states import OrderState
-from domain.turn import is_waited_for
 from gateway.warnings import warnings_of
 from persistence.readstore import StoredFact
 
@@ -103,7 +102,7 @@ def _change_view(plan: Plan) -> dict[str, Any] | None:
     """The change that waits for work under way, if one does."""
     if plan.change is None:
         return None
-    waits_for = [item.key for item in plan.items if is_waited_for(item)]
+    waits_for = [item.key for item in plan.items if item.is_waited_for]
     return {name: plan.change[name] for name in ("id", "kind", "reason")} | {"waitsFor": waits_for}
 
 

@@ -122,15 +122,6 @@ class _Reviser:
         self.keys = set(plan.by_key)
         self.chains = self._chains()
         """Slot -> the nodes that stand or stood for it, the newest last."""
-        undoing = [(index, node) for index, node in enumerate(self.old.nodes) if node.role == UNDO]
-        self.taken_back = frozenset(node.of for _, node in undoing)
-        """Nodes that an earlier change has undone already, some of them to do them again."""
-        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
-        """What still undoes an earlier one of a slot: it ends before a new one begins."""
-        for index, node in undoing:
-            if node.of is not None and self.plan.items[index].state not in TERMINAL_ITEM_STATES:
-                undone = self.old.nodes[node.of]
-                self.still_undoing[undone.ref, undone.instance].append(index)
         self.outcomes: dict[int, ItemOutcome] = {}
         self.amended: dict[int, None] = {}
         self.cancelled: dict[int, None] = {}
@@ -143,6 +134,23 @@ class _Reviser:
         self.compensations: list[_Compensation] = []
         self.owner: dict[int, _Compensation] = {}
         """By node of the plan: what undoes it."""
+        self.adapting: dict[int, list[int]] = defaultdict(list)
+        """By node of the plan: what of its amend plans is not done yet."""
+        for index, node in enumerate(self.old.nodes):
+            if node.role == AMEND and node.of is not None and self._is_open(index):
+                self.adapting[node.of].append(index)
+        self.undone_by = {
+            index: self._undone_by(index) for index, node in enumerate(self.old.nodes) if node.role == UNDO
+        }
+        """By node of a rollback plan: what it takes back."""
+        self.taken_back = frozenset(index for undone in self.undone_by.values() for index in undone)
+        """Nodes that an earlier change has undone already, some of them to do them again."""
+        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
+        """What still undoes an earlier one of a slot: it ends before a new one begins."""
+        for undo, undone in self.undone_by.items():
+            for slot in {(self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone}:
+                if self._is_open(undo):
+                    self.still_undoing[slot].append(undo)
 
     def run(self) -> Revision:
         way = _way(self.target)
@@ -219,6 +227,7 @@ class _Reviser:
         if chain is None:
             self.now_at[at] = self._add(Node(node.ref, slot[1], places))
             return
+        self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
         item, state = self.plan.items[index], self._before(index)
         then = self.old.nodes[index].lines
@@ -247,6 +256,20 @@ class _Reviser:
         self.outcomes[index] = ItemOutcome.UPDATE
         self.amended[index] = None
         self.nodes[index] = Node(node.ref, slot[1], places, *_trace(self.old.nodes[index]))
+
+    def _adapt_on(self, at: int, chain: Sequence[int], places: tuple[int, ...]) -> None:
+        """What earlier changes have left of amend plans works on what the order says now, too."""
+        left = [part for index in chain for part in self.adapting[index]]
+        if left:
+            self.after[at] = tuple(left)
+        for part in left:
+            node, item = self.old.nodes[part], self.plan.items[part]
+            is_other = set(node.lines) != set(places) or any(self.lines.has_changed(each) for each in places)
+            self.outcomes[part] = ItemOutcome.KEEP
+            if is_other and not (item.is_callout and item.is_running):
+                self.outcomes[part] = ItemOutcome.UPDATE
+                self.amended[part] = None
+                self.nodes[part] = Node(node.ref, node.instance, places, *_trace(node))
 
     def _is_branch_skipped(self, at: int) -> bool:
         """Whether what a target node waits for is skipped in a way that it is skipped too."""
@@ -296,6 +319,18 @@ class _Reviser:
             read += [each for each in (definition.condition, definition.process_after, definition.event) if each]
         return any(not self.roots_changed.isdisjoint(each.variables) for each in read)
 
+    def _holds(self, at: int, places: Sequence[int]) -> bool:
+        """Whether the condition of a target node holds of its lines as they are from now on."""
+        definition = self.target.definitions[at]
+        if definition is None or definition.condition is None:
+            return True
+        readings = (line_context(self.context_now, self.lines.lines[place]) for place in places)
+        try:
+            return any(definition.condition.is_true(reading) for reading in readings)
+        except ExpressionFailed:
+            # Whoever is told of that when it is due decides.
+            return True
+
     def _says(self, definition: ItemDef, line: Line, context: dict[str, Any]) -> dict[str, Any] | None:
         reading = line_context(context, line)
         try:
@@ -313,12 +348,16 @@ class _Reviser:
         if outcome is ItemOutcome.AMEND_PLAN:
             parts = self._refs_of(definition, definition.amend_refs, "amendPlan")
             made = self._instantiate(parts, [index], places, AMEND)
-            self.after[at] = tuple(made.nodes)
             for node, waits in made.waits.items():
                 self.waits[node] |= waits
+            for node in made.entries:
+                self.waits[node].update(self.after.get(at, ()))
+            self.after[at] = (*self.after.get(at, ()), *made.nodes)
             self.again[at] = made.entries
         elif outcome is not ItemOutcome.NOTHING:
-            if outcome is ItemOutcome.UNDO_THEN_REDO:
+            if outcome is ItemOutcome.UNDO_THEN_REDO or (definition.rollback_refs and not self._holds(at, places)):
+                # Where its condition has become false, what is done again is skipped: so what was done is undone.
+                self.outcomes[index] = ItemOutcome.UNDO_THEN_REDO
                 self._compensate([index])
             self._again(at, index, places)
 
@@ -334,7 +373,8 @@ class _Reviser:
     def _cancel(self, chain: list[int]) -> None:
         """Nobody needs what these nodes stand for any more; what was done last is undone."""
         is_undone = False
-        for index in reversed(chain):
+        left = [part for index in chain for part in self.adapting[index]]
+        for index in reversed([*chain, *left]):
             item, state = self.plan.items[index], self._before(index)
             if state in _DONE:
                 if state is ItemState.COMPLETED:
@@ -354,6 +394,32 @@ class _Reviser:
                 node = self.old.nodes[index]
                 made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
                 self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
+
+    def _undone_by(self, undo: int) -> set[int]:
+        """What a node of a rollback plan takes back: of a group all that was done of it, named by one of them."""
+        node = self.old.nodes[undo]
+        assert node.of is not None
+        name = self._group_of(node.of)
+        if name is None:
+            return {node.of}
+        return {node.of} | {
+            index
+            for index, item in enumerate(self.plan.items[:undo])
+            if self._group_of(index) == name
+            and set(self.old.nodes[index].lines) <= set(node.lines)
+            and item.definition is not None
+            and (
+                item.state is ItemState.CANCELLED
+                or (item.state is ItemState.AMENDED and item.definition.on_amend == ItemOutcome.UNDO_THEN_REDO)
+            )
+        }
+
+    def _group_of(self, index: int) -> tuple[Any, ...] | None:
+        """With what an item is undone together, by name."""
+        definition, is_work = self.plan.items[index].definition, self.old.nodes[index].role not in _COMPENSATING
+        if definition is None or definition.source.rollback_group is None or not is_work:
+            return None
+        return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
 
     # What is new.
 
@@ -407,11 +473,8 @@ class _Reviser:
             if each.nodes:
                 continue
             index = each.of[0]
-            definition = self.plan.items[index].definition
-            assert definition is not None
-            source = definition.source
-            name = (source.rollback_plan, source.rollback_group, self.plan.roots_of_node[index])
-            groups.setdefault(name if source.rollback_group else index, []).append(index)
+            name = self._group_of(index)
+            groups.setdefault(index if name is None else name, []).append(index)
         undoing = []
         for of in groups.values():
             definition = self.plan.items[of[0]].definition
@@ -433,32 +496,37 @@ class _Reviser:
 
     def _tie_plans(self, undoing: Sequence[_Compensation]) -> None:
         """Dependencies between rollback plans of one bundle; one on a plan that undoes nothing here is void."""
-        of_ref: dict[str, list[tuple[int, frozenset[str]]]] = defaultdict(list)
-        roots = [frozenset(root for index in each.of for root in self.plan.roots_of_node[index]) for each in undoing]
+        at: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """By item definition and bundle."""
+        roots = [{root for index in each.of for root in self.plan.roots_of_node[index]} for each in undoing]
         for each, mine in zip(undoing, roots, strict=True):
             for node, part in each.nodes.items():
-                of_ref[part.ref].append((node, mine))
+                for root in mine:
+                    at[part.ref, root].append(node)
         for each, mine in zip(undoing, roots, strict=True):
+            own = {part.ref for part in each.nodes.values()}
             for node, part in each.nodes.items():
-                for edge in part.waits_for:
-                    others = of_ref.get(self.release.items[edge.target].ref, ())
-                    if not each.waits[node] & {other for other, _ in others}:
-                        each.waits[node].update(other for other, theirs in others if theirs & mine and other != node)
+                targets = {self.release.items[edge.target].ref for edge in part.waits_for} - own
+                others = (other for ref in targets for root in mine for other in at.get((ref, root), ()))
+                each.waits[node].update(other for other in others if other != node)
 
     def _undoing_before(self) -> dict[int, _Compensation]:
         """By node: what still undoes it because of an earlier change."""
         found: dict[int, _Compensation] = {}
-        for index, node in enumerate(self.old.nodes):
-            if node.role == UNDO and node.of is not None and self._is_open(index):
-                each = found.setdefault(node.of, _Compensation([node.of]))
-                definition = self.plan.items[index].definition
-                assert definition is not None
+        for index, undone in self.undone_by.items():
+            definition = self.plan.items[index].definition
+            if definition is None or not self._is_open(index):
+                continue
+            for of in undone:
+                each = found.setdefault(of, _Compensation([of]))
                 each.nodes[index] = definition
                 each.waits[index] = set(self.old.waits[index])
         return found
 
     def _later(self, index: int, owner: dict[int, _Compensation]) -> list[_Compensation]:
         """The compensations nearest behind a node: of what was done because it was done."""
+        if not owner:
+            return []
         found: dict[int, _Compensation] = {}
         seen = {index}
         waiting = [index]
@@ -492,14 +560,17 @@ class _Reviser:
         for at in way:
             index = self.now_at[at]
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
-            if at in self.after:
-                behind[at] = frozenset(self.after[at])
-            elif self._is_open(index) and not self._has_begun(index):
+            if self._is_open(index) and not self._has_begun(index):
                 behind[at] = frozenset((index,))
+            elif at in self.after:
+                behind[at] = frozenset()
             else:
                 # What is done, or goes on meanwhile, lets through what is done again before it. It is named all the
                 # same: who waits for skipped branches alone is skipped with them.
                 behind[at] = frozenset(node for node in above if self._is_open(node)) | {index}
+            behind[at] |= frozenset(self.after.get(at, ()))
+            for node in self.after.get(at, ()):
+                self.waits[node] |= above
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above

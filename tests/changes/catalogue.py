@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from domain.errors import BadRelease
 from domain.release import CompiledRelease
-from tests.support.build import callout, depends, manual, milestone, plan_of, release_of, rule
+from tests.support.build import assetize, callout, depends, manual, milestone, plan_of, release_of, rule
 
 ORDERED: Final = ("n", "zone", "color", "pin", "code", "fixed")
 """Attributes that orders give: significant, key of a scope, insignificant, sealed, encrypted, and one that stays."""
@@ -30,6 +30,8 @@ _REQUESTS: Final = (
     {"n": "attributes.n"}, {"zone": "attributes.zone", "amount": "line.quantity"}, {"text": "order.description"},
     {"line": "line.id"}, {"pin": "attributes.pin"},
 )  # fmt: skip
+_RULES: Final = (("a", "t", 0.8), ("b", "t", 0.6), ("a", "u", 0.2), ("b", "u", 0.2), ("t", "u", 0.6))
+"""Source, target and how often there is such a rule."""
 _PLANS: Final = {"a": "pa", "b": "pb", "t": "pt", "u": "pu"}
 """By product: the plan that its scenario composes."""
 
@@ -58,16 +60,18 @@ class _Draft:
 
     def parts(self) -> dict[str, Any]:
         rng = self.rng
-        plans = {code: [self._item(f"{code[1]}{at}") for at in range(rng.randint(1, 3))] for code in _PLANS.values()}
+        plans = {
+            code: [self._item(f"{code[1]}{at}") for at in range(rng.randint(1, 3))] for code in _PLANS.values()
+        }
         if rng.random() < 0.3:
             sub_of = rng.choice(("pa", "pt"))
             plans["sub"] = [self._item(f"s{at}") for at in range(rng.randint(1, 2))]
-            plans[sub_of].append({"code": "within", "type": "subPlan", "subPlan": "sub", "scope": self._scope(), "scopeKey": "zone"})
+            within = {"code": "within", "type": "subPlan", "subPlan": "sub", "scope": self._scope(), "scopeKey": "zone"}
+            plans[sub_of].append(within)
         explicit = [code for code in ("a", "t", "u") if rng.random() < 0.15]
         if explicit or rng.random() < 0.3:
             for code in explicit or [rng.choice(("a", "t"))]:
-                item = {"code": "assetize", "type": "autoTask", "task": "assetize", "scope": self._scope(), "scopeKey": "zone"}
-                plans[_PLANS[code]].append(item)
+                plans[_PLANS[code]].append(assetize(scope=self._scope(), scopeKey="zone"))
         products = [self._product(code, code in explicit) for code in ("a", "b", "t", "u")]
         return {
             "emptyPlan": rng.choice(("complete", "complete", "reject")),
@@ -125,7 +129,8 @@ class _Draft:
             {"name": "go", "assetizable": True, "significant": False},
         ]
         attributes += [{"name": f"r_{letter}{at}"} for letter in "abtus" for at in (0, 1, 2, 9)]
-        product: dict[str, Any] = {"code": code, "attributes": attributes, "quantity": rng.choice(("sum", "max", "one"))}
+        quantity = rng.choice(("sum", "max", "one"))
+        product: dict[str, Any] = {"code": code, "attributes": attributes, "quantity": quantity}
         if code in ("t", "u"):
             product |= {"scope": rng.choice(_SCOPES[:-1]), "scopeKey": "zone"}
         if code == "b" and rng.random() < 0.15:
@@ -180,7 +185,7 @@ class _Draft:
     def _rules(self) -> list[dict[str, Any]]:
         rng = self.rng
         made = []
-        for source, target, share in (("a", "t", 0.8), ("b", "t", 0.6), ("a", "u", 0.2), ("b", "u", 0.2), ("t", "u", 0.6)):
+        for source, target, share in _RULES:
             if rng.random() > share:
                 continue
             mappings: list[dict[str, Any]] = [{"to": name, "copy": name} for name in ORDERED if rng.random() < 0.8]

@@ -21,7 +21,6 @@ _VALUES: Final[dict[str, tuple[Any, ...]]] = {
     "fixed": ("one", "two"),
 }
 _STARTS: Final = (None, None, "2026-03-02T09:01:00Z", "2026-03-02T10:00:00Z")
-BUNDLES_MAX: Final = 3
 
 
 def copied(order: Order) -> Order:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from domain.compose import AMEND, REDO, UNDO
 from domain.inventory import Asset
+from domain.orders import OrderLine
 from domain.plan import Plan
-from domain.states import OrderState
+from domain.sealing import SEALED, is_sealed
+from domain.states import ItemState, OrderState
 from tests.changes.orders import copied
 from tests.changes.steps import finish
 from tests.changes.world import Book, Work, World, shown
@@ -35,6 +37,7 @@ def check(case: Case) -> None:
     finish(twin, other)
     is_back = any(each.definition and each.definition.source.task == "backPropagate" for each in plan.items)
     same_inventory(case, twin, is_back=is_back)
+    same_secrets(case, twin, other)
     same_work(case, plan, twin, other, is_back=is_back)
     if not (case.has_operators or case.is_silent or is_back):
         same_answers(case, plan, twin, other)
@@ -50,6 +53,24 @@ def same_inventory(case: Case, twin: World, *, is_back: bool) -> None:
         left, right = _body(ours[asset_id], is_back=is_back), _body(theirs[asset_id], is_back=is_back)
         different = {name: (left[name], right[name]) for name in left if left[name] != right[name]}
         assert not different, f"{ours[asset_id].product} {asset_id}: amended and from the start differ: {different}"
+
+
+def same_secrets(case: Case, twin: World, other: Plan) -> None:
+    """The secrets of the order's lines are those that were given last."""
+    ours, theirs = case.world.protector.sealed, twin.protector.sealed
+    for mine, line in zip(_lines(case.plan, other), other.order.lines, strict=True):
+        for name, value in line.attributes.items():
+            if is_sealed(value):
+                kept = mine.attributes.get(name)
+                assert is_sealed(kept), f"{name} of {line.line_id} is {kept}"
+                found = ours[case.plan.order_id, kept[SEALED]]
+                wanted = theirs[other.order_id, value[SEALED]]
+                assert found == wanted, f"secret {name} of {line.line_id} is {found}, and was to be {wanted}"
+
+
+def _lines(plan: Plan, other: Plan) -> list[OrderLine]:
+    known = {line.line_id: line for line in plan.order.lines}
+    return [known[line.line_id] for line in other.order.lines]
 
 
 def _body(asset: Asset, *, is_back: bool) -> dict[str, Any]:
@@ -75,6 +96,10 @@ def same_answers(case: Case, plan: Plan, twin: World, other: Plan) -> None:
     stand in the inventory.
     """
     free = {item.definition.source.code for item in plan.items if item.definition is not None and _is_free(item)}
+    ours = done_of(plan, case.world.books[plan.order_id])
+    theirs = done_of(other, twin.books[other.order_id])
+    # What was done, and would be skipped by now, has answered all the same.
+    free |= {ref.partition("/")[2] for ref, _ in ours.keys() - theirs.keys()}
     for asset_id, asset in twin.account.assets.items():
         mine = case.world.account.assets[asset_id].attributes
         for name, value in asset.attributes.items():
@@ -119,12 +144,29 @@ def undone_nodes(plan: Plan, book: Book) -> set[int]:
     found: set[int] = set()
     done_at = {work.node: work.number for work in book.works}
     for each in book.undone:
-        found.add(each.of)
-        lines = set(plan.template.nodes[plan.by_key[each.key].node].lines)
-        for node in group_of(plan, each.of):
-            if done_at.get(node, each.made) < each.made and lines.issuperset(plan.template.nodes[node].lines):
-                found.add(node)
+        found |= undone_by(plan, done_at, plan.by_key[each.key].node, each.made)
     return found
+
+
+def undone_by(plan: Plan, done_at: dict[int, int], undo: int, made: int) -> set[int]:
+    """The items that an item of a rollback plan has undone, which a change has made at a time."""
+    assert plan.template is not None
+    nodes = plan.template.nodes
+    of = nodes[undo].of
+    assert of is not None
+    lines = set(nodes[undo].lines)
+    return {of} | {
+        node
+        for node in group_of(plan, of)
+        if done_at.get(node, made) < made and lines.issuperset(nodes[node].lines) and not is_kept(plan, node)
+    }
+
+
+def is_kept(plan: Plan, node: int) -> bool:
+    """Whether an item that was done has never been undone, by what the plan says of it."""
+    item = plan.items[node]
+    is_amended = item.state is ItemState.AMENDED and item.definition is not None
+    return item.state is ItemState.COMPLETED or (is_amended and item.definition.on_amend != "undoThenRedo")
 
 
 def group_of(plan: Plan, leader: int) -> set[int]:
@@ -149,14 +191,17 @@ def undone_once(case: Case) -> None:
     """No item is undone twice, and none that was never done."""
     plan, book = case.plan, case.world.books[case.plan.order_id]
     assert plan.template is not None
-    done = {work.node for work in book.works}
-    seen: set[tuple[int, str]] = set()
-    for node in plan.template.nodes:
-        if node.role == UNDO:
-            assert node.of is not None
-            assert node.of in done, f"{plan.items[node.of].key} is undone and was never done"
-            assert (node.of, node.ref) not in seen, f"{plan.items[node.of].key} is undone twice"
-            seen.add((node.of, node.ref))
+    done_at = {work.node: work.number for work in book.works}
+    seen: dict[tuple[int, str], str] = {}
+    for item in plan.items:
+        node = plan.template.nodes[item.node]
+        if node.role != UNDO:
+            continue
+        assert node.of is not None
+        assert node.of in done_at, f"{plan.items[node.of].key} is undone and was never done"
+        for of in undone_by(plan, done_at, item.node, book.made[item.key]):
+            assert (of, node.ref) not in seen, f"{plan.items[of].key} is undone twice: {seen[of, node.ref]}, {item.key}"
+            seen[of, node.ref] = item.key
 
 
 def redone_after_undoing(case: Case) -> None:
@@ -173,10 +218,20 @@ def redone_after_undoing(case: Case) -> None:
             assert begun > ended[node.of], f"{item.key} has begun before what it does again was undone"
 
 
+def nothing_is_adapted_after(case: Case, works: list[Work]) -> None:
+    """Work that nobody needs any more is not brought in line with an amendment either."""
+    plan, book = case.plan, case.world.books[case.plan.order_id]
+    assert plan.template is not None
+    for work in works:
+        if plan.template.nodes[work.node].role == AMEND:
+            assert book.begun.get(work.key, 0) < case.cancelled_at, f"{work.key} begins in a cancelled order"
+
+
 def whole_cancel(case: Case) -> None:
     """After the cancellation of the whole order everything that was done and can be undone is undone."""
     plan, book = case.plan, case.world.books[case.plan.order_id]
     assert plan.template is not None
+    nothing_is_adapted_after(case, book.works)
     works = [work for work in book.works if work.is_work and plan.template.nodes[work.node].role in ("", REDO)]
     gone = undone_nodes(plan, book)
     last: dict[tuple[str, Any], Work] = {}

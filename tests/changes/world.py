@@ -19,6 +19,7 @@ from domain.messages import ChangeOrder
 from domain.plan import Plan
 from domain.preview import preview
 from domain.release import CompiledRelease, ItemDef
+from domain.sealing import SEALED, is_sealed
 from domain.states import ItemState
 from domain.turn import Call, Turn
 from tests.support.engine import Engine
@@ -111,7 +112,11 @@ class World(Engine):
         plan = turn.plan
         book = self.books.setdefault(plan.order_id, Book())
         for call in turn.calls:
-            self.payloads[call.order_id, call.item, call.attempt] = call.payload
+            key = (call.order_id, call.item, call.attempt)
+            payload = self._opened(call.order_id, call.payload)
+            # A system that has heard of the attempt before refuses the same key with another body.
+            earlier = self.payloads.setdefault(key, payload)
+            assert earlier == payload, f"{call.item} says under the same key {payload}, before it said {earlier}"
             self.open_calls[call.order_id, call.item] = call
         for fact in turn.facts:
             book.clock += 1
@@ -144,6 +149,14 @@ class World(Engine):
         is_work = item.is_callout or item.is_manual
         book.works.append(Work(item.key, node.ref, item.node, self._saw(plan, item), is_work, book.clock))
 
+    def _opened(self, order_id: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """The payload as the adapter sends it, with the secrets that it names."""
+        sealed = self.protector.sealed
+        return {
+            name: {"secret": sealed[order_id, value[SEALED]]} if is_sealed(value) else value
+            for name, value in payload.items()
+        }
+
     def _saw(self, plan: Plan, item: ItemRun) -> Any:
         if item.is_callout:
             return said(self.payloads.get((plan.order_id, item.key, item.attempt), {}))
@@ -156,7 +169,7 @@ class World(Engine):
         code = definition.source.code
         if code[0] not in ANSWER_LETTERS or len(code) != 2:
             return {}
-        return {"attributes": {f"r_{code}": number_of(said(call.payload))}}
+        return {"attributes": {f"r_{code}": number_of(said(self._opened(call.order_id, call.payload)))}}
 
     def form_of(self, plan: Plan, item: ItemRun) -> dict[str, Any]:
         """What a person fills in."""
@@ -184,7 +197,9 @@ def is_late(name: str) -> bool:
 
 
 def shown(value: Any) -> Any:
-    """A value that can be compared: two ciphertexts of one value are the same."""
+    """A value that can be compared: two ciphertexts of one value are the same, and a secret shows nothing."""
+    if is_sealed(value):
+        return "a secret"
     return {"mac": value["mac"]} if isinstance(value, dict) and "mac" in value else value
 
 

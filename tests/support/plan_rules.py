@@ -36,7 +36,8 @@ def counters_are_right(plan: Plan) -> None:
         state in ("Running", "Frozen - Running") and item.is_callout and not item.is_accepted
         for item, state in zip(plan.items, states, strict=True)
     )
-    open_in_root = {line.root: 0 for line in plan.lines}
+    roots = {each: plan.lines[plan.line_at[each]].root for line in plan.lines for each in line.order_lines}
+    open_in_root = dict.fromkeys(roots.values(), 0)
     for item, state in zip(plan.items, states, strict=True):
         if state not in CLOSED:
             order_lines = {

@@ -86,6 +86,22 @@ def test_a_cancelled_item_does_not_come_back_as_something_else() -> None:
     assert [asset.attributes for asset in engine.account.assets.values()] == [{"n": 5}]
 
 
+def test_another_secret_is_another_value_although_nobody_can_compare_it() -> None:
+    engine = engine_of(
+        callout("tell", request={"pin": "attributes.pin"}),
+        manual("rest"),
+        products=[{"code": "x", "attributes": [{"name": "pin", "assetizable": False}]}],
+    )
+    plan = engine.accept(order_of(line("1", "x", pin="1234")))
+    engine.answer(plan, engine.call(plan, "p/tell"))
+    amend(engine, plan, line("1", "x", pin="********"))
+    assert plan.changes == 0
+    engine.change(plan, "patch", patch={"lines": {"1": {"attributes": {"pin": "9999"}}}})
+    named = engine.call(plan, "p/tell").payload["pin"]["$sealed"]
+    assert engine.protector.sealed[plan.order_id, named] == "9999"
+    assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
+
+
 # What is delivered.
 
 

@@ -66,6 +66,8 @@ class Case:
         self.plan: Plan
         self.wanted: Order
         self.gone: set[str] = set()
+        self.ever_gone: set[str] = set()
+        """What was cancelled, also where a later amendment does not name it any more."""
         self.gone_lines: dict[str, OrderLine] = {}
         """Lines of bundles that somebody wanted to cancel, by id."""
         self.asked: Asked | None = None
@@ -194,6 +196,7 @@ class Case:
 
     def _is_carried_out(self, asked: Asked) -> None:
         self.wanted, self.gone = asked.wanted, asked.gone
+        self.ever_gone |= asked.gone
         self.changes += 1
         self.counts[{"amend": "amended", "patch": "patched", "move": "moved"}.get(asked.kind, "cancelled")] += 1
         if asked.kind == "move":

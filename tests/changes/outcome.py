@@ -31,7 +31,7 @@ def check(case: Case) -> None:
         assert repr(case.world.account.assets) == repr(case.before), "a cancelled order leaves the inventory as it was"
         whole_cancel(case)
         return
-    assert plan.order_state is (OrderState.PARTIAL if case.gone else OrderState.COMPLETED)
+    assert plan.order_state is (OrderState.PARTIAL if case.ever_gone else OrderState.COMPLETED)
     twin = case.world.twin(case.release, case.plans_before, case.before)
     other = twin.accept(copied(case.wanted))
     assert other.order_id == plan.order_id

@@ -80,7 +80,7 @@ class Touch(StrEnum):
 
 
 class Effect(NamedTuple):
-    """An item definition that differs for running orders: the greatest `touch` of what differs, and all of that."""
+    """An item definition that differs in one way, and by what; one that differs in several ways has several."""
 
     item: str
     touch: Touch
@@ -310,23 +310,20 @@ _Named = Mapping[str, _Element]
 
 
 def _effects(pairs: Iterable[_Pair], before: _Named, after: _Named) -> list[Effect]:
-    """Items whose definition differs, by themselves or by what they hang on; the most touched first, then by name.
+    """Items whose definition differs, by themselves or by what they hang on: by `touch`, the most first, then by name.
 
     `before` and `after` are all items by name.
     """
-    found: dict[str, list[tuple[Touch, str]]] = defaultdict(list)
+    found: dict[tuple[Touch, str], list[str]] = defaultdict(list)
     in_both = {name: (each, after[name]) for name, each in before.items() if name in after}
     for pair in pairs:
         change = _change(*pair)
         if change.kind == "item" and change.change != "changed":
-            found[change.name].append((Touch.PRESENCE, change.change))
+            found[Touch.PRESENCE, change.name].append(change.change)
         for item, touch, why in _touched(change, pair, in_both):
-            found[item].append((touch, why))
+            found[touch, item].append(why)
+    effects = [Effect(item, touch, tuple(dict.fromkeys(why))) for (touch, item), why in found.items()]
     rank = {touch: place for place, touch in enumerate(Touch)}
-    effects = []
-    for item, reasons in found.items():
-        greatest = min((touch for touch, _ in reasons), key=rank.__getitem__)
-        effects.append(Effect(item, greatest, tuple(dict.fromkeys(why for _, why in reasons))))
     return sorted(effects, key=lambda each: (rank[each.touch], each.item))
 
 

@@ -20,6 +20,7 @@ from orderplan.cli import (
     inventory,
     order,
     queue,
+    release,
     risk,
     simulate,
     system,
@@ -43,6 +44,7 @@ app.command("events")(events.events)
 app.command("archive")(archive.archive)
 app.command("simulate")(simulate.simulate)
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(release.app, name="release")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")

@@ -101,6 +101,23 @@ def test_a_diff_is_read_from_top_to_bottom() -> None:
     ]
 
 
+def test_the_diff_on_the_catalogue_page_is_what_the_command_prints() -> None:
+    before = BEFORE | {"dependencies": [depends("deliver/last", "deliver/first")]}
+    first, last, visit = AFTER["plans"][0]["items"]
+    plain = {name: value for name, value in visit.items() if name != "skipBranch"}
+    after = AFTER | {
+        "decompositions": BEFORE["decompositions"],
+        "scenarios": BEFORE["scenarios"],
+        "plans": [plan_of("deliver", first, last, plain)],
+        "dependencies": [depends("deliver/last", "deliver/first", "order")],
+        "queues": BEFORE["queues"],
+    }
+
+    page = (Path(__file__).parents[2] / "docs" / "CATALOGUE.md").read_text()
+
+    assert "\n".join(f"    {line}".rstrip() for line in seen(diff(before, after, openOrders=12))) in page
+
+
 def test_releases_that_say_the_same_are_one_line() -> None:
     assert seen(diff(BEFORE, BEFORE | {"version": "9"})) == ["shop@1 and shop@9 say the same"]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from domain.catalogue import Item, Release
-from domain.release_diff import ABSENT, TOUCHES, ReleaseDiff, diff_releases
+from domain.release_diff import ABSENT, TOUCHES, ReleaseDiff, Touch, diff_releases
 from tests.support.build import callout, depends, manual, plan_of, release_document, rule, scenario
 
 BEFORE = release_document(
@@ -253,6 +255,15 @@ def test_every_member_of_an_item_says_what_it_touches() -> None:
     members = {field.alias or name for name, field in Item.model_fields.items()} - {"code"}
 
     assert members == set(TOUCHES)
+
+
+def test_the_catalogue_page_says_what_each_member_touches() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "CATALOGUE.md").read_text()
+    table = page.partition("| touch |")[2].partition("\n\n")[0]
+    rows = re.findall(r"^\| `(\w+)` \| [^|]+ \| ([^|]+) \|$", table, re.MULTILINE)
+
+    assert [touch for touch, _ in rows] == list(Touch)
+    assert {member: touch for touch, cell in rows for member in re.findall(r"`(\w+)`", cell)} == TOUCHES
 
 
 def test_settings_of_the_release_itself_are_compared() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
@@ -141,6 +142,23 @@ async def test_the_current_release_gives_its_place_to_a_published_one_and_what_w
     ]
     [made, *_] = await catalogue.list_release_changes(pool, "main", "test@1", 10)
     assert (made["kind"], made["body"]) == ("madeCurrent", {"reason": "because", "replaces": "test@2"})
+
+
+@pytest.mark.parametrize("_round", range(5))
+async def test_of_two_that_retire_the_current_release_and_its_replacement_at_once_one_is_refused(
+    pool: Pool, _round: int
+) -> None:
+    await publish(pool, "1")
+    await publish(pool, "2", now=after(1))
+
+    done = await asyncio.gather(
+        catalogue.retire_release(pool, "main", "test@2", replacement="test@1", now=after(2), **OLGA),
+        catalogue.retire_release(pool, "main", "test@1", replacement=None, now=after(2), **OLGA),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(each).__name__ for each in done) == ["NotPossibleNow", "bool"], done
+    assert (await line(pool, after(2))).current is not None
 
 
 async def test_releases_of_another_tenant_are_another_line(pool: Pool) -> None:

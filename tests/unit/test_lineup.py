@@ -62,6 +62,8 @@ def test_before_the_first_moment_there_is_no_release() -> None:
 
 def test_one_that_was_published_at_once_counts_although_the_clock_of_its_gateway_is_ahead() -> None:
     assert lineup_of([published("r@1"), published("r@2", 1)], at(0)) == Lineup("r@2")
+    # Published after the moment of another, by its gateway's clock: that one is past.
+    assert lineup_of([published("r@1"), scheduled("r@2", 1), published("r@3", 2)], at(0)) == Lineup("r@3")
 
 
 def test_states_follow_from_the_clock() -> None:

@@ -193,6 +193,7 @@ def test_items_come_and_go_with_their_plans_and_their_scenarios() -> None:
     after["plans"][0]["items"].append(callout("more"))
     after["plans"].pop()
     after["scenarios"] = [scenario("line", "deliver", "add", "modify")]
+    after["dependencies"].append(depends("deliver/more", "deliver/last"))
 
     found = diff(after)
 
@@ -202,7 +203,9 @@ def test_items_come_and_go_with_their_plans_and_their_scenarios() -> None:
         ("removed", "plan", "swap"),
         ("added", "item", "deliver/more"),
         ("removed", "item", "swap/swap"),
+        ("added", "dependency", "deliver/more on deliver/last"),
     ]
+    # An item that is new does not wait otherwise than before.
     assert meant(found) == [
         ("presence", "deliver/first", "scenario line -> deliver changed"),
         ("presence", "deliver/last", "scenario line -> deliver changed"),

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import persistence.tables
 from domain.errors import BadDocument, NotFound, NotPossibleNow
 from domain.ids import shard_for
 from domain.lineup import Lineup, lineup_of
@@ -240,6 +247,58 @@ async def explained(pool: Pool) -> str:
             connection.remove_query_logger(note)
         rows: list[asyncpg.Record] = await connection.fetch(f"explain {asked[-1]}", "main", None)
     return "\n".join(row[0] for row in rows)
+
+
+# The schema.
+
+
+async def there_and_back(databases: Any, between: Sequence[str], then: str) -> list[Any]:
+    """Go back to the release before, say what it says, come forth again; what `then` gives. Nothing of it is kept."""
+    seen: list[Any] = []
+
+    def go(connection: Connection) -> None:
+        config = Config()
+        config.set_main_option("script_location", str(Path(persistence.tables.__file__).parent / "migrations"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0010")
+        for statement in between:
+            connection.exec_driver_sql(statement)
+        command.upgrade(config, "0011")
+        seen.extend(connection.exec_driver_sql(then).scalars())
+
+    engine = create_async_engine(databases.dsn.replace("postgresql://", "postgresql+asyncpg://", 1))
+    try:
+        async with engine.connect() as connection:
+            transaction = await connection.begin()
+            await connection.run_sync(go)
+            await transaction.rollback()
+    finally:
+        await engine.dispose()
+    return seen
+
+
+async def test_releases_of_before_keep_their_order_whatever_their_gateways_clocks_said(databases: Any) -> None:
+    published_at = {"r@1": "2030-01-31", "r@2": "2029-12-31", "r@3": "2030-01-30"}
+    between = [
+        "insert into release (tenant, release_id, body, published_at) "
+        f"values ('main', '{release_id}', '{{}}', '{at}')"
+        for release_id, at in published_at.items()
+    ]
+
+    found = await there_and_back(
+        databases, between, "select release_id from release where not is_scheduled order by effective_at, sequence"
+    )
+
+    assert found == ["r@1", "r@2", "r@3"]
+
+
+async def test_nobody_goes_back_while_a_release_is_scheduled_or_retired(databases: Any, pool: Pool) -> None:
+    await publish(pool, "1")
+    await publish(pool, "2", now=after(1))
+    await catalogue.retire_release(pool, "main", "test@1", replacement=None, now=after(2), **OLGA)
+
+    with pytest.raises(DBAPIError, match="a release is scheduled or retired"):
+        await there_and_back(databases, [], "select 1")
 
 
 # Plan hosts.

@@ -157,6 +157,9 @@ async def test_of_two_that_retire_the_current_release_and_its_replacement_at_onc
 ) -> None:
     await publish(pool, "1")
     await publish(pool, "2", now=after(1))
+    async with pool.acquire(), pool.acquire():
+        # Both are there then: neither is made while the other one is at work already.
+        pass
 
     done = await asyncio.gather(
         catalogue.retire_release(pool, "main", "test@2", replacement="test@1", now=after(2), **OLGA),

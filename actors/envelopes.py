@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.errors import OrderplanError
-from domain.messages import PlanMessage
+from domain.messages import ChangeOrder, PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
 from domain.priorities import class_of
@@ -41,6 +41,8 @@ class Submission(Envelope):
     """The release that the channel has made the order for, if it says so."""
     is_bulk: bool = False
     """One of very many that were sent together: whoever waits for an answer goes first."""
+    is_dry_run: bool = False
+    """Say what would become of it, and store nothing."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
 
@@ -55,7 +57,7 @@ class ToPlan(Envelope):
     """A message for one plan; `actor` and `cause` go into its facts."""
 
     order_id: str
-    message: PlanMessage
+    message: PlanMessage | ChangeOrder
     actor: str = "system"
     cause: str | None = None
 

@@ -13,7 +13,7 @@ from domain.catalogue import Release
 from domain.compose import Template
 from domain.errors import IllegalTransition, NotFound, PlanUnreadable
 from domain.evolve import evolve, plan_from_facts
-from domain.facts import PLAN_COMPOSED, Fact, upcast
+from domain.facts import PLAN_CHANGED, PLAN_COMPOSED, Fact, upcast
 from domain.lineup import Lineup
 from domain.plan import Plan
 from domain.publish import compile_release
@@ -80,6 +80,17 @@ class PlanFolder:
         """A release that was loaded before."""
         return self._releases[tenant, release_id]
 
+    def known_release(self, tenant: str, release_id: str) -> CompiledRelease:
+        """A release that was loaded before, if there is one of that name.
+
+        Raises:
+            NotFound: it was looked for and is not published.
+        """
+        known = self._releases.get((tenant, release_id))
+        if known is None:
+            raise NotFound(f"there is no release {release_id!r}", path="release", mend="name one of GET /v1/releases")
+        return known
+
     def current_release(self, tenant: str, now: datetime) -> CompiledRelease | None:
         """The release that new orders take at `now`, by what was last learned; None: there is none."""
         release_id = self._lineups.get(tenant, Lineup()).at(now)
@@ -113,6 +124,8 @@ class PlanFolder:
             if stored.kind == PLAN_COMPOSED:
                 plan.release = await self.release(plan.order.tenant, payload["release"])
                 plan.template = await self._template(plan.order.tenant, payload["template"], plan.release)
+            elif stored.kind == PLAN_CHANGED:
+                plan.release = await self.release(plan.order.tenant, payload["release"])
             evolve(plan, fact._replace(payload=payload))
         except (*_DAMAGE, IllegalTransition) as error:
             raise PlanUnreadable(
@@ -135,6 +148,9 @@ class PlanFolder:
                 releases[release.release_id] = release
                 name = fact.payload["template"]
                 templates[name] = await self._template(tenant, name, release)
+            elif fact.kind == PLAN_CHANGED and fact.payload is not None:
+                release = await self.release(tenant, fact.payload["release"])
+                releases[release.release_id] = release
         return plan_from_facts(facts, releases.__getitem__, templates.__getitem__)
 
     async def _template(self, tenant: str, template_id: str, release: CompiledRelease) -> Template:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -12,8 +13,9 @@ from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Redrive, S
 from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
-from domain.errors import OrderplanError
+from domain.errors import NotFound, OrderplanError
 from domain.ids import booking_id, shard_of
+from domain.messages import ChangeOrder
 from persistence.rows import KnownKey
 
 log = structlog.get_logger(__name__)
@@ -65,6 +67,7 @@ class Loader:
             if plan is not None and plan.account_shard is None:
                 tenant, account = account_key(plan)
                 accounts.setdefault(tenant, []).append(account)
+        await self._load_releases(batch, plans)
         if not keys:
             await self._load_accounts(accounts)
             return {}
@@ -78,6 +81,22 @@ class Loader:
                 raise each
         assert not isinstance(known, BaseException)
         return known
+
+    async def _load_releases(self, batch: list[Envelope], plans: list[str]) -> None:
+        """Load the releases that orders are to be moved to; one that is not published is told to who asked."""
+        wanted: dict[tuple[str, str], None] = {}
+        for envelope in batch:
+            message = envelope.message if isinstance(envelope, ToPlan) else None
+            plan = self.memory.plans.get(envelope.order_id) if isinstance(envelope, ToPlan) else None
+            if isinstance(message, ChangeOrder) and message.release is not None and plan is not None:
+                wanted[plan.order.tenant, message.release] = None
+        for order_id in plans:
+            waiting = self.memory.plans.get(order_id)
+            if waiting is not None and waiting.change is not None and "release" in waiting.change:
+                wanted[waiting.order.tenant, waiting.change["release"]] = None
+        for tenant, release_id in wanted:
+            with suppress(NotFound):
+                await self.memory.folder.release(tenant, release_id)
 
     async def _load_accounts(self, accounts: Mapping[str, list[str]]) -> None:
         for tenant, named in accounts.items():

@@ -15,7 +15,7 @@ from domain.inventory import Asset
 from domain.items import ItemRun
 from domain.plan import Plan
 from domain.priorities import class_of
-from domain.states import ItemState
+from domain.states import ItemState, PlanState
 from persistence.rows import AssetRow, FactRow, FalloutRow, HeldRow, OrderRow, TaskRow
 
 AWAIT_NAME = "Await delivery"
@@ -114,8 +114,8 @@ def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
 
 
 def held_row(plan: Plan, item: ItemRun) -> HeldRow | None:
-    """The row of an item while it is On Hold."""
-    if item.state is not ItemState.ON_HOLD:
+    """The row of an item while it is On Hold and may go on; in a plan that is held nothing does."""
+    if item.state is not ItemState.ON_HOLD or plan.state is not PlanState.IN_PROGRESS:
         return None
     assert item.hold is not None, "an item On Hold has what holds it"
     assert item.ready_at is not None

@@ -28,6 +28,7 @@ from actors.envelopes import (
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row
 from domain import facts as f
+from domain.change import carry_out_asked, decide_change
 from domain.decide import decide, pending_effects
 from domain.errors import (
     Busy,
@@ -54,12 +55,15 @@ from domain.intake import (
     refresh_open_order,
 )
 from domain.inventory import Account, Asset, AssetDelta
-from domain.messages import PlanMessage, Report
+from domain.messages import ChangeOrder, PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
+from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.redrive import redrive
+from domain.release import CompiledRelease
 from domain.sealing import Protector
+from domain.states import PlanState
 from domain.turn import Call, Turn
 from domain.watchdog import CALL_LOST, Stuck
 from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
@@ -164,7 +168,7 @@ class Tick:
     def _one(self, envelope: Envelope) -> Any:
         match envelope:
             case Submission():
-                return self._submit(envelope)
+                return self._rehearse(envelope) if envelope.is_dry_run else self._submit(envelope)
             case ToPlan():
                 return self._tell(envelope)
             case ImportAssets():
@@ -180,6 +184,38 @@ class Tick:
                 raise AssertionError(f"no rule for {type(envelope).__name__}")
 
     # Orders coming in.
+
+    def _rehearse(self, submission: Submission) -> dict[str, Any]:
+        """Say what would become of an order, on a copy of its account."""
+        order = Order.from_dict(submission.order)
+        release = self._release_for(order.tenant, submission)
+        account = Account(None)
+        if order.account is not None:
+            account = copied_account(self.memory.accounts[order.tenant, order.account])
+        order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), 0)
+        turn = accept(
+            order,
+            release,
+            account,
+            now=self.now,
+            protector=BlindProtector(self.protector),
+            held=self._held(order.tenant),
+        )
+        return shown_order(turn.plan)
+
+    def _release_for(self, tenant: str, submission: Submission) -> CompiledRelease:
+        release = self.memory.folder.current_release(tenant, self.now)
+        if release is None:
+            raise NotPossibleNow(
+                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
+            )
+        if submission.release_id not in (None, release.release_id):
+            raise StaleRelease(
+                f"release {submission.release_id!r} is not the one that new orders take, {release.release_id}",
+                path="releaseId",
+                mend="make the order for that release, or leave releaseId out",
+            )
+        return release
 
     def _submit(self, submission: Submission) -> Submitted:
         self._check_readable(submission.order_id)
@@ -198,17 +234,7 @@ class Tick:
                         orderId=known.order_id,
                     )
                 return Submitted(known.order_id, known.state, is_repeat=True)
-        release = self.memory.folder.current_release(order.tenant, self.now)
-        if release is None:
-            raise NotPossibleNow(
-                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
-            )
-        if submission.release_id not in (None, release.release_id):
-            raise StaleRelease(
-                f"release {submission.release_id!r} is not the one that new orders take, {release.release_id}",
-                path="releaseId",
-                mend="make the order for that release, or leave releaseId out",
-            )
+        release = self._release_for(order.tenant, submission)
         self.sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
@@ -264,6 +290,8 @@ class Tick:
             return {"orderId": plan.order_id, "state": plan.order_state.value}
         if plan.ended_at is not None and envelope.actor.startswith("person:"):
             raise NotPossibleNow(f"order {plan.order_id} has ended ({plan.order_state.value})")
+        if isinstance(message, ChangeOrder):
+            return self._change(plan, message, envelope)
         self._turn(plan, message, actor=envelope.actor, cause=envelope.cause)
         if isinstance(message, Report):
             # Whoever brings a result wants to know that it is stored, no more; they come by the thousand.
@@ -274,7 +302,38 @@ class Tick:
             shown |= {"item": item_key, "itemState": plan.by_key[item_key].state.value}
         return shown
 
-    def _check_readable(self, order_id: str, message: PlanMessage | None = None) -> None:
+    # Changes of orders under way.
+
+    def _change(self, plan: Plan, message: ChangeOrder, envelope: ToPlan) -> dict[str, Any]:
+        """Change an order; or say what would come of it, on copies that are thrown away."""
+        release = self.memory.folder.known_release(plan.order.tenant, message.release or plan.release.release_id)
+        account = self.memory.account_of(plan) if plan.account_shard is None else None
+        if message.is_dry_run:
+            return preview(self._new_turn(plan, actor=envelope.actor, cause=envelope.cause), message, account, release)
+        turn = self._new_turn(plan, actor=envelope.actor, cause=envelope.cause)
+        self.touched[plan.order_id] = None
+        if account is not None:
+            self.accounts[account_key(plan)] = None
+        try:
+            change = decide_change(turn, message, account, release)
+        except OrderplanError as error:
+            if turn.facts:
+                raise HalfDecided("a change failed half-way") from error
+            raise
+        if change is not None:
+            self._collect(turn)
+        return shown_change(plan, is_other=change is not None)
+
+    def _carry_out(self, turn: Turn) -> None:
+        """Carry out the change that the end of some work has made possible."""
+        plan = turn.plan
+        if plan.state is PlanState.FROZEN and plan.change is not None:
+            release = self.memory.folder.known_release(
+                plan.order.tenant, plan.change.get("release") or plan.release.release_id
+            )
+            carry_out_asked(turn, self.memory.account_of(plan) if plan.account_shard is None else None, release)
+
+    def _check_readable(self, order_id: str, message: PlanMessage | ChangeOrder | None = None) -> None:
         """Refuse what is for a plan that nobody can read; its results are kept by those who send them."""
         why = self.unreadable.get(order_id)
         if why is None:
@@ -354,6 +413,7 @@ class Tick:
 
     def _collect(self, turn: Turn, *, is_new: bool = False) -> None:
         """Take over what a turn decided: facts, rows, effects, and news for other orders of the account."""
+        self._carry_out(turn)
         plan = turn.plan
         order_id = plan.order_id
         self.touched[order_id] = None
@@ -365,6 +425,11 @@ class Tick:
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)
                 self.work += len(plan.lines) + len(plan.items)
+            elif fact.kind == f.PLAN_CHANGED:
+                self.work += len(plan.lines) + len(plan.items)
+                assert fact.payload is not None
+                overtaken = (plan.by_key[key] for key in fact.payload["cancelled"])
+                self.settled.extend((order_id, item.key, item.attempt) for item in overtaken if item.attempt)
             elif fact.kind in _ENDS_ATTEMPT and fact.item is not None:
                 settled = (order_id, fact.item, plan.by_key[fact.item].attempt)
                 self.settled.append(settled)
@@ -381,6 +446,8 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
+        if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
+            self._keep_tasks(plan)
         if plan.account_shard is not None:
             self._announce(turn)
         elif has_news(turn):
@@ -393,10 +460,18 @@ class Tick:
         if plan.ended_at is not None and plan.has_secrets:
             self.ended_with_secrets.append(order_id)
 
+    def _keep_tasks(self, plan: Plan) -> None:
+        """Bring the rows of open tasks in line with the order, which has another priority or other lines now."""
+        for item in plan.items:
+            if item.is_manual and item.ready_at is not None and item.ended_at is None:
+                task = task_row(plan, item, item.ready_at)
+                if task.task_id not in self.commit.tasks_closed:
+                    self.commit.tasks_new.setdefault(task.task_id, task)
+
     def _keep_fallout(self, turn: Turn) -> None:
         """Put items that have failed into the error queue, and take out those that had."""
         plan = turn.plan
-        for key in dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None):
+        for key in _touched_items(turn):
             item = plan.by_key[key]
             if item.failed_at is not None:
                 self.commit.fallout[plan.order_id, key] = fallout_row(plan, item)
@@ -404,7 +479,7 @@ class Tick:
     def _keep_held(self, turn: Turn) -> None:
         """List items that were put On Hold, and strike those that were."""
         plan = turn.plan
-        for key in dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None):
+        for key in _touched_items(turn):
             item = plan.by_key[key]
             if item.held_at is not None:
                 self.commit.held[plan.order_id, key] = held_row(plan, item)
@@ -532,6 +607,13 @@ class Tick:
             fact.cause, payload,
         )  # fmt: skip
         self.commit.facts.append(row)
+
+
+def _touched_items(turn: Turn) -> Iterable[str]:
+    """The items that a turn's facts are about."""
+    if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
+        return turn.plan.by_key
+    return dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None)
 
 
 def _submitted(plan: Plan, submission: Submission) -> Submitted:

@@ -81,6 +81,8 @@ class Attribute(_Element):
     """Meant to be searched by; kept with the release, no search uses it yet."""
     significant: bool = True
     """False: a different value neither turns a technical line into a modify nor redoes work."""
+    changeable: bool = True
+    """False: neither an amendment nor a patch gives it another value while the order runs."""
     default: Any = None
     """The value of a newly added product whose order gives none."""
 
@@ -210,7 +212,22 @@ class Item(_Element):
     skip_branch: bool = Field(default=False, alias="skipBranch")
     """True: when skipped, items that wait only for skipped branches are skipped too."""
     point_of_no_return: bool = Field(default=False, alias="pointOfNoReturn")
-    """True: once it has started, the bundle should not be changed any more; shown in the plan."""
+    """True: once it has started, the whole bundle is neither amended nor cancelled any more, unless somebody who may
+    forces it; shown in the plan."""
+    on_amend: Literal["redo", "undoThenRedo", "nothing"] | None = Field(default=None, alias="onAmend")
+    """What becomes of it when it is done and an amendment changes what it worked on: done again (`redo`), undone by its
+    rollback plan and then done again, or left as it is. None: a callout, a manual task, a back-propagation, an assetize
+    item and a function of one's own are done again, the rest is left. An amend plan takes the place of all that."""
+    amend_plan: Code | None = Field(default=None, alias="amendPlan")
+    """The plan definition that brings what it has done in line with an amendment, instead of doing it again."""
+    rollback_plan: Code | None = Field(default=None, alias="rollbackPlan")
+    """The plan definition that undoes it, when it is done and nobody needs it any more. Several go in the reverse order
+    of what they undo. None: nothing is undone, and previews say so."""
+    rollback_group: Code | None = Field(default=None, alias="rollbackGroup")
+    """Items with the same rollback plan and group are undone together: once for each bundle."""
+    freeze: Literal["wait", "goOn"] = "wait"
+    """Callout, and auto task of one's own: what a change of the order does while it runs. `wait`: for its end; `goOn`:
+    the change is carried out at once. Manual tasks and push events are never waited for."""
     process_after: Cel = Field(default="", alias="processAfter")
     """CEL giving an instant (RFC 3339 text); the item is Scheduled until then."""
     system: Code | None = None

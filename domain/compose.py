@@ -13,12 +13,13 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from domain.catalogue import Scope
 from domain.lines import Line, line_context
 from domain.release import ASSETIZE, CompiledRelease, Edge, ItemDef
 from domain.sealing import key_text
+from domain.stock_items import RESOLVE_FALLOUT
 
 AWAIT_REF = "await/delivery"
 """The item that stands for the delivery of a shared instance by another order."""
@@ -31,11 +32,40 @@ TEMPLATES_MAX = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One item of a template. `lines` are places in the order's line list; `instance` is (kind, value)."""
+    """One item of a template. `lines` are places in the order's line list; `instance` is (kind, value).
+
+    `round` is 0 for what the first composition made; a change of the order raises it for what is done again or undone.
+    `role` says what a change has made the item for, `of` for which other one.
+    """
 
     ref: str
     instance: tuple[str, Any]
     lines: tuple[int, ...]
+    round: int = 0
+    role: str = ""
+    of: int | None = None
+
+    def to_list(self) -> list[Any]:
+        """The stored form."""
+        stored: list[Any] = [self.ref, list(self.instance), list(self.lines)]
+        # Left out where there is nothing: templates of before keep their names.
+        return [*stored, self.round, self.role, self.of] if self.round or self.role else stored
+
+    @classmethod
+    def from_list(cls, stored: Sequence[Any]) -> Node:
+        """The inverse of `to_list`."""
+        ref, (kind, value), lines, *more = stored
+        return cls(ref, (kind, value), tuple(lines), *more)
+
+
+REDO: Final = "redo"
+"""The work of an item again, for what the order says now."""
+UNDO: Final = "undo"
+"""Part of a rollback plan: takes back what an item has done."""
+AMEND: Final = "amend"
+"""Part of an amend plan: brings what an item has done in line with what the order says now."""
+RESOLVE: Final = "resolve"
+"""A person finds out what a failed item, which nobody needs any more, has done outside."""
 
 
 @dataclass(slots=True)
@@ -62,7 +92,7 @@ class Template:
     def to_dict(self) -> dict[str, Any]:
         """The stored form."""
         stored: dict[str, Any] = {
-            "nodes": [[node.ref, list(node.instance), list(node.lines)] for node in self.nodes],
+            "nodes": [node.to_list() for node in self.nodes],
             "waits": [list(each) for each in self.waits],
             "voids": [list(each) for each in self.voids],
             "idleLines": list(self.idle_lines),
@@ -77,23 +107,29 @@ class Template:
     def from_dict(cls, stored: Mapping[str, Any], release: CompiledRelease) -> Template:
         """The inverse of `to_dict`, bound to its release."""
         template = cls(
-            nodes=tuple(Node(ref, (kind, value), tuple(lines)) for ref, (kind, value), lines in stored["nodes"]),
+            nodes=tuple(Node.from_list(each) for each in stored["nodes"]),
             waits=tuple(tuple(each) for each in stored["waits"]),
             voids=tuple((node, ref) for node, ref in stored["voids"]),
             idle_lines=tuple(stored["idleLines"]),
             covers={node: tuple(lines) for node, lines in stored["covers"]},
             parents={node: parent for node, parent in stored.get("parents", ())},
         )
-        return _finish(template, release)
+        return bound(template, release)
 
     def key_of(self, index: int, lines: Sequence[Line]) -> str:
-        """The item key of a node in an order: definition and scope instance (the first round carries no number)."""
-        node = self.nodes[index]
-        kind, value = node.instance
-        return f"{node.ref}@{lines[value].key if kind == 'line' else value}"
+        """The item key of a node in an order: definition, scope instance and round (the first carries no number)."""
+        return key_of_node(self.nodes[index], lines)
 
 
-def _finish(template: Template, release: CompiledRelease) -> Template:
+def key_of_node(node: Node, lines: Sequence[Line]) -> str:
+    """The item key of a node, see `Template.key_of`."""
+    kind, value = node.instance
+    key = f"{node.ref}@{lines[value].key if kind == 'line' else value}"
+    return f"{key}~{node.round}" if node.round else key
+
+
+def bound(template: Template, release: CompiledRelease) -> Template:
+    """The template with everything that follows from it and its release: followers, children, definitions, name."""
     followers: list[list[int]] = [[] for _ in template.nodes]
     for waiter, targets in enumerate(template.waits):
         for target in targets:
@@ -104,7 +140,9 @@ def _finish(template: Template, release: CompiledRelease) -> Template:
         children[parent].append(node)
     template.children = {parent: tuple(nodes) for parent, nodes in children.items()}
     by_ref = {item.ref: item for item in release.items}
-    template.definitions = tuple(by_ref.get(node.ref) for node in template.nodes)
+    template.definitions = tuple(
+        RESOLVE_FALLOUT if node.role == RESOLVE else by_ref.get(node.ref) for node in template.nodes
+    )
     body = json.dumps([release.release_id, template.to_dict()], sort_keys=True)
     template.template_id = hashlib.blake2b(body.encode(), digest_size=12).hexdigest()
     return template
@@ -280,7 +318,7 @@ def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[t
         covers=covers,
         parents={at_of[child]: at_of[parent] for child, parent in parent_of.items()},
     )
-    return _finish(template, release)
+    return bound(template, release)
 
 
 _ItemAt: TypeAlias = tuple[int, tuple[str, Any]]

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from domain import facts as f
+from domain.compose import RESOLVE, UNDO
 from domain.edits import edited_payload
 from domain.errors import BadDocument, ExpressionFailed, NotFound, NotPossibleNow, TaskTaken
 from domain.expressions import ABSENT
@@ -30,11 +31,13 @@ from domain.messages import (
     ReleaseTask,
     Report,
     ResumeItem,
+    SteerOrder,
     TimerFired,
 )
 from domain.payloads import payload_of
 from domain.plan import Plan
-from domain.states import ItemState, PlanState
+from domain.states import RUNNING_ITEM_STATES, ItemState, PlanState
+from domain.steer import steer
 from domain.turn import (
     ERROR_LENGTH_MAX,
     Call,
@@ -60,7 +63,9 @@ from domain.turn import (
 _REPAIRABLE: Final = {
     "retry": frozenset({ItemState.FAILED, ItemState.FATALLY_FAILED}),
     "edit": frozenset({ItemState.FAILED, ItemState.FATALLY_FAILED}),
-    "complete": frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED}),
+    "complete": frozenset(
+        {ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.FROZEN_RUNNING}
+    ),
     "skip": frozenset(
         {
             ItemState.PENDING,
@@ -112,6 +117,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
                 turn.add(f.ASSETS_CONFIRMED, None, {"number": message.number})
         case Quarantine():
             _quarantine(turn, message)
+        case SteerOrder():
+            steer(turn, message)
     turn.settle()
 
 
@@ -121,11 +128,11 @@ def pending_effects(plan: Plan, now: datetime) -> list[Call]:
     One without a time for its answer is left out, because nobody would notice that none comes: the watchdog mends it.
     So is one whose time is over: its timer is about to fire.
     """
-    if plan.state not in (PlanState.IN_PROGRESS, PlanState.FREEZING, PlanState.HELD):
+    if plan.state in (None, PlanState.NOT_STARTED, PlanState.COMPLETED):
         return []
     calls = []
     for item in plan.items:
-        is_awaited = item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted
+        is_awaited = item.is_running and item.is_callout and not item.is_accepted
         deadline_at = deadline_of(item) if is_awaited else None
         if deadline_at is not None and deadline_at > now:
             calls.append(call_of(plan, item, deadline_at, payload_of(plan, item, item.sent)))
@@ -167,10 +174,11 @@ def _is_awaited(item: ItemRun, report: Report) -> bool:
     """
     if not item.is_callout or report.attempt != item.attempt:
         return False
-    if item.state is ItemState.RUNNING:
+    if item.is_running:
         return True
     is_open = item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
-    return report.kind == "completed" and is_open
+    # What a change has put other values to was done with those of before: the next attempt does it again.
+    return report.kind == "completed" and is_open and bool(item.sent)
 
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:
@@ -192,6 +200,9 @@ def _values_of_answer(turn: Turn, item: ItemRun, answer: Mapping[str, Any]) -> d
     """Line attributes that an answer sets, classified, by line key."""
     definition = definition_of(item)
     changed: dict[str, dict[str, Any]] = {}
+    if turn.plan.role_of(item) == UNDO:
+        # Its lines are those of then: what an answer says of them is over.
+        return changed
     if definition.response is None and "attributes" not in answer and "lines" not in answer:
         # Most systems only say that it is done.
         return changed
@@ -231,9 +242,9 @@ def _timer(turn: Turn, message: TimerFired) -> None:
         return
     if item.state in (ItemState.FAILED, ItemState.SCHEDULED):
         begin(turn, item)
-    elif item.state is ItemState.RUNNING and item.is_event:
+    elif item.is_running and item.is_event:
         fatal(turn, item, "what it waits for has not happened in time", "eventTimeout")
-    elif item.state is ItemState.RUNNING:
+    elif item.is_running:
         error = "no answer came back in time" if item.is_accepted else "no result came in time"
         report = Report(item.key, item.attempt, "retryable", error=error, error_code="timeout", unheard=True)
         _failed(turn, item, report)
@@ -244,14 +255,14 @@ def _call_again(turn: Turn, item: ItemRun) -> None:
     system = definition_of(item).system
     held_by = turn.held.of_system(system)
     hold(turn, item, held_by or Hold(system, HoldCause.AWAY, reason="its time was over before anybody was there again"))
-    if held_by is None:
+    if held_by is None and item.state is ItemState.ON_HOLD:
         send(turn, item)
 
 
 def _resume(turn: Turn, message: ResumeItem) -> None:
     """Go on with an item whose turn has come, whatever this host has heard of its system: who says so knows more."""
     item = find(turn, message.item)
-    if item.state is ItemState.ON_HOLD:
+    if item.state is ItemState.ON_HOLD and turn.plan.state is PlanState.IN_PROGRESS:
         send(turn, item)
 
 
@@ -260,6 +271,8 @@ def _resume(turn: Turn, message: ResumeItem) -> None:
 
 def _claim(turn: Turn, message: ClaimTask) -> None:
     item = _manual(turn, message.item)
+    if turn.plan.state is PlanState.HELD and item.state is ItemState.READY:
+        raise NotPossibleNow("the order is held, so nothing of it begins", mend="wait until it is resumed")
     turn.add(f.ITEM_CLAIMED, item, {"worker": message.worker})
 
 
@@ -269,23 +282,28 @@ def _release(turn: Turn, message: ReleaseTask) -> None:
         turn.add(f.ITEM_RELEASED, item, {"worker": message.worker})
 
 
-def _manual(turn: Turn, key: str) -> ItemRun:
+def _manual(turn: Turn, key: str, also: frozenset[ItemState] = frozenset()) -> ItemRun:
     item = find(turn, key)
     if not item.is_manual:
         raise NotPossibleNow(f"item {key} is not a manual task")
-    if item.state not in (ItemState.READY, ItemState.RUNNING):
+    if item.state not in (ItemState.READY, ItemState.RUNNING) and item.state not in also:
         raise NotPossibleNow(f"the task of item {key} is {item.state.value}, so nobody can work on it")
     return item
 
 
 def _complete_task(turn: Turn, message: CompleteTask) -> None:
-    item = _manual(turn, message.item)
+    # Work that had begun goes on while the plan is frozen.
+    item = _manual(turn, message.item, RUNNING_ITEM_STATES)
     if item.worker is not None and item.worker != message.worker:
         # The queue grants claims, but a lease may lapse while a completion is on its way here.
         raise TaskTaken(f"{item.worker} holds the task", worker=item.worker, mend="claim it again")
     form = definition_of(item).form
     assert form is not None, "a manual task has a form"
     values = form.values(message.data)
+    if turn.plan.role_of(item) in (RESOLVE, UNDO):
+        # What was there is taken back: what is said about that belongs to no line.
+        complete(turn, item, {"resolution": values} if values else {})
+        return
     changed: dict[str, dict[str, Any]] = {}
     for line in turn.plan.lines_of(item):
         stored = classified(turn, line, values)
@@ -302,7 +320,11 @@ def _operate(turn: Turn, message: OperateItem) -> None:
     if item.definition is None and (item.state is ItemState.PENDING or message.action in ("retry", "edit")):
         raise NotPossibleNow(f"item {item.key} waits for another order; it has no work of its own")
     if turn.plan.state not in (PlanState.IN_PROGRESS, PlanState.HELD):
-        raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
+        # A freeze that waits for work may be waiting for ever; somebody who knows that it is done may say so.
+        if not (message.action == "complete" and item.is_callout and item.is_running):
+            raise NotPossibleNow(f"the plan is {turn.plan.state}, so its items stay as they are")
+    elif turn.plan.state is PlanState.HELD and message.action in ("retry", "edit"):
+        raise NotPossibleNow("the order is held, so nothing of it begins", mend="resume it first")
     if item.is_sub_plan and item.state is ItemState.RUNNING:
         raise NotPossibleNow(f"item {item.key} is done when its own items are", mend="complete or skip those")
     if item.is_sub_plan and item.state is ItemState.FATALLY_FAILED and message.action == "complete":
@@ -380,7 +402,7 @@ def _quarantine(turn: Turn, message: Quarantine) -> None:
     item = turn.plan.by_key.get(message.item) if message.item else None
     if item is None:
         return
-    if item.is_callout and item.state is ItemState.RUNNING:
+    if item.is_callout and item.is_running:
         fatal(turn, item, message.reason, "unstorable", unheard=True)
     elif item.state in (ItemState.FAILED, ItemState.SCHEDULED):
         # Its timer could not be dealt with: left as it is, it would fire for ever.

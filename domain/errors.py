@@ -152,6 +152,34 @@ class NotPossibleNow(OrderplanError):
     code = "notPossibleNow"
 
 
+class Conflict(OrderplanError):
+    """What is wanted of an order contradicts what it, or another open order, is about; nothing was changed."""
+
+    status = 409
+    code = "conflict"
+
+
+class PastNoReturn(OrderplanError):
+    """A bundle is past its point of no return, so it is neither amended nor cancelled; nothing was changed."""
+
+    status = 409
+    code = "pointOfNoReturn"
+
+
+class ProtectedAttribute(OrderplanError):
+    """The catalogue says that an attribute does not change while the order runs; nothing was changed."""
+
+    status = 422
+    code = "protectedAttribute"
+
+
+class StaleVersion(OrderplanError):
+    """The order has been changed since the version that the request was made for; nothing was changed."""
+
+    status = 412
+    code = "staleVersion"
+
+
 class BadForm(OrderplanError):
     """What was filled in does not meet the form; `path` names the field (`data.address.street`)."""
 

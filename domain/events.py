@@ -39,7 +39,7 @@ class ChannelEvent(NamedTuple):
     """One event for the channel.
 
     `state` is the order's after the fact, `lines` the order lines whose state changed, with their new ones; empty
-    unless the event is about lines.
+    unless the event is about lines. A change of attributes without lines says that the order itself was changed.
     """
 
     event_type: str
@@ -57,9 +57,11 @@ class Standing:
         """Take the whole plan as it is."""
         self._whole = _whole(plan)
         self._counts = item_counts(plan)
-        self._items = [item.standing for item in plan.items]
+        self._items = [item.state_shown for item in plan.items]
+        self._changes = plan.changes
         self.lines = {
-            line.line_id: line_state(plan, self._counts.get(line.line_id, {})) for line in plan.order.lines
+            line.line_id: line_state(plan, line.line_id, self._counts.get(line.line_id, {}))
+            for line in plan.order.lines
         }
 
     def after(self, plan: Plan, item: str | None) -> tuple[ChannelEvent, ...]:
@@ -69,11 +71,11 @@ class Standing:
             plan: as it is after the fact, which is the next one after those that were looked at.
             item: the key of the item that the fact is about.
         """
-        before = self._whole
-        if before != _whole(plan):
+        before, is_other = self._whole, self._changes != plan.changes
+        if before != _whole(plan) or is_other:
             lines = self.lines
             self._note(plan)
-            moved = [(line_id, state) for line_id, state in self.lines.items() if state is not lines[line_id]]
+            moved = [(line_id, state) for line_id, state in self.lines.items() if state is not lines.get(line_id)]
         elif item is not None and plan.template is not None:
             moved = self._move(plan, item)
         else:
@@ -81,6 +83,8 @@ class Standing:
         events: list[ChannelEvent] = []
         if before[0] is not plan.order_state:
             events.append(ChannelEvent(STATE_CHANGED, plan.order_state))
+        if is_other:
+            events.append(ChannelEvent(ATTRIBUTE_CHANGED, plan.order_state))
         if moved:
             events.append(ChannelEvent(ATTRIBUTE_CHANGED, plan.order_state, tuple(moved)))
         return tuple(events)
@@ -89,15 +93,15 @@ class Standing:
         """Take over the state of one item; the order lines whose state is another one now."""
         item = plan.by_key[key]
         was = self._items[item.node]
-        if item.standing is was:
+        if item.state_shown is was:
             return []
-        self._items[item.node] = item.standing
+        self._items[item.node] = item.state_shown
         moved = []
         for line_id in sorted(order_lines_of(plan, item) & self.lines.keys()):
             counts = self._counts[line_id]
             counts[was] -= 1
-            counts[item.standing] += 1
-            state = line_state(plan, counts)
+            counts[item.state_shown] += 1
+            state = line_state(plan, line_id, counts)
             if state is not self.lines[line_id]:
                 self.lines[line_id] = state
                 moved.append((line_id, state))

@@ -14,17 +14,20 @@ from typing import Any, Final
 from domain import facts as f
 from domain.compose import Template
 from domain.errors import IllegalTransition
+from domain.evolve_change import CHANGES, pause_timer
 from domain.facts import Fact
 from domain.items import ItemRun
 from domain.lines import Line
 from domain.orders import Order
 from domain.placement import AssetBooking
 from domain.plan import Plan
-from domain.recount import recount
+from domain.recount import recount, reindex
 from domain.release import CompiledRelease
 from domain.states import (
+    FROZEN_ITEM_STATES,
     MOVING_ITEM_STATES,
     ORDER_TRANSITIONS,
+    RUNNING_ITEM_STATES,
     ItemEvent,
     ItemState,
     OrderState,
@@ -77,6 +80,8 @@ def plan_from_facts(
             composed = fact.payload or {}
             plan.release = release_of(composed["release"])
             plan.template = template_of(composed["template"])
+        elif fact.kind == f.PLAN_CHANGED:
+            plan.release = release_of((fact.payload or {})["release"])
         evolve(plan, fact)
     return plan
 
@@ -117,9 +122,6 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
     plan.sequence = payload.get("sequence", 0)
     plan.lines = [Line.from_dict(stored) for stored in payload["lines"]]
-    plan.line_at = {line.key: index for index, line in enumerate(plan.lines)}
-    # Technical instances do not lock: one that is shared may belong to the bundle of another order.
-    plan.roots = frozenset(line.root_asset_id for line in plan.lines if line.is_asset and not line.sources)
     plan.items = [
         ItemRun(
             key=template.key_of(index, plan.lines),
@@ -129,24 +131,10 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         )
         for index, waits in enumerate(template.waits)
     ]
-    plan.by_key = {item.key: item for item in plan.items}
+    reindex(plan)
     plan.open_items = len(plan.items)
-    plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
-    plan.awaits = tuple(item.node for item in plan.items if item.definition is None)
-    roots_of_line: list[dict[str, None]] = []
-    for index, line in enumerate(plan.lines):
-        roots_of_line.append(dict.fromkeys(plan.lines[plan.line_at[each]].root for each in line.order_lines))
-        for root in roots_of_line[-1]:
-            plan.lines_in_root.setdefault(root, []).append(index)
     plan.open_children = {parent: len(nodes) for parent, nodes in template.children.items()}
-    plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
-    known: dict[tuple[int, ...], tuple[str, ...]] = {}
-    for node in template.nodes:
-        # Many items work for the same lines.
-        roots = known.get(node.lines)
-        if roots is None:
-            roots = known[node.lines] = tuple(dict.fromkeys(root for at in node.lines for root in roots_of_line[at]))
-        plan.roots_of_node.append(roots)
+    for roots in plan.roots_of_node:
         for root in roots:
             plan.open_in_root[root] += 1
 
@@ -167,14 +155,18 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     if state is before:
         return
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
-    is_or_was_running = state is ItemState.RUNNING or before is ItemState.RUNNING
-    if is_or_was_running and not item.is_accepted and item.is_callout:
-        plan.calling += 1 if state is ItemState.RUNNING else -1
+    if item.frozen_from is not None and state not in FROZEN_ITEM_STATES:
+        item.frozen_from = None
+    if before is ItemState.FROZEN_RUNNING and item.definition is not None and item.is_callout:
+        plan.waited_for -= item.definition.source.freeze == "wait"
+    runs, ran = state in RUNNING_ITEM_STATES, before in RUNNING_ITEM_STATES
+    if runs is not ran and not item.is_accepted and item.is_callout:
+        plan.calling += 1 if runs else -1
 
 
 def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
     """The item is done or skipped: its followers wait for one less."""
-    item.timer_at = None
+    item.timer_at = item.paused_at = None
     item.ended_at = at
     item.worker = None
     plan.open_items -= 1
@@ -275,12 +267,14 @@ def _item_held(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     path: tuple[ItemEvent, ...] = ()
     if item.state is ItemState.PENDING:
         path = (ItemEvent.UNBLOCKED,)
-    elif item.state is ItemState.RUNNING:
+    elif item.is_running:
         # Its call was not made, so it is no try. The system may have heard of the attempt earlier, so its key stays.
-        path = (ItemEvent.FAILED,)
+        path = (ItemEvent.FAILED,) if item.state is ItemState.RUNNING else ()
         item.tries -= 1
         item.is_unheard = True
     _move(plan, item, *path, ItemEvent.SYSTEM_WENT_OFFLINE)
+    if item.state is ItemState.FROZEN:
+        item.frozen_from = ItemState.ON_HOLD
     _set_timer(plan, item, None)
 
 
@@ -312,7 +306,7 @@ def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         item.started_at = item.started_at or fact.at
         path = (ARRIVAL[item.state],) if item.state in ARRIVAL else ()
         _move(plan, item, *path, ItemEvent.STARTED, ItemEvent.COMPLETED)
-    elif item.state is ItemState.RUNNING:
+    elif item.is_running:
         _move(plan, item, ItemEvent.COMPLETED)
     else:
         _move(plan, item, ItemEvent.OPERATOR_COMPLETED)
@@ -342,6 +336,10 @@ def _item_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item.error, item.error_code = payload.get("error", ""), payload.get("errorCode", "")
     item.is_unheard = bool(payload.get("unheard"))
     _set_timer(plan, item, _instant(payload["retryAt"]))
+    if item.frozen_from is not None:
+        item.frozen_from = ItemState.FAILED
+    if plan.state is not PlanState.IN_PROGRESS:
+        pause_timer(item)
 
 
 def _item_fatally_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
@@ -356,6 +354,8 @@ def _item_fatally_failed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> 
     plan.awaiting.discard(item.node)
     _ready(item, fact.at)
     _move(plan, item, *path, ItemEvent.FATALLY_FAILED)
+    if item.frozen_from is not None:
+        item.frozen_from = ItemState.FATALLY_FAILED
     item.failed_at = fact.at
     plan.had_fallout = True
     item.error, item.error_code = payload.get("error", ""), payload.get("errorCode", "")
@@ -477,4 +477,5 @@ _APPLY: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {
     f.ASSETS_CHANGED: _assets_changed,
     f.ASSETS_CONFIRMED: _assets_confirmed,
     f.ORDER_CLOSING: _order_closing,
+    **CHANGES,
 }

@@ -21,6 +21,20 @@ ORDER_CLOSING: Final = "order.closing"
 PLAN_COMPOSED: Final = "plan.composed"
 PLAN_REDRIVEN: Final = "plan.redriven"
 """It stood still although it could go on; what was stuck is named."""
+PLAN_HELD: Final = "plan.held"
+PLAN_RESUMED: Final = "plan.resumed"
+PLAN_FROZEN: Final = "plan.frozen"
+"""Nothing of it begins any more, so that it can be changed; `busy` while work under way is waited for."""
+PLAN_STILLED: Final = "plan.stilled"
+"""The last work that a freeze waited for has ended."""
+PLAN_THAWED: Final = "plan.thawed"
+CHANGE_ASKED: Final = "change.asked"
+CHANGE_REFUSED: Final = "change.refused"
+PLAN_CHANGED: Final = "plan.changed"
+"""An amendment, a cancellation or a move to another release is carried out: the plan as it is from now on."""
+ORDER_AMENDED: Final = "order.amended"
+"""An order that waits for another one has another document now."""
+ORDER_PRIORITIZED: Final = "order.prioritized"
 ITEM_STARTED: Final = "item.started"
 ITEM_OPENED: Final = "item.opened"
 ITEM_BEGUN: Final = "item.begun"
@@ -57,6 +71,16 @@ VERSIONS: Final[dict[str, int]] = {
     ORDER_CLOSING: 1,
     PLAN_COMPOSED: 1,
     PLAN_REDRIVEN: 1,
+    PLAN_HELD: 1,
+    PLAN_RESUMED: 1,
+    PLAN_FROZEN: 1,
+    PLAN_STILLED: 1,
+    PLAN_THAWED: 1,
+    CHANGE_ASKED: 1,
+    CHANGE_REFUSED: 1,
+    PLAN_CHANGED: 1,
+    ORDER_AMENDED: 1,
+    ORDER_PRIORITIZED: 1,
     ITEM_STARTED: 1,
     ITEM_OPENED: 1,
     ITEM_BEGUN: 1,
@@ -80,6 +104,11 @@ VERSIONS: Final[dict[str, int]] = {
     ASSETS_CONFIRMED: 1,
 }
 """The newest schema version of every kind."""
+
+ABOUT_ALL_ITEMS: Final = frozenset(
+    {PLAN_HELD, PLAN_RESUMED, PLAN_FROZEN, PLAN_THAWED, PLAN_CHANGED, ORDER_PRIORITIZED, PLAN_REDRIVEN}
+)
+"""After these any item of the order may stand otherwise than before, although the fact names none."""
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {

@@ -167,14 +167,24 @@ class Booking:
 
 def has_news(turn: Turn) -> bool:
     """Whether a turn has decided anything that its account has to know."""
-    return bool(turn.deltas or turn.delivered or turn.lines_changed or turn.plan.ended_at is not None)
+    return bool(
+        turn.deltas or turn.delivered or turn.lines_changed or turn.is_changed or turn.plan.ended_at is not None
+    )
 
 
 def book(turn: Turn, account: Account) -> Booking:
     """Carry out on the account what a turn has decided, and say who has to hear of it."""
-    refresh_open_order(account, turn.plan.order_id, changed_lines(turn))
+    order_id = turn.plan.order_id
+    refresh_open_order(account, order_id, changed_lines(turn))
+    if turn.is_changed and order_id in account.open_orders:
+        # In its old place: what stands behind it was compared with the account after it.
+        account.open_orders[order_id] = open_order_of(turn.plan)
     has_ended = turn.plan.ended_at is not None
-    return book_changes(account, turn.plan.order_id, turn.deltas, turn.delivered, has_ended=has_ended)
+    booking = book_changes(account, order_id, turn.deltas, turn.delivered, has_ended=has_ended)
+    if turn.is_changed and not has_ended:
+        # It may hold fewer products now than somebody waits for.
+        booking.news.extend((other, None) for other, each in account.open_orders.items() if each.is_waiting)
+    return booking
 
 
 def book_changes(

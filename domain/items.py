@@ -9,8 +9,9 @@ from typing import Any
 
 from domain.catalogue import ItemType
 from domain.holds import HoldCause
+from domain.lines import Line
 from domain.release import ItemDef
-from domain.states import ItemState
+from domain.states import RUNNING_ITEM_STATES, ItemState
 
 
 @dataclass(slots=True)
@@ -52,6 +53,12 @@ class ItemRun:
     """What has last put it On Hold: `system`, `cause`, `reason`, as its fact says."""
     held_at: datetime | None = None
     """When it was last put On Hold."""
+    frozen_from: ItemState | None = None
+    """While its plan is frozen: its state before."""
+    paused_at: datetime | None = None
+    """While its plan is frozen or held: its timer, which does not fire meanwhile."""
+    lines_then: tuple[Line, ...] | None = None
+    """Of what undoes another item: its lines as they were when that was done."""
 
     @property
     def is_callout(self) -> bool:
@@ -64,6 +71,22 @@ class ItemRun:
         if self.state is ItemState.ON_HOLD and self.hold is not None and self.hold["cause"] == HoldCause.BUSY:
             return ItemState.READY
         return self.state
+
+    @property
+    def state_shown(self) -> ItemState:
+        """As lines, channels and dashboards see it: a freeze is an affair of the plan, not of the work."""
+        return self.standing if self.frozen_from is None else self.frozen_from
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its work is under way, be the plan frozen or not."""
+        return self.state in RUNNING_ITEM_STATES
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a change of the order waits for the end of its work (REFERENCE b2, Frozen - Running)."""
+        definition = self.definition
+        return definition is not None and definition.is_call and self.is_running and definition.source.freeze == "wait"
 
     @property
     def is_event(self) -> bool:

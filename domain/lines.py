@@ -54,6 +54,12 @@ class Line:
     relations: tuple[tuple[str, str], ...] = ()
     place: dict[str, Any] = field(default_factory=dict)
     requested_start_at: str | None = None
+    is_cancelled: bool = False
+    """Taken out of the order, or cancelled: it stays as what it was, and becomes nothing."""
+    ordered: dict[str, Any] = field(default_factory=dict, compare=False)
+    """Its attributes as they came out of decomposition, before answers and forms added theirs; not stored, but where
+    they differ from what the line starts with.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """The stored form, only what is not default."""
@@ -62,6 +68,8 @@ class Line:
             value = getattr(self, name)
             if value != default:
                 stored[key] = list(value) if isinstance(value, tuple) else value
+        if self.ordered and self.ordered != self.attributes:
+            stored["ordered"] = self.ordered
         return stored
 
     @classmethod
@@ -77,6 +85,7 @@ class Line:
                 setattr(line, name, dict(value))
             elif kind is not None:
                 setattr(line, name, value)
+        line.ordered = stored.get("ordered", line.attributes)
         return line
 
 
@@ -108,6 +117,7 @@ _LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("relations", "relations", ()),
     ("place", "place", {}),
     ("requested_start_at", "requestedStartAt", None),
+    ("is_cancelled", "cancelled", False),
 )
 
 _FIELD_OF_KEY: dict[str, tuple[str, type]] = {key: (name, type(default)) for name, key, default in _LINE_FIELDS}
@@ -157,7 +167,7 @@ def delta_of(line: Line, release: CompiledRelease, *, as_new: bool = False) -> A
         release: of its plan.
         as_new: the whole instance, whatever the line's action: whoever was to create it did not.
     """
-    if not line.is_asset:
+    if not line.is_asset or line.is_cancelled:
         return None
     product = release.products[line.product]
     common: dict[str, Any] = {
@@ -201,9 +211,11 @@ def later_change_of(line: Line, release: CompiledRelease, values: Mapping[str, A
     """What values that came after the line was delivered do to its asset, or None for nothing."""
     product = release.products[line.product]
     kept = {name: value for name, value in values.items() if may_stay(product, name, value)}
-    if not line.is_asset or line.action == Action.DELETE or not kept:
+    if not line.is_asset or line.is_cancelled or line.action == Action.DELETE or not kept:
         return None
-    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept)
+    # With the rule for its quantity: a change counts the users of an instance anew.
+    rule = product.source.quantity
+    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept, quantity_rule=rule)
 
 
 def may_stay(product: ProductDef, name: str, value: Any) -> bool:

@@ -124,6 +124,45 @@ class ChangeLine:
 
 
 @dataclass(frozen=True, slots=True)
+class SteerOrder:
+    """Somebody steers the whole order; the reason is kept.
+
+    `hold` and `resume`: nothing new begins meanwhile, work under way goes on. `freeze` and `thaw`: as for a change of
+    the order, but without one; thawing also gives up a change that waits. `prioritize` to `priority` (high, normal,
+    low).
+    """
+
+    action: Literal["hold", "resume", "freeze", "thaw", "prioritize"]
+    reason: str
+    message_id: str
+    priority: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOrder:
+    """An order that is under way is to be another one (`domain/change.py`).
+
+    `amend`: to what `order` says, which is the whole new order. `patch`: `patch` says what changes of it. `cancel`: the
+    bundles of the order lines `lines` are taken back, all of them when it is empty. `move`: the same order by another
+    `release`.
+    """
+
+    kind: Literal["amend", "patch", "cancel", "move"]
+    reason: str
+    message_id: str
+    order: Mapping[str, Any] | None = None
+    patch: Mapping[str, Any] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    release: str | None = None
+    version: int | None = None
+    """The version of the order that the change was made for; None: whichever it has."""
+    is_forced: bool = False
+    """Past the point of no return too."""
+    is_dry_run: bool = False
+    """Say what would come of it, and change nothing."""
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """Another order of the account has delivered (or ended without delivering) shared instances.
 
@@ -159,6 +198,7 @@ PlanMessage = (
     | AnnotateItem
     | OperateItem
     | ChangeLine
+    | SteerOrder
     | Delivered
     | AssetsBooked
     | Quarantine

@@ -78,6 +78,18 @@ class Plan:
     booked: int = 0
     """How many bookings the plan has asked for."""
     is_closing: bool = False
+    change: dict[str, Any] | None = None
+    """A change that was asked for and waits for work under way (`domain/change.py`)."""
+    changes: int = 0
+    """How many changes of the order were carried out."""
+    version: int = 1
+    """Of the order's document: grows with whatever people or channels change of it."""
+    is_cancelled: bool = False
+    """The whole order is taken back: what is left is to undo."""
+    waited_for: int = 0
+    """While it freezes: items under way that the freeze waits for."""
+    is_held_again: bool = False
+    """It was held when it was frozen, and is held again when the freeze is over."""
     redriven_at: datetime | None = None
     redriven: list[dict[str, Any]] = field(default_factory=list)
     """What the watchdog has found stuck the last time."""
@@ -90,6 +102,11 @@ class Plan:
         """The id of the order, and of its plan."""
         return self.order.order_id
 
+    def role_of(self, item: ItemRun) -> str:
+        """What a change of the order has made the item for (`domain.compose`); empty for work of the order itself."""
+        assert self.template is not None
+        return self.template.nodes[item.node].role
+
     def next_timer(self) -> tuple[datetime, ItemRun] | None:
         """The earliest timer that still holds, or None."""
         while self.timers:
@@ -100,6 +117,8 @@ class Plan:
         return None
 
     def lines_of(self, item: ItemRun) -> list[Line]:
-        """The lines that an item works for."""
+        """The lines that an item works for; of one that undoes another, as they were then."""
+        if item.lines_then is not None:
+            return list(item.lines_then)
         assert self.template is not None
         return [self.lines[index] for index in self.template.nodes[item.node].lines]

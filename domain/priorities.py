@@ -7,9 +7,9 @@ from typing import Final
 HIGH: Final = 1
 NORMAL: Final = 2
 LOW: Final = 3
-_CLASSES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
+CLASSES: Final = {"high": HIGH, "normal": NORMAL, "low": LOW}
 
 
 def class_of(priority: str) -> int:
     """The number of an order's priority, the smaller the more urgent."""
-    return _CLASSES.get(priority, NORMAL)
+    return CLASSES.get(priority, NORMAL)

@@ -80,6 +80,7 @@ def compile_release(release: Release) -> CompiledRelease:
     items = _compile_items(release, problems)
     products = _compile_products(release, items, problems)
     _attach_sub_plans(release, items, problems)
+    _attach_change_plans(release, items, problems)
     _compile_dependencies(release, items, problems)
     _refuse_cycles(items, problems)
     dedicated = problems.condition("dedicated", release.dedicated, frozenset({"order", "account"}))
@@ -108,7 +109,9 @@ def compile_release(release: Release) -> CompiledRelease:
 def _look_for_oddities(release: Release, products: Mapping[str, ProductDef], problems: _Problems) -> None:
     """Note what would run, but probably not as meant."""
     used = {scenario.plan for scenario in release.scenarios}
-    used.update(item.sub_plan for plan in release.plans for item in plan.items if item.sub_plan)
+    for plan in release.plans:
+        for item in plan.items:
+            used.update(each for each in (item.sub_plan, item.rollback_plan, item.amend_plan) if each)
     for plan in release.plans:
         if plan.code not in used:
             problems.findings.append(f"plan {plan.code}: no scenario composes it")
@@ -223,6 +226,40 @@ def _attach_sub_plans(release: Release, items: list[ItemDef], problems: _Problem
     cycle = find_cycle(edges)
     if cycle:
         problems.errors.append(f"sub-plans contain one another in a circle: {' -> '.join(cycle)}")
+
+
+def _attach_change_plans(release: Release, items: list[ItemDef], problems: _Problems) -> None:
+    """Give each item those of the plans that undo it or bring it in line with an amendment."""
+    items_of: dict[str, list[ItemDef]] = {plan.code: [] for plan in release.plans}
+    for item in items:
+        items_of[item.plan].append(item)
+    for item in items:
+        source = item.source
+        for member, name in (("rollbackPlan", source.rollback_plan), ("amendPlan", source.amend_plan)):
+            if name is None:
+                continue
+            where = f"item {item.ref}: {member} {name!r}"
+            if name not in items_of:
+                problems.errors.append(f"{where} is not a plan of the release")
+                continue
+            if name == item.plan:
+                problems.errors.append(f"{where} is the item's own plan")
+            for part in items_of[name]:
+                if part.type is ItemType.SUB_PLAN or part.source.task == ASSETIZE:
+                    problems.errors.append(f"{where} has item {part.ref}, and may have no sub-plan and no assetize")
+            refs = tuple(part.ref for part in items_of[name])
+            if member == "rollbackPlan":
+                item.rollback_refs = refs
+            else:
+                item.amend_refs = refs
+        if source.amend_plan is not None and source.on_amend is not None:
+            problems.errors.append(f"item {item.ref}: give amendPlan or onAmend, not both")
+        if source.on_amend == "undoThenRedo" and source.rollback_plan is None:
+            problems.errors.append(f"item {item.ref}: onAmend undoThenRedo needs a rollbackPlan")
+        if source.rollback_group is not None and source.rollback_plan is None:
+            problems.errors.append(f"item {item.ref}: rollbackGroup needs a rollbackPlan")
+        if source.freeze == "goOn" and not item.is_call:
+            problems.errors.append(f"item {item.ref}: freeze goOn is for what calls a system or a function")
 
 
 def _compile_values(

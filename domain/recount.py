@@ -8,6 +8,35 @@ from domain.plan import Plan
 from domain.states import MOVING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 
 
+def reindex(plan: Plan) -> None:
+    """Make everything right that follows from lines, items and template, but for the states of the items."""
+    template = plan.template
+    assert template is not None
+    plan.line_at = {line.key: index for index, line in enumerate(plan.lines)}
+    # Technical instances do not lock: one that is shared may belong to the bundle of another order.
+    plan.roots = frozenset(
+        line.root_asset_id for line in plan.lines if line.is_asset and not line.sources and not line.is_cancelled
+    )
+    plan.by_key = {item.key: item for item in plan.items}
+    plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
+    plan.awaits = tuple(item.node for item in plan.items if item.definition is None)
+    plan.lines_in_root = {}
+    roots_of_line: list[dict[str, None]] = []
+    for index, line in enumerate(plan.lines):
+        roots_of_line.append(dict.fromkeys(plan.lines[plan.line_at[each]].root for each in line.order_lines))
+        for root in roots_of_line[-1]:
+            plan.lines_in_root.setdefault(root, []).append(index)
+    plan.open_in_root = dict.fromkeys(plan.lines_in_root, 0)
+    plan.roots_of_node = []
+    known: dict[tuple[int, ...], tuple[str, ...]] = {}
+    for node in template.nodes:
+        # Many items work for the same lines.
+        roots = known.get(node.lines)
+        if roots is None:
+            roots = known[node.lines] = tuple(dict.fromkeys(root for at in node.lines for root in roots_of_line[at]))
+        plan.roots_of_node.append(roots)
+
+
 def recount(plan: Plan) -> None:
     """Make everything right that follows from the states of the items: whoever waits, what is open, timers."""
     template = plan.template
@@ -29,9 +58,8 @@ def recount(plan: Plan) -> None:
     plan.moving = sum(stands in MOVING_ITEM_STATES for stands in standing)
     plan.held_items = standing.count(ItemState.ON_HOLD)
     plan.fatally_failed = states.count(ItemState.FATALLY_FAILED)
-    plan.calling = sum(
-        item.state is ItemState.RUNNING and item.is_callout and not item.is_accepted for item in plan.items
-    )
+    plan.calling = sum(item.is_running and item.is_callout and not item.is_accepted for item in plan.items)
+    plan.waited_for = sum(item.state is ItemState.FROZEN_RUNNING and item.is_waited_for for item in plan.items)
     plan.open_children = {
         parent: sum(is_open[node] for node in nodes) for parent, nodes in template.children.items()
     }

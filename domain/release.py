@@ -59,6 +59,10 @@ class ItemDef:
     retry: RetryPolicy
     sub_items: tuple[int, ...] = ()
     """Of a sub-plan: the items that it stands for."""
+    rollback_refs: tuple[str, ...] = ()
+    """The items of its rollback plan."""
+    amend_refs: tuple[str, ...] = ()
+    """The items of its amend plan."""
     form: Form | None = None
     """Of a manual task."""
     waits_for: list[Edge] = field(default_factory=list)
@@ -75,6 +79,8 @@ class ItemDef:
     """What for."""
     timeout: timedelta = field(init=False)
     """How long its call may take."""
+    on_amend: str = field(init=False)
+    """`redo`, `undoThenRedo`, `amendPlan` or `nothing`."""
 
     def __post_init__(self) -> None:
         is_task = self.type is ItemType.AUTO_TASK
@@ -82,6 +88,12 @@ class ItemDef:
         self.system = TASKS_SYSTEM if is_task else self.source.system or ""
         self.operation = self.source.task or "" if is_task else self.source.operation
         self.timeout = timedelta(seconds=self.source.timeout_s)
+        # Assetize too: it delivers what is not delivered yet.
+        is_auto = self.source.task in (BACK_PROPAGATE, ASSETIZE)
+        is_work = self.is_call or self.type is ItemType.MANUAL_TASK or is_auto
+        self.on_amend = self.source.on_amend or ("redo" if is_work else "nothing")
+        if self.source.amend_plan is not None:
+            self.on_amend = "amendPlan"
 
 
 @dataclass(frozen=True, slots=True)

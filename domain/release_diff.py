@@ -75,6 +75,8 @@ class Touch(StrEnum):
     """What becomes of its result, or who gets it and how often: as long as it has not ended."""
     START = "start"
     """When, or whether, it begins: as long as it has not begun."""
+    CHANGE = "change"
+    """What an amendment or a cancellation of the order does with it."""
     SHOWN = "shown"
     """How it is named and planned; nothing is done in another way."""
 
@@ -139,6 +141,11 @@ TOUCHES: Final[Mapping[str, Touch]] = {
     "condition": Touch.START,
     "skipBranch": Touch.START,
     "processAfter": Touch.START,
+    "onAmend": Touch.CHANGE,
+    "amendPlan": Touch.CHANGE,
+    "rollbackPlan": Touch.CHANGE,
+    "rollbackGroup": Touch.CHANGE,
+    "freeze": Touch.CHANGE,
     "name": Touch.SHOWN,
     "durationS": Touch.SHOWN,
     "safetyIntervalS": Touch.SHOWN,

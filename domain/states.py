@@ -185,6 +185,8 @@ ITEM_TRANSITIONS: Final[dict[ItemState, dict[ItemEvent, ItemState]]] = {
         _E.LINE_AMENDED: _S.RUNNING,
         # A manual task that nobody needs any more.
         _E.LINE_CANCELLED: _S.DISCARDED,
+        # Its call was not made after all.
+        _E.SYSTEM_WENT_OFFLINE: _S.FROZEN,
     },
     _S.FROZEN_FAILED: {
         _E.LINE_AMENDED: _S.FAILED,
@@ -222,6 +224,15 @@ for.
 MOVING_ITEM_STATES: Final = frozenset({_S.READY, _S.RUNNING, _S.FAILED, _S.SCHEDULED})
 """States in which something will happen by itself or by somebody at work."""
 
+RUNNING_ITEM_STATES: Final = frozenset({_S.RUNNING, _S.FROZEN_RUNNING})
+"""States in which the item's work is under way, whatever becomes of the plan meanwhile."""
+
+FROZEN_ITEM_STATES: Final = frozenset(THAWS)
+"""States of an item while its plan is frozen."""
+
+OVERTAKEN_ITEM_STATES: Final = frozenset({_S.AMENDED, _S.CANCELLED, _S.DISCARDED, _S.FAILED_DISCARDED})
+"""States in which a change of the order has left an item behind: what others wait for stands elsewhere."""
+
 PLAN_TRANSITIONS: Final[dict[PlanState, dict[PlanEvent, PlanState]]] = {
     PlanState.NOT_STARTED: {PlanEvent.STARTED: PlanState.IN_PROGRESS},
     PlanState.IN_PROGRESS: {
@@ -239,7 +250,11 @@ PLAN_TRANSITIONS: Final[dict[PlanState, dict[PlanEvent, PlanState]]] = {
         PlanEvent.CHANGE_ACCEPTED: PlanState.IN_PROGRESS,
     },
     # Ours: nothing new starts, running work and its results go on.
-    PlanState.HELD: {PlanEvent.RESUMED: PlanState.IN_PROGRESS},
+    PlanState.HELD: {
+        PlanEvent.RESUMED: PlanState.IN_PROGRESS,
+        PlanEvent.FREEZE_ASKED_IDLE: PlanState.FROZEN,
+        PlanEvent.FREEZE_ASKED_BUSY: PlanState.FREEZING,
+    },
     PlanState.COMPLETED: {},
 }
 

@@ -95,6 +95,8 @@ class Turn:
     """Assets that are now what the order wants of them, changed or not."""
     lines_changed: dict[str, None] = field(default_factory=dict)
     """Lines that got values from an answer or a form, and are not delivered yet."""
+    is_changed: bool = False
+    """Whether a change of the order was carried out: the account looks at all of it anew."""
     _ready: deque[ItemRun] = field(default_factory=deque)
     _parents_done: deque[ItemRun] = field(default_factory=deque)
     """Sub-plan items all of whose items are done."""
@@ -133,6 +135,20 @@ class Turn:
         self.unblocked(self.plan.items)
         self._roots_done.update((root, None) for root, count in self.plan.open_in_root.items() if count == 0)
 
+    def go_on(self) -> None:
+        """Look at the whole of a plan that stood still: at what became ready or true meanwhile."""
+        self.start()
+        plan = self.plan
+        for node in plan.awaiting:
+            self._lines_set.update(dict.fromkeys(line.key for line in plan.lines_of(plan.items[node])))
+        for item in plan.items:
+            if item.state is ItemState.ON_HOLD and self.held.of_system(definition_of(item).system) is None:
+                # A plan that is held lets nothing begin.
+                if plan.state is PlanState.IN_PROGRESS:
+                    send(self, item)
+            elif item.is_sub_plan and item.state is ItemState.RUNNING and plan.open_children[item.node] == 0:
+                self._parents_done.append(item)
+
     def settle(self) -> None:
         """Look at everything that became ready, and what that makes ready, until nothing moves by itself."""
         while self._ready or self._parents_done or self._lines_set:
@@ -142,10 +158,15 @@ class Turn:
                 parent = self._parents_done.popleft()
                 if parent.state is ItemState.RUNNING:
                     complete(self, parent, {})
-            elif (item := self._ready.popleft()).state is ItemState.PENDING and item.waits == 0:
-                _unblock(self, item)
+            else:
+                item = self._ready.popleft()
+                # While the plan stands still nothing begins; `go_on` looks at all of it afterwards.
+                if item.state is ItemState.PENDING and item.waits == 0 and self.plan.state is PlanState.IN_PROGRESS:
+                    _unblock(self, item)
         roots, self._roots_done = self._roots_done, {}
         _finish(self, roots)
+        if self.plan.state is PlanState.FREEZING and self.plan.waited_for == 0:
+            self.add(f.PLAN_STILLED)
 
 
 def start(turn: Turn) -> None:
@@ -237,6 +258,8 @@ def begin(turn: Turn, item: ItemRun) -> None:
             send(turn, item)
     elif definition.type is ItemType.MANUAL_TASK:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
+        # A change may have closed it earlier in the turn: it is one task, and open.
+        turn.tasks_closed = [each for each in turn.tasks_closed if each is not item]
         turn.tasks_opened.append(item)
     elif definition.type is ItemType.PUSH_EVENT:
         _await_event(turn, item, definition)
@@ -389,7 +412,7 @@ def is_left_behind(item: ItemRun, owned_since: datetime | None) -> bool:
     """Whether a call was under way when its plan got its owner, and had no fair time left to be heard by it: none, or,
     for one that was not even accepted, at most half of it. Such a call is made again, which costs it no attempt.
     """
-    if owned_since is None or item.state is not ItemState.RUNNING or not item.is_callout:
+    if owned_since is None or not item.is_running or not item.is_callout:
         return False
     deadline_at = deadline_of(item)
     if deadline_at is None or item.started_at is None or item.started_at > owned_since:
@@ -435,7 +458,9 @@ def fatal(turn: Turn, item: ItemRun, error: str, error_code: str, *, unheard: bo
 def _deliver(turn: Turn, lines: Iterable[int]) -> None:
     """Make the lines assets, those that are not yet."""
     plan = turn.plan
-    covered = [line for index in lines if (line := plan.lines[index]).key not in plan.delivered]
+    covered = [
+        line for index in lines if (line := plan.lines[index]).key not in plan.delivered and not line.is_cancelled
+    ]
     if not covered:
         return
     turn.delivered.extend(line.asset_id for line in covered if line.is_asset)
@@ -467,16 +492,29 @@ def _finish(turn: Turn, roots: Iterable[str]) -> None:
         return
     finished = {index for root in roots for index in plan.lines_in_root[root]}
     _deliver(turn, sorted(index for index in finished if _is_automatic(plan, index)))
-    is_stuck = plan.fatally_failed + plan.held_items > 0 and plan.moving == 0
-    wanted = OrderState.HELD if is_stuck else OrderState.IN_PROGRESS
-    if plan.order_state is not wanted:
-        turn.add(f.ORDER_MOVED, None, {"state": wanted.value})
+    if not plan.is_cancelled:
+        is_stuck = plan.fatally_failed + plan.held_items > 0 and plan.moving == 0
+        move_order(turn, OrderState.HELD if is_stuck else OrderState.IN_PROGRESS)
     if plan.open_items > 0:
         return
     if plan.account_shard is not None and not plan.is_closing:
         turn.add(f.ORDER_CLOSING)
     if not plan.bookings:
-        turn.add(f.ORDER_ENDED, None, {"state": OrderState.COMPLETED.value})
+        turn.add(f.ORDER_ENDED, None, {"state": _end_of(plan).value})
+
+
+def _end_of(plan: Plan) -> OrderState:
+    """How an order ends of which nothing is left to do (REFERENCE b3: some lines cancelled gives partial)."""
+    if plan.is_cancelled:
+        return OrderState.CANCELLED
+    named = (plan.line_at[line.line_id] for line in plan.order.lines)
+    return OrderState.PARTIAL if any(plan.lines[at].is_cancelled for at in named) else OrderState.COMPLETED
+
+
+def move_order(turn: Turn, state: OrderState) -> None:
+    """Tell the order's new state, if it is one."""
+    if turn.plan.order_state is not state:
+        turn.add(f.ORDER_MOVED, None, {"state": state.value})
 
 
 def _is_automatic(plan: Plan, index: int) -> bool:

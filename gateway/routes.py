@@ -13,6 +13,7 @@ from aiohttp import web
 from gateway import (
     archive,
     campaigns,
+    changes,
     cluster,
     design,
     explain,
@@ -61,6 +62,10 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", f"{TMF622}/productOrder", orders.create_product_order, Role.CHANNEL, 201, body=True),
     Route("GET", f"{TMF622}/productOrder", orders.list_product_orders, Role.CHANNEL),
     Route("GET", f"{TMF622}/productOrder/{{order_id}}", orders.get_product_order, Role.CHANNEL),
+    Route("PATCH", f"{TMF622}/productOrder/{{order_id}}", changes.patch_product_order, Role.CHANNEL, body=True),
+    Route("POST", f"{TMF622}/cancelProductOrder", changes.cancel_product_order, Role.CHANNEL, 201, body=True),
+    Route("GET", f"{TMF622}/cancelProductOrder", changes.list_cancellations, Role.CHANNEL),
+    Route("GET", f"{TMF622}/cancelProductOrder/{{task_id}}", changes.get_cancellation, Role.CHANNEL),
     Route("POST", f"{TMF622}/hub", hub.register_listener, Role.CHANNEL, 201, body=True),
     Route("GET", f"{TMF622}/hub", hub.list_registrations, Role.CHANNEL),
     Route("GET", f"{TMF622}/hub/{{listener_id}}", hub.get_registration, Role.CHANNEL),
@@ -68,6 +73,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
     Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
     Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=ingest.NDJSON),
+    Route(
+        "POST",
+        "/v1/orders/{order_id}:{action:hold|resume|freeze|thaw|prioritize|amend|cancel|move}",
+        changes.act_on_order,
+        Role.AGENT,
+        body=True,
+    ),
+    Route(
+        "POST", "/v1/orders/{order_id}:force{action:Amend|Cancel|Move}", changes.force_order, Role.MANAGER, body=True
+    ),
+    Route("PATCH", "/v1/orders/{order_id}", changes.patch_order, Role.AGENT, body=True),
     Route("GET", "/v1/orders/{order_id}", orders.get_order, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/plan", orders.get_plan, Role.AGENT),
     Route("GET", "/v1/orders/{order_id}/facts", orders.get_facts, Role.AUDITOR),

@@ -20,6 +20,7 @@ from typing import Any, Final, Self
 
 from orderplan.bulk import ingest
 from orderplan.client_calls import Document, WaitedTooLong, part
+from orderplan.client_changes import ChangeCalls
 from orderplan.client_cluster import ClusterCalls
 from orderplan.client_desk import DeskCalls
 from orderplan.client_hub import HubCalls
@@ -45,7 +46,7 @@ class Page:
     total: int
 
 
-class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls, ReleaseCalls):
+class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, PeopleCalls, ReleaseCalls):
     """A connection to one orderplan server."""
 
     def __init__(

@@ -79,10 +79,12 @@ _CHECK: Final = (
 _UPDATE_ORDERS: Final = """
 update product_order as o
    set state = n.state, release_id = n.release_id, ended_at = n.ended_at, active = n.active, timer_at = n.timer_at,
-       fallout = n.fallout, sealed = n.sealed, items = n.items
+       fallout = n.fallout, sealed = n.sealed, items = n.items, priority = n.priority,
+       requested_due_at = n.requested_due_at, external_id = n.external_id
   from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[], $6::timestamptz[], $7::int[],
-              $8::bool[], $9::int[])
-       as n(order_id, state, release_id, ended_at, active, timer_at, fallout, sealed, items)
+              $8::bool[], $9::int[], $10::text[], $11::timestamptz[], $12::text[])
+       as n(order_id, state, release_id, ended_at, active, timer_at, fallout, sealed, items, priority,
+            requested_due_at, external_id)
  where o.order_id = n.order_id"""
 _PUT_ASSETS: Final = """
 insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at)
@@ -99,7 +101,9 @@ _PUT_TASKS: Final = """
 insert into manual_task (task_id, tenant, order_id, item, queue, name, priority, opened_at, due_at, closed_at, body)
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::smallint[],
                      $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
-on conflict (task_id) do update set closed_at = excluded.closed_at, opened_at = excluded.opened_at"""
+on conflict (task_id) do update
+   set closed_at = excluded.closed_at, opened_at = excluded.opened_at, priority = excluded.priority,
+       due_at = excluded.due_at, body = excluded.body"""
 _CLOSE_TASKS: Final = """
 update manual_task as t set closed_at = n.closed_at
   from unnest($1::text[], $2::timestamptz[]) as n(task_id, closed_at) where t.task_id = n.task_id"""
@@ -114,7 +118,7 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::int[], $5::text[], 
                      $15::timestamptz[])
 on conflict (order_id, item) do update
    set error_code = excluded.error_code, error = excluded.error, attempt = excluded.attempt,
-       failed_at = excluded.failed_at, retry_at = excluded.retry_at"""
+       failed_at = excluded.failed_at, retry_at = excluded.retry_at, priority = excluded.priority"""
 _DROP_HELD: Final = """
 delete from held_item as h using unnest($1::text[], $2::text[]) as n(order_id, item)
  where h.order_id = n.order_id and h.item = n.item"""
@@ -123,7 +127,7 @@ insert into held_item (tenant, system, order_id, item, shard, cause, priority, r
 select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], $6::text[], $7::smallint[],
                      $8::timestamptz[], $9::timestamptz[])
 on conflict (order_id, item) do update
-   set system = excluded.system, cause = excluded.cause, held_at = excluded.held_at"""
+   set system = excluded.system, cause = excluded.cause, held_at = excluded.held_at, priority = excluded.priority"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -270,6 +274,9 @@ class Journal(ReadStore):
                 [row.fallout for row in rows],
                 [row.sealed for row in rows],
                 [row.items for row in rows],
+                [row.priority for row in rows],
+                [row.requested_due_at for row in rows],
+                [row.external_id for row in rows],
             )
         if commit.assets:
             done = await connection.execute(_PUT_ASSETS, *_columns(commit.assets.values(), 8))

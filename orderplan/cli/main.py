@@ -19,6 +19,7 @@ from orderplan.cli import (
     hub,
     inventory,
     order,
+    order_changes,
     queue,
     release,
     risk,
@@ -50,6 +51,8 @@ app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
 order.app.command("explain")(explain.explain)
 order.app.command("provenance")(explain.provenance)
+for name, command in order_changes.COMMANDS.items():
+    order.app.command(name)(command)
 app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")

@@ -43,6 +43,7 @@ TOUCHES: Final = {
     "work": "other work: what is done already was done in the old way",
     "result": "other treatment of failures and results, other people: until they have ended",
     "start": "other conditions to begin: until they have begun",
+    "change": "other ways when the order is amended or cancelled",
     "shown": "names and planned times only",
 }
 """What a diff says of items, by `touch`, in the order of domain.release_diff.Touch."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from domain.change import carry_out_asked, decide_change
 from domain.compose import Template
 from domain.decide import decide
 from domain.evolve import plan_from_facts
@@ -35,6 +36,7 @@ from domain.items import ItemRun
 from domain.messages import (
     AnnotateItem,
     AssetsBooked,
+    ChangeOrder,
     ClaimTask,
     CompleteTask,
     OperateItem,
@@ -42,6 +44,7 @@ from domain.messages import (
     ReleaseTask,
     Report,
     ResumeItem,
+    SteerOrder,
     TimerFired,
 )
 from domain.orders import Order
@@ -49,6 +52,7 @@ from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
 from domain.redrive import redrive
 from domain.release import CompiledRelease
+from domain.states import PlanState
 from domain.turn import Call, Turn
 from domain.watchdog import Stuck
 
@@ -76,6 +80,8 @@ class Engine:
 
     def __init__(self, release: CompiledRelease, account: str | None = "acc-1") -> None:
         self.release = release
+        self.releases = {release.release_id: release}
+        """Those that orders may run by; new ones take `release`."""
         self.account = Account(account)
         self.protector = OpenProtector()
         self.plans: dict[str, Plan] = {}
@@ -136,13 +142,40 @@ class Engine:
     def _turn(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
         turn = self._new_turn(plan, actor, cause)
         decide(turn, message)
+        self._carry_out(turn)
         self._collect(turn)
         return turn
+
+    def _carry_out(self, turn: Turn) -> None:
+        plan = turn.plan
+        if plan.state is PlanState.FROZEN and plan.change is not None:
+            release = self.releases[plan.change.get("release") or plan.release.release_id]
+            carry_out_asked(turn, self.account_of(plan), release)
+
+    def change(self, plan: Plan, kind: Any, *, actor: str = "person:olga", **members: Any) -> Turn:
+        """Somebody changes an order under way: amend with `order`, patch, cancel with `lines`, move to `release`."""
+        message_id = f"change-{len(self.facts[plan.order_id])}"
+        order = members.pop("order", None)
+        message = ChangeOrder(
+            kind, "because", message_id, order=order.to_dict() if order is not None else None, **members
+        )
+        turn = self._new_turn(plan, actor, message_id)
+        release = self.releases[message.release or plan.release.release_id]
+        decide_change(turn, message, self.account_of(plan), release)
+        self._collect(turn)
+        self._drain()
+        return turn
+
+    def steer(self, plan: Plan, action: Any, priority: str = "") -> Turn:
+        """Somebody holds, resumes, freezes, thaws or prioritizes an order."""
+        message_id = f"steer-{len(self.facts[plan.order_id])}"
+        return self.tell(plan, SteerOrder(action, "because", message_id, priority), "person:olga", message_id)
 
     def redrive(self, plan: Plan, found: Iterable[Stuck] = (), lost: Sequence[Call] = ()) -> Turn:
         """The watchdog looks at a plan."""
         turn = self._new_turn(plan)
         if redrive(turn, self.account_of(plan), found, lost):
+            self._carry_out(turn)
             self._collect(turn)
             self._drain()
         return turn
@@ -168,7 +201,7 @@ class Engine:
         plan = turn.plan
         account = self._own_accounts[plan.order_id]
         self.facts.setdefault(plan.order_id, []).extend(turn.facts)
-        if plan.template is not None:
+        if plan.template is not None and not plan.changes:
             self.templates[plan.template.template_id] = plan.template
         self.calls.setdefault(plan.order_id, []).extend(turn.calls)
         tasks = self.tasks.setdefault(plan.order_id, {})
@@ -285,7 +318,7 @@ class Engine:
             fact._replace(payload=json.loads(json.dumps(fact.payload))) if fact.payload else fact
             for fact in self.facts[plan.order_id]
         ]
-        return plan_from_facts(stored, {self.release.release_id: self.release}.__getitem__, self._stored_template)
+        return plan_from_facts(stored, self.releases.__getitem__, self._stored_template)
 
     def _stored_template(self, template_id: str) -> Template:
         return Template.from_dict(json.loads(json.dumps(self.templates[template_id].to_dict())), self.release)

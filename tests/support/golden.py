@@ -207,6 +207,40 @@ def held() -> Engine:
     return engine
 
 
+def changed() -> Engine:
+    """Orders that are steered and changed under way: amended, cancelled by bundle and as a whole, moved, refused."""
+    engine = Engine(release("changed"))
+    plan = engine.accept(order_of(line("1", "offer", speed=100, pin="1234"), line("2", "offer", speed=50)))
+    for action in ("hold", "resume", "freeze", "thaw"):
+        engine.steer(plan, action)
+    engine.steer(plan, "prioritize", "high")
+    engine.change(
+        plan, "amend", order=order_of(line("1", "offer", speed=200, pin="1234"), line("2", "offer", speed=50))
+    )
+    for call in list(engine.calls[plan.order_id]):
+        engine.answer(plan, call)
+    engine.change(plan, "cancel", lines=("2",), is_forced=True)
+    while engine.calls[plan.order_id] and engine.tasks[plan.order_id].keys() != {"p/three@1"}:
+        engine.answer(plan, engine.calls[plan.order_id][0])
+    engine.change(plan, "move", release=engine.release.release_id)
+    engine.change(plan, "patch", patch={"lines": {"1": {"attributes": {"speed": 300}}}})
+    engine.change(plan, "cancel")
+    engine.finish(plan)
+
+    first = engine.accept(order_of(line("1", "mail", size=1)))
+    engine.change(first, "amend", order=order_of(line("1", "mail", size=2)))
+    second = engine.accept(order_of(line("1", "mail", size=3)))
+    engine.answer(first, engine.calls[first.order_id][0])
+    for each in (first, second):
+        engine.finish(each)
+
+    rest = engine.accept(order_of(line("1", "offer", speed=10)))
+    leave = engine.accept(order_of(line("1", "offer", "modify", product_id=rest.lines[0].asset_id, pin="77")))
+    engine.change(leave, "patch", patch={"lines": {"1": {"attributes": {"pin": "78"}}}})
+    engine.finish(rest)
+    return engine
+
+
 def booked() -> Fact:
     """What a dedicated plan has delivered, as its account keeps it."""
     delta = AssetDelta(
@@ -259,6 +293,7 @@ STORIES: Final[dict[str, tuple[str, Callable[[], Engine]]]] = {
     "dedicated": ("dedicated", dedicated),
     "waiting": ("waiting", waiting),
     "held": ("branches", held),
+    "changed": ("changed", changed),
 }
 ACCOUNT_FACTS: Final[dict[str, Callable[[], Fact]]] = {f.ASSETS_IMPORTED: imported, f.ASSETS_BOOKED: booked}
 """Facts that are no order's."""

@@ -73,6 +73,7 @@ Completed               | lineCancelled     | Cancelled
 Skipped                 | lineCancelled     | Discarded
 Frozen                  | lineCancelled     | Discarded
 Frozen - Running        | lineCancelled     | Discarded
+Frozen - Running        | systemWentOffline | Frozen
 Frozen - Failed         | lineCancelled     | Failed Discarded
 Frozen - Fatally Failed | lineCancelled     | Failed Discarded
 """
@@ -96,6 +97,8 @@ Freezing    | changeDiscarded  | In Progress
 Frozen      | changeAccepted   | In Progress
 In Progress | holdAsked        | Held
 Held        | resumed          | In Progress
+Held        | freezeAskedIdle  | Frozen
+Held        | freezeAskedBusy  | Freezing
 In Progress | completed        | Completed
 """
 ORDERS = """

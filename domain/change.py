@@ -1,0 +1,553 @@
+"""Changing an order that is under way: amend, patch, cancel, move to another release.
+
+All of them are one thing: the order as it is from now on is decomposed and composed anew, and laid over the plan
+(`domain/revise.py`). A cancellation is the order without some bundles, or without any; a move is the same order by
+another release. The plan is frozen first; work under way that a change has to wait for ends before it is carried out.
+What is refused leaves the plan exactly as it was. Source: REFERENCE c2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from domain import facts as f
+from domain.compose import Template, compose
+from domain.decompose import decompose
+from domain.errors import (
+    Conflict,
+    NotFound,
+    NothingToFulfil,
+    NotPossibleNow,
+    OpenOrderConflict,
+    OrderplanError,
+    PastNoReturn,
+    ProtectedAttribute,
+    StaleVersion,
+)
+from domain.inventory import Account, Asset, OpenOrder, Projection
+from domain.line_changes import ChangedLines, LineOutcome, changed_lines
+from domain.lines import Line, order_context
+from domain.messages import ChangeOrder
+from domain.order_edits import patched_order
+from domain.orders import Order, OrderLine
+from domain.plan import Plan
+from domain.release import CompiledRelease
+from domain.resolve import named_product, resolve_lines
+from domain.revise import Revision, revise
+from domain.sealing import MASK, SEALED, Protector, classify, is_sealed, same_value
+from domain.states import ItemState, OrderState, PlanState
+from domain.steer import after_freeze, freeze
+from domain.turn import Turn, move_order
+
+_REACHED: Final = frozenset(
+    {
+        ItemState.RUNNING,
+        ItemState.FAILED,
+        ItemState.FATALLY_FAILED,
+        ItemState.COMPLETED,
+        ItemState.AMENDED,
+        ItemState.ON_HOLD,
+    }
+)
+"""States in which a point of no return counts as reached (REFERENCE c1). On Hold: it may have been sent before."""
+
+
+@dataclass(slots=True)
+class Change:
+    """A change worked out and not carried out: `revision` is None for an order that has no plan yet."""
+
+    kind: str
+    order: Order
+    release: CompiledRelease
+    revision: Revision | None
+    roots: frozenset[str]
+    is_cancel: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing would be other than before."""
+        if self.is_cancel or self.kind == "move" or self.revision is None:
+            return False
+        return all(each is LineOutcome.NO_CHANGE for each in self.revision.lines.outcomes.values())
+
+
+def decide_change(
+    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+) -> Change | None:
+    """Change the order, or ask for it where work under way has to end first; None when nothing would be other.
+
+    Args:
+        turn: of the plan.
+        message: what is wanted.
+        account: the plan's; None when another host keeps it.
+        release: that the order is to run by from now on.
+    Raises:
+        NotPossibleNow: the order has ended, another change waits, or items would wait in a circle.
+        StaleVersion: the order has changed since the version that the message was made for.
+        PastNoReturn: a bundle that would change is past its point of no return.
+        ProtectedAttribute: an attribute may not change while the order runs.
+        Conflict, OpenOrderConflict, InventoryConflict: another order, or what is installed, stands against it.
+        UnknownProduct, BadDocument, NothingToFulfil, ExpressionFailed: the order as it would be cannot be delivered.
+        NotFound: a line that is named is none of the order.
+    """
+    plan = turn.plan
+    _refuse_untimely(plan, message)
+    if plan.template is None:
+        return _change_waiting(turn, message, account, release)
+    # What is refused must not have replaced a secret value.
+    protector = _LaterProtector(turn.protector)
+    change = planned_change(plan, message, account, release, protector)
+    if change.is_empty and change.order.to_dict() == plan.order.to_dict():
+        return None
+    protector.carry_out()
+    turn.add(f.CHANGE_ASKED, None, _asked(message, change))
+    freeze(turn, message.reason)
+    if message.kind == "cancel" and change.is_cancel:
+        move_order(turn, OrderState.ASSESSING_CANCELLATION)
+    if plan.state is PlanState.FROZEN:
+        _carry_out(turn, change, message.reason)
+    turn.settle()
+    return change
+
+
+def carry_out_asked(turn: Turn, account: Account | None, release: CompiledRelease) -> Change | None:
+    """Carry out the change that waited for work under way; the last of it has ended. None when it is refused.
+
+    It is worked out again, because what has ended may have changed lines, or passed a point of no return: then it is
+    refused, and the plan goes on as it was.
+    """
+    plan = turn.plan
+    assert plan.change is not None, "asked for before"
+    message = _message_of(plan.change)
+    try:
+        change = planned_change(plan, message, account, release, turn.protector)
+    except OrderplanError as error:
+        was_held = plan.is_held_again
+        turn.add(f.CHANGE_REFUSED, None, {"id": plan.change["id"], "reasons": [error.as_dict()]})
+        turn.add(f.PLAN_THAWED, None, {"reason": "the change was refused"})
+        after_freeze(turn, "held before", was_held=was_held)
+        turn.settle()
+        return None
+    _carry_out(turn, change, message.reason)
+    turn.settle()
+    return change
+
+
+def _refuse_untimely(plan: Plan, message: ChangeOrder) -> None:
+    if plan.ended_at is not None:
+        raise NotPossibleNow(
+            f"order {plan.order_id} has ended ({plan.order_state.value})",
+            mend="order what is wanted as a change of what was delivered",
+            state=plan.order_state.value,
+        )
+    if plan.is_cancelled:
+        raise NotPossibleNow(f"order {plan.order_id} is being cancelled", mend="send a new order")
+    if plan.change is not None:
+        raise NotPossibleNow(
+            f"another change of order {plan.order_id} waits for work under way",
+            mend="wait until that is carried out, or thaw the order to give it up",
+            change=plan.change["id"],
+        )
+    if plan.state in (PlanState.FREEZING, PlanState.FROZEN):
+        raise NotPossibleNow(f"order {plan.order_id} was frozen by somebody", mend="thaw it first")
+    if message.version is not None and message.version != plan.version:
+        raise StaleVersion(
+            f"the order has version {plan.version} by now, the change was made for version {message.version}",
+            mend="read the order again and change what it says now",
+            version=plan.version,
+        )
+
+
+def planned_change(
+    plan: Plan, message: ChangeOrder, account: Account | None, release: CompiledRelease, protector: Protector
+) -> Change:
+    """Work a change out; nothing of the plan or the account is changed. See `decide_change` for what it raises."""
+    assert plan.template is not None
+    if message.kind == "cancel":
+        gone = _cancelled_roots(plan, message.lines)
+        if gone is None:
+            nothing = Template((), (), (), ())
+            lines = changed_lines(plan, (), release.products)
+            _refuse_late(plan, lines, is_forced=message.is_forced)
+            revision = revise(plan, plan.order, release, lines, nothing)
+            return Change("cancel", plan.order, release, revision, frozenset(), is_cancel=True)
+        order, wanted = plan.order, _without(plan, gone)
+    before = _account_before(plan, account)
+    projection = before.projected()
+    if message.kind != "cancel":
+        order = _order_of(plan, message, release, projection, protector)
+        wanted = replace(order, lines=[line for line in order.lines if not _is_gone(plan, line.line_id)])
+    resolved = resolve_lines(wanted, release, projection)
+    target = decompose(wanted, release, resolved, projection, protector)
+    lines = changed_lines(plan, target, release.products)
+    _refuse_protected(plan, lines, release)
+    _refuse_late(plan, lines, is_forced=message.is_forced)
+    _refuse_taken(plan, before, resolved.roots)
+    _refuse_built_on(plan, account, lines)
+    template = compose(release, target, order_context(order))
+    if not template.nodes and release.source.empty_plan == "reject":
+        raise NothingToFulfil(
+            f"nothing of the order as it would be matches a scenario of release {release.release_id}",
+            mend="cancel the order, or amend it to something that can be delivered",
+        )
+    return Change(message.kind, order, release, revise(plan, order, release, lines, template), resolved.roots)
+
+
+# The order as it is from now on.
+
+
+def _order_of(
+    plan: Plan, message: ChangeOrder, release: CompiledRelease, projection: Projection, protector: Protector
+) -> Order:
+    if message.kind == "move":
+        return plan.order
+    if message.kind == "patch":
+        order = patched_order(plan.order, message.patch)
+    else:
+        assert message.order is not None
+        order = Order.from_dict(message.order)
+        order.order_id, order.tenant = plan.order.order_id, plan.order.tenant
+        # By these the channel finds it again.
+        order.channel, order.client_key = plan.order.channel, plan.order.client_key
+        order.external_id = plan.order.external_id
+        if order.account != plan.order.account:
+            raise Conflict(
+                "an amendment leaves the account as it is", path="billingAccount", mend="order it for the other account"
+            )
+    known = {line.line_id: line for line in plan.order.lines}
+    for line in order.lines:
+        old = known.get(line.line_id)
+        if old is None:
+            continue
+        for name in ("specification", "offering", "product_id", "action"):
+            if getattr(line, name) != getattr(old, name):
+                raise Conflict(
+                    f"item {line.line_id!r} is about another product or action than before ({name})",
+                    path=line.path,
+                    mend="leave that item out and give the new one an id of its own",
+                )
+        # What is shown as asterisks, and sent back so, is meant to stay.
+        line.attributes = {
+            name: old.attributes[name] if value == MASK and name in old.attributes else value
+            for name, value in line.attributes.items()
+        }
+    for line in order.lines:
+        product = named_product(release, line, projection)
+        line.attributes = classify(
+            release,
+            product,
+            line.attributes,
+            protector,
+            tenant=order.tenant,
+            order_id=order.order_id,
+            line_key=line.line_id,
+        )
+        old = known.get(line.line_id)
+        if old is not None and _is_gone(plan, line.line_id) and not _says_the_same(old, line):
+            raise Conflict(
+                f"item {line.line_id!r} was cancelled",
+                path=line.path,
+                mend="give what is wanted instead an id of its own",
+            )
+    return order
+
+
+def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
+    names = old.attributes.keys() | new.attributes.keys()
+    is_same = all(same_value(old.attributes.get(name), new.attributes.get(name)) for name in names)
+    return is_same and (old.quantity, old.place) == (new.quantity, new.place)
+
+
+def _is_gone(plan: Plan, line_id: str) -> bool:
+    """Whether a line of the order was cancelled: it does not come back under its id."""
+    index = plan.line_at.get(line_id)
+    named = any(line.line_id == line_id for line in plan.order.lines)
+    return named and index is not None and plan.lines[index].is_cancelled
+
+
+def _cancelled_roots(plan: Plan, named: Iterable[str]) -> frozenset[str] | None:
+    """Root lines of the bundles to cancel; None for all that are left."""
+    roots = set()
+    known = {line.line_id for line in plan.order.lines}
+    for line_id in named:
+        if line_id not in known or line_id not in plan.line_at:
+            raise NotFound(f"order {plan.order_id} has no item {line_id!r}")
+        roots.add(plan.lines[plan.line_at[line_id]].root)
+    left = {
+        plan.lines[plan.line_at[line.line_id]].root
+        for line in plan.order.lines
+        if not plan.lines[plan.line_at[line.line_id]].is_cancelled
+    }
+    already = roots - left
+    if already:
+        raise NotPossibleNow(f"item {min(already)!r} is cancelled already")
+    return None if not roots or roots == left else frozenset(roots)
+
+
+def _without(plan: Plan, roots: frozenset[str]) -> Order:
+    """The order without some bundles, and without what was cancelled before."""
+    left = [
+        line
+        for line in plan.order.lines
+        if (stands := plan.lines[plan.line_at[line.line_id]]).root not in roots and not stands.is_cancelled
+    ]
+    known = {line.line_id for line in left}
+    return replace(
+        plan.order,
+        lines=[
+            replace(line, relations=tuple(pair for pair in line.relations if pair[1] in known)) for line in left
+        ],
+    )
+
+
+def _account_before(plan: Plan, account: Account | None) -> Account:
+    """The account as it would be without this order: what it is compared with."""
+    if account is None:
+        raise NotPossibleNow(
+            "the plan has a host of its own, which does not see the account's inventory",
+            mend="cancel the order and send it anew",
+        )
+    if unknown := account.unknown():
+        raise NotPossibleNow(f"order {unknown[0]} of the same account cannot be read", openOrders=unknown)
+    before = Account(account.account_id, dict(account.assets))
+    for order_id, opened in account.open_orders.items():
+        if order_id == plan.order_id:
+            continue
+        # Those that came later were compared with what this one is to leave: they are no part of what was before.
+        if opened.is_waiting or opened.sequence < plan.sequence:
+            before.open_orders[order_id] = opened
+        else:
+            before.open_orders[order_id] = OpenOrder(order_id, opened.roots, sequence=opened.sequence)
+    for key in plan.delivered:
+        line = plan.lines[plan.line_at[key]]
+        if line.is_asset:
+            _take_back(before, line)
+    return before
+
+
+def _take_back(account: Account, line: Line) -> None:
+    """Undo what delivering a line has done to the account, as far as a comparison sees it."""
+    asset = account.assets.get(line.asset_id)
+    if line.action == "add":
+        others = {use: n for use, n in asset.uses.items() if use not in line.add_uses} if asset is not None else {}
+        if asset is None or not others:
+            account.assets.pop(line.asset_id, None)
+            return
+        account.assets[line.asset_id] = replace(asset, uses=others)
+        return
+    if asset is None:
+        asset = Asset(line.asset_id, line.product, line.root_asset_id, name=line.name, instance=line.instance)
+    uses = {use: n for use, n in asset.uses.items() if use not in line.add_uses} | dict.fromkeys(line.drop_uses, 1)
+    account.assets[line.asset_id] = replace(
+        asset, attributes=dict(line.previous), quantity=line.previous_quantity or asset.quantity, uses=uses
+    )
+
+
+# What stands against it.
+
+
+def _refuse_protected(plan: Plan, lines: ChangedLines, release: CompiledRelease) -> None:
+    for key, outcome in lines.outcomes.items():
+        line = lines.lines[plan.line_at[key]] if outcome is LineOutcome.AMEND else None
+        if line is None or line.sources:
+            continue
+        old, declared = plan.lines[plan.line_at[key]], release.products[line.product].attributes
+        for name in sorted(old.ordered.keys() | line.ordered.keys()):
+            is_protected = name in declared and not declared[name].changeable
+            if is_protected and not same_value(old.ordered.get(name), line.ordered.get(name)):
+                raise ProtectedAttribute(
+                    f"attribute {name!r} of item {key!r} may not change while the order runs",
+                    path=f"{key}.{name}",
+                    mend="leave it as it is, or cancel the item and order it anew",
+                )
+
+
+def roots_past(plan: Plan) -> frozenset[str]:
+    """Root lines of the bundles that are past their point of no return, by an item of that kind or by delivery."""
+    past: set[str] = set()
+    for item in plan.items:
+        definition = item.definition
+        state = item.frozen_from or item.state
+        if definition is not None and definition.source.point_of_no_return and state in _REACHED:
+            past.update(plan.roots_of_node[item.node])
+    for key in plan.delivered:
+        line = plan.lines[plan.line_at[key]]
+        if not line.sources:
+            past.add(line.root)
+    return frozenset(past)
+
+
+def _refuse_late(plan: Plan, lines: ChangedLines, *, is_forced: bool) -> None:
+    changed = [
+        lines.lines[index] for index in range(len(lines.lines)) if lines.has_changed(index)
+    ]
+    delivered = sorted(line.key for line in changed if line.key in plan.delivered)
+    if delivered:
+        raise PastNoReturn(
+            f"line {delivered[0]} is delivered, so this order does not change it any more",
+            mend="send an order that modifies or deletes the product",
+            lines=delivered[:20],
+        )
+    past = roots_past(plan)
+    late = sorted({line.root for line in changed if not line.sources and line.root in past})
+    if late and not is_forced:
+        raise PastNoReturn(
+            f"the bundle of item {late[0]!r} is past its point of no return",
+            mend="change it by another order when this one has ended, or let somebody who may force it",
+            bundles=late,
+        )
+
+
+def _refuse_taken(plan: Plan, before: Account, roots: frozenset[str]) -> None:
+    holders = before.holders(roots - plan.roots)
+    if holders:
+        raise OpenOrderConflict(
+            f"order {holders[0]} on the same product is still open",
+            mend="amend the order when that one has ended",
+            openOrders=holders,
+        )
+
+
+def _refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines) -> None:
+    """A later order of the account has been compared with what this one shares: it would be compared with a ghost."""
+    later = [
+        (order_id, each)
+        for order_id, each in (account.open_orders.items() if account is not None else ())
+        if order_id != plan.order_id and not each.is_waiting and each.sequence > plan.sequence
+    ]
+    for index in range(len(lines.lines)):
+        line = lines.lines[index]
+        if not line.sources or not lines.has_changed(index):
+            continue
+        for order_id, each in later:
+            if line.asset_id in each.deltas:
+                raise Conflict(
+                    f"order {order_id} builds on {line.name}, which the change touches",
+                    mend="change that order first, or wait until it has ended",
+                    openOrders=[order_id],
+                )
+
+
+# Carrying it out.
+
+
+def _asked(message: ChangeOrder, change: Change) -> dict[str, Any]:
+    asked: dict[str, Any] = {"id": message.message_id, "kind": message.kind, "reason": message.reason}
+    if message.kind in ("amend", "patch"):
+        # As it is stored: what must not stay has been taken out of sight.
+        asked["kind"], asked["order"] = "amend", change.order.to_dict()
+        if _has_sealed(change.order):
+            asked["secrets"] = True
+    if message.lines:
+        asked["lines"] = list(message.lines)
+    if message.release is not None:
+        asked["release"] = message.release
+    if message.is_forced:
+        asked["forced"] = True
+    return asked
+
+
+def _message_of(asked: Mapping[str, Any]) -> ChangeOrder:
+    return ChangeOrder(
+        kind=asked["kind"],
+        reason=asked["reason"],
+        message_id=asked["id"],
+        order=asked.get("order"),
+        lines=tuple(asked.get("lines", ())),
+        release=asked.get("release"),
+        is_forced=bool(asked.get("forced")),
+    )
+
+
+def _has_sealed(order: Order) -> bool:
+    return any(is_sealed(value) for line in order.lines for value in line.attributes.values())
+
+
+def _carry_out(turn: Turn, change: Change, reason: str) -> None:
+    plan, revision = turn.plan, change.revision
+    assert revision is not None
+    assert plan.change is not None
+    was_held = plan.is_held_again
+    tasks = [item for item in plan.items if item.is_manual and item.ready_at is not None and item.ended_at is None]
+    payload: dict[str, Any] = {
+        "id": plan.change["id"],
+        "kind": change.kind,
+        "release": change.release.release_id,
+        "lines": [line.to_dict() for line in revision.lines.lines],
+        "template": revision.template.to_dict(),
+        "amended": revision.amended,
+        "cancelled": revision.cancelled,
+        "reason": reason,
+    }
+    if change.kind in ("amend", "patch"):
+        payload["order"] = change.order.to_dict()
+    if change.is_cancel:
+        payload["cancel"] = True
+    if any(is_sealed(value) for line in revision.lines.lines for value in line.attributes.values()):
+        payload["secrets"] = True
+    plan.release = change.release
+    turn.add(f.PLAN_CHANGED, None, payload)
+    turn.is_changed = True
+    if plan.account_shard is not None:
+        turn.lines_changed.update(dict.fromkeys(plan.line_at))
+    if change.is_cancel:
+        move_order(turn, OrderState.PENDING_CANCELLATION)
+    for item in tasks:
+        if item.state not in (ItemState.READY, ItemState.RUNNING):
+            turn.tasks_closed.append(item)
+        elif item.state is ItemState.RUNNING and item.key in revision.amended:
+            turn.add(f.ITEM_ANNOTATED, item, {"text": "The order has changed; look at its lines again."})
+    after_freeze(turn, reason, was_held=was_held)
+
+
+def _change_waiting(
+    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+) -> Change:
+    """Change an order that waits for others: it has no plan yet, so it is simply another one."""
+    plan = turn.plan
+    if plan.order_state is not OrderState.PENDING or account is None:
+        raise NotPossibleNow(f"order {plan.order_id} is {plan.order_state.value}")
+    if message.kind == "cancel":
+        if message.lines:
+            raise NotPossibleNow(
+                "the order waits and has no plan yet", mend="amend it to the items that are wanted, or cancel all of it"
+            )
+        reasons = [{"code": "cancelled", "reason": message.reason}]
+        turn.add(f.ORDER_ENDED, None, {"state": OrderState.CANCELLED.value, "reasons": reasons})
+        return Change("cancel", plan.order, release, None, frozenset(), is_cancel=True)
+    if message.kind == "move":
+        raise NotPossibleNow("the order waits and has no plan yet", mend="move it when its turn has come")
+    protector = _LaterProtector(turn.protector)
+    projection = account.projected()
+    order = _order_of(plan, message, release, projection, protector)
+    resolved = resolve_lines(order, release, projection)
+    protector.carry_out()
+    behind = account.holders(resolved.roots, before=plan.order_id)
+    payload: dict[str, Any] = {"order": order.to_dict(), "roots": sorted(resolved.roots), "behind": behind}
+    if _has_sealed(order):
+        payload["secrets"] = True
+    turn.add(f.ORDER_AMENDED, None, payload)
+    turn.is_changed = True
+    return Change(message.kind, order, release, None, resolved.roots)
+
+
+class _LaterProtector:
+    """Takes values out of sight when the change is certain, and until then only says what will stand in their place."""
+
+    def __init__(self, protector: Protector) -> None:
+        self._protector = protector
+        self._sealed: list[tuple[str, str, Any]] = []
+
+    def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
+        self._sealed.append((order_id, name, value))
+        return {SEALED: name}
+
+    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+        return self._protector.encrypt(tenant, value)
+
+    def carry_out(self) -> None:
+        """Keep the values."""
+        for order_id, name, value in self._sealed:
+            self._protector.seal(order_id, name, value)

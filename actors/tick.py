@@ -204,14 +204,14 @@ class Tick:
         return shown_order(turn.plan)
 
     def _release_for(self, tenant: str, submission: Submission) -> CompiledRelease:
-        release = self.memory.folder.newest_release(tenant)
+        release = self.memory.folder.current_release(tenant, self.now)
         if release is None:
             raise NotPossibleNow(
                 "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
             )
         if submission.release_id not in (None, release.release_id):
             raise StaleRelease(
-                f"release {submission.release_id!r} is not the newest one, which is {release.release_id}",
+                f"release {submission.release_id!r} is not the one that new orders take, {release.release_id}",
                 path="releaseId",
                 mend="make the order for that release, or leave releaseId out",
             )

@@ -24,6 +24,7 @@ from gateway import (
     orders,
     people,
     queues,
+    releases,
     risk,
     status_page,
     stream,
@@ -137,8 +138,13 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/workers", queues.list_workers, Role.MANAGER),
     Route("GET", "/v1/workers/{name}", queues.get_worker, Role.MANAGER),
     Route("PUT", "/v1/workers/{name}", queues.put_worker, Role.MANAGER, body=True),
-    Route("GET", "/v1/releases", design.list_releases, Role.DESIGNER),
-    Route("GET", "/v1/releases/{release_id}", design.get_release, Role.DESIGNER),
+    Route("GET", "/v1/releases", releases.list_releases, Role.DESIGNER),
+    Route("GET", "/v1/releases/{release_id}:diff", releases.diff_two_releases, Role.DESIGNER),
+    Route("GET", "/v1/releases/{release_id}", releases.get_release, Role.DESIGNER),
+    Route("GET", "/v1/releases/{release_id}/changes", releases.list_release_changes, Role.AUDITOR),
+    Route(
+        "POST", "/v1/releases/{release_id}:{action:retire|unretire}", releases.steer_release, Role.DESIGNER, body=True
+    ),
     Route("POST", "/v1/releases:validate", design.validate_release, Role.DESIGNER, body=True),
     Route("POST", "/v1/releases:publish", design.publish_release, Role.DESIGNER, 201, body=True),
     Route("POST", "/v1/releases:import-tmf620", design.import_tmf620_catalogue, Role.DESIGNER, 201, body=True),

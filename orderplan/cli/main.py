@@ -21,6 +21,7 @@ from orderplan.cli import (
     order,
     order_changes,
     queue,
+    release,
     risk,
     simulate,
     system,
@@ -44,6 +45,7 @@ app.command("events")(events.events)
 app.command("archive")(archive.archive)
 app.command("simulate")(simulate.simulate)
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(release.app, name="release")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")

@@ -78,12 +78,6 @@ _ENDS_ATTEMPT = frozenset(
 """After these a call needs no sending any more, whoever caused them: a report, the clock, an operator."""
 
 
-_ABOUT_ALL = frozenset(
-    {f.PLAN_HELD, f.PLAN_RESUMED, f.PLAN_FROZEN, f.PLAN_THAWED, f.PLAN_CHANGED, f.ORDER_PRIORITIZED}
-)
-"""After these every item may stand otherwise in the lists."""
-
-
 def import_id_of(cause: str) -> str:
     """What stands in an import's fact in the place of an order."""
     return f"import {cause}"
@@ -452,7 +446,7 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
-        if any(fact.kind in _ABOUT_ALL for fact in turn.facts):
+        if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
             self._keep_tasks(plan)
         if plan.account_shard is not None:
             self._announce(turn)
@@ -617,7 +611,7 @@ class Tick:
 
 def _touched_items(turn: Turn) -> Iterable[str]:
     """The items that a turn's facts are about."""
-    if any(fact.kind in _ABOUT_ALL for fact in turn.facts):
+    if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
         return turn.plan.by_key
     return dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None)
 

@@ -157,6 +157,8 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
     if item.frozen_from is not None and state not in FROZEN_ITEM_STATES:
         item.frozen_from = None
+    if before is ItemState.FROZEN_RUNNING and item.definition is not None and item.is_callout:
+        plan.waited_for -= item.definition.source.freeze == "wait"
     runs, ran = state in RUNNING_ITEM_STATES, before in RUNNING_ITEM_STATES
     if runs is not ran and not item.is_accepted and item.is_callout:
         plan.calling += 1 if runs else -1

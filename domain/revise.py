@@ -118,6 +118,15 @@ class _Reviser:
         self.keys = set(plan.by_key)
         self.chains = self._chains()
         """Slot -> the nodes that stand or stood for it, the newest last."""
+        undoing = [(index, node) for index, node in enumerate(self.old.nodes) if node.role == UNDO]
+        self.taken_back = frozenset(node.of for _, node in undoing)
+        """Nodes that an earlier change has undone already, some of them to do them again."""
+        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
+        """What still undoes an earlier one of a slot: it ends before a new one begins."""
+        for index, node in undoing:
+            if node.of is not None and self.plan.items[index].state not in TERMINAL_ITEM_STATES:
+                undone = self.old.nodes[node.of]
+                self.still_undoing[undone.ref, undone.instance].append(index)
         self.outcomes: dict[int, ItemOutcome] = {}
         self.amended: dict[int, None] = {}
         self.cancelled: dict[int, None] = {}
@@ -182,6 +191,11 @@ class _Reviser:
         if index in self.amended:
             return self.plan.items[index].state is not ItemState.COMPLETED
         return self.plan.items[index].state not in TERMINAL_ITEM_STATES
+
+    def _is_overtaken(self, index: int) -> bool:
+        """Whether a known node is done, and what stands for it now is another one, or nothing."""
+        state = self.plan.items[index].state
+        return state in OVERTAKEN_ITEM_STATES or (index in self.amended and state is ItemState.COMPLETED)
 
     def _has_begun(self, index: int) -> bool:
         """Whether a node is at work and stays so: what it waited for was done once."""
@@ -288,7 +302,7 @@ class _Reviser:
             if state in _DONE:
                 if state is ItemState.COMPLETED:
                     self.cancelled[index] = None
-                if not is_undone and not self._is_taken_back(index):
+                if not is_undone and index not in self.taken_back:
                     is_undone = True
                     self.outcomes[index] = _taken_back(item.definition)
                     if self.outcomes[index] is ItemOutcome.UNDO:
@@ -303,10 +317,6 @@ class _Reviser:
                 node = self.old.nodes[index]
                 made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
                 self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
-
-    def _is_taken_back(self, index: int) -> bool:
-        """Whether an earlier change has undone the node already, to do it again."""
-        return any(node.role == UNDO and node.of == index for node in self.old.nodes)
 
     # What is new.
 
@@ -439,8 +449,7 @@ class _Reviser:
             else:
                 # What is done, or goes on meanwhile, lets through what is done again before it.
                 passed = frozenset(node for node in above if self._is_open(node))
-                stands = self.plan.items[index].state not in OVERTAKEN_ITEM_STATES and index not in self.amended
-                behind[at] = passed | {index} if stands else passed
+                behind[at] = passed if self._is_overtaken(index) else passed | {index}
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above
@@ -449,7 +458,8 @@ class _Reviser:
                     self.waits[node].update(end for each in self._taken_back_by(of) for end in each.exits)
             elif index >= len(self.plan.items):
                 self.waits[index] |= above
-                self.waits[index].update(self._earlier_undoing(index))
+                made = self.nodes[index]
+                self.waits[index].update(self.still_undoing.get((made.ref, made.instance), ()))
             elif self._is_open(index):
                 undone = (each for each in self.old.waits[index] if each in self.owner)
                 self.waits[index] = {*above, *(end for each in undone for end in self.owner[each].exits)}
@@ -457,15 +467,6 @@ class _Reviser:
     def _taken_back_by(self, index: int) -> list[_Compensation]:
         own = [self.owner[index]] if index in self.owner else []
         return [*own, *self._later(index, self.owner)]
-
-    def _earlier_undoing(self, node: int) -> Iterable[int]:
-        """What still undoes an earlier one of the same slot: it ends before the new one begins."""
-        slot = (self.nodes[node].ref, self.nodes[node].instance)
-        for index, each in enumerate(self.old.nodes):
-            if each.role == UNDO and each.of is not None and self._is_open(index):
-                undone = self.old.nodes[each.of]
-                if (undone.ref, undone.instance) == slot:
-                    yield index
 
     def _refuse_circles(self) -> None:
         waits = {

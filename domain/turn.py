@@ -163,13 +163,8 @@ class Turn:
                     _unblock(self, item)
         roots, self._roots_done = self._roots_done, {}
         _finish(self, roots)
-        if self.plan.state is PlanState.FREEZING and not any(is_waited_for(item) for item in self.plan.items):
+        if self.plan.state is PlanState.FREEZING and self.plan.waited_for == 0:
             self.add(f.PLAN_STILLED)
-
-
-def is_waited_for(item: ItemRun) -> bool:
-    """Whether a change of the order waits for the end of the item's work (REFERENCE b2, Frozen - Running)."""
-    return item.is_running and item.is_callout and definition_of(item).source.freeze == "wait"
 
 
 def start(turn: Turn) -> None:
@@ -261,6 +256,8 @@ def begin(turn: Turn, item: ItemRun) -> None:
             send(turn, item)
     elif definition.type is ItemType.MANUAL_TASK:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
+        # A change may have closed it earlier in the turn: it is one task, and open.
+        turn.tasks_closed = [each for each in turn.tasks_closed if each is not item]
         turn.tasks_opened.append(item)
     elif definition.type is ItemType.PUSH_EVENT:
         _await_event(turn, item, definition)

@@ -194,8 +194,8 @@ def merged(document: Any, patch: Any) -> Any:
 def _note_of(patch: dict[str, Any]) -> str:
     notes = patch.get("note")
     texts = [each.get("text") for each in notes if isinstance(each, dict)] if isinstance(notes, list) else []
-    texts = [text for text in texts if isinstance(text, str) and text.strip()]
-    return texts[-1][:REASON_LENGTH_MAX] if texts else "the channel has changed the order"
+    said = [text for text in texts if isinstance(text, str) and text.strip()]
+    return said[-1][:REASON_LENGTH_MAX] if said else "the channel has changed the order"
 
 
 async def cancel_product_order(request: web.Request) -> web.Response:

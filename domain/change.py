@@ -26,12 +26,12 @@ from domain.errors import (
     ProtectedAttribute,
     StaleVersion,
 )
-from domain.inventory import Account, Asset, OpenOrder
+from domain.inventory import Account, Asset, OpenOrder, Projection
 from domain.line_changes import ChangedLines, LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
-from domain.orders import Order
+from domain.orders import Order, OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
 from domain.resolve import named_product, resolve_lines
@@ -174,11 +174,11 @@ def planned_change(
             revision = revise(plan, plan.order, release, lines, nothing)
             return Change("cancel", plan.order, release, revision, frozenset(), is_cancel=True)
         order, wanted = plan.order, _without(plan, gone)
-    else:
-        order = _order_of(plan, message, release, protector)
-        wanted = replace(order, lines=[line for line in order.lines if not _is_gone(plan, line.line_id)])
     before = _account_before(plan, account)
     projection = before.projected()
+    if message.kind != "cancel":
+        order = _order_of(plan, message, release, projection, protector)
+        wanted = _with_lines(order, [line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
     target = decompose(wanted, release, resolved, projection, protector)
     lines = changed_lines(plan, target, release.products)
@@ -198,7 +198,9 @@ def planned_change(
 # The order as it is from now on.
 
 
-def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protector: Protector) -> Order:
+def _order_of(
+    plan: Plan, message: ChangeOrder, release: CompiledRelease, projection: Projection, protector: Protector
+) -> Order:
     if message.kind == "move":
         return plan.order
     if message.kind == "patch":
@@ -232,7 +234,7 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
             for name, value in line.attributes.items()
         }
     for line in order.lines:
-        product = named_product(release, line, Account(None).projected())
+        product, old = named_product(release, line, projection), known.get(line.line_id)
         line.attributes = classify(
             release,
             product,
@@ -240,16 +242,29 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
             protector,
             tenant=order.tenant,
             order_id=order.order_id,
-            line_key=line.line_id,
+            # A secret that is said anew gets a name of its own: nobody can compare it with the one that is out of
+            # sight, so it counts as another one, and what was done with that is done again.
+            line_key=line.line_id if old is None else f"{line.line_id}~{plan.facts}",
         )
+        if old is not None and _is_gone(plan, line.line_id) and not _says_the_same(old, line):
+            raise Conflict(
+                f"item {line.line_id!r} was cancelled",
+                path=line.path,
+                mend="give what is wanted instead an id of its own",
+            )
     return order
+
+
+def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
+    names = old.attributes.keys() | new.attributes.keys()
+    pairs = [(old.attributes.get(name), new.attributes.get(name)) for name in names]
+    is_same = all(same_value(then, now) or (is_sealed(then) and is_sealed(now)) for then, now in pairs)
+    return is_same and (old.quantity, old.place) == (new.quantity, new.place)
 
 
 def _is_gone(plan: Plan, line_id: str) -> bool:
     """Whether a line of the order was cancelled: it does not come back under its id."""
-    index = plan.line_at.get(line_id)
-    named = any(line.line_id == line_id for line in plan.order.lines)
-    return named and index is not None and plan.lines[index].is_cancelled
+    return line_id in plan.cancelled_lines
 
 
 def _cancelled_roots(plan: Plan, named: Iterable[str]) -> frozenset[str] | None:
@@ -278,11 +293,19 @@ def _without(plan: Plan, roots: frozenset[str]) -> Order:
         for line in plan.order.lines
         if (stands := plan.lines[plan.line_at[line.line_id]]).root not in roots and not stands.is_cancelled
     ]
-    known = {line.line_id for line in left}
+    return _with_lines(plan.order, left)
+
+
+def _with_lines(order: Order, lines: list[OrderLine]) -> Order:
+    """The order with these of its lines alone, and without relations to the others."""
+    known = {line.line_id for line in lines}
+    gone = {line.line_id for line in order.lines} - known
+    if not gone:
+        return order
     return replace(
-        plan.order,
+        order,
         lines=[
-            replace(line, relations=tuple(pair for pair in line.relations if pair[1] in known)) for line in left
+            replace(line, relations=tuple(pair for pair in line.relations if pair[1] not in gone)) for line in lines
         ],
     )
 
@@ -335,8 +358,10 @@ def _take_back(account: Account, line: Line) -> None:
 
 def _refuse_protected(plan: Plan, lines: ChangedLines, release: CompiledRelease) -> None:
     for key, outcome in lines.outcomes.items():
-        line = lines.lines[plan.line_at[key]] if outcome is LineOutcome.AMEND else None
-        if line is None or line.sources:
+        if outcome not in (LineOutcome.AMEND, LineOutcome.NO_CHANGE) or key in plan.delivered:
+            continue
+        line = lines.lines[plan.line_at[key]]
+        if line.sources:
             continue
         old, declared = plan.lines[plan.line_at[key]], release.products[line.product].attributes
         for name in sorted(old.ordered.keys() | line.ordered.keys()):
@@ -505,8 +530,9 @@ def _change_waiting(
     if message.kind == "move":
         raise NotPossibleNow("the order waits and has no plan yet", mend="move it when its turn has come")
     protector = _LaterProtector(turn.protector)
-    order = _order_of(plan, message, release, protector)
-    resolved = resolve_lines(order, release, account.projected())
+    projection = account.projected()
+    order = _order_of(plan, message, release, projection, protector)
+    resolved = resolve_lines(order, release, projection)
     protector.carry_out()
     behind = account.holders(resolved.roots, before=plan.order_id)
     payload: dict[str, Any] = {"order": order.to_dict(), "roots": sorted(resolved.roots), "behind": behind}

@@ -184,7 +184,7 @@ def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
 
 
 def _set_timer(plan: Plan, item: ItemRun, at: datetime | None) -> None:
-    item.timer_at = at
+    item.timer_at, item.paused_at = at, None
     if at is not None:
         heapq.heappush(plan.timers, (at, item.node))
 
@@ -306,7 +306,7 @@ def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         item.started_at = item.started_at or fact.at
         path = (ARRIVAL[item.state],) if item.state in ARRIVAL else ()
         _move(plan, item, *path, ItemEvent.STARTED, ItemEvent.COMPLETED)
-    elif item.is_running:
+    elif item.is_running or item.state in FROZEN_ITEM_STATES:
         _move(plan, item, ItemEvent.COMPLETED)
     else:
         _move(plan, item, ItemEvent.OPERATOR_COMPLETED)

@@ -58,7 +58,9 @@ class ItemRun:
     paused_at: datetime | None = None
     """While its plan is frozen or held: its timer, which does not fire meanwhile."""
     lines_then: tuple[Line, ...] | None = None
-    """Of what undoes another item: its lines as they were when that was done."""
+    """Of what undoes another item: its lines as they were when that was done. Of a call that an amendment has overtaken
+    while it ran: its lines as they were before.
+    """
 
     @property
     def is_callout(self) -> bool:

@@ -84,6 +84,8 @@ class Plan:
     """How many changes of the order were carried out."""
     version: int = 1
     """Of the order's document: grows with whatever people or channels change of it."""
+    cancelled_lines: set[str] = field(default_factory=set)
+    """Order lines whose bundles were cancelled: they do not come back under their ids."""
     is_cancelled: bool = False
     """The whole order is taken back: what is left is to undo."""
     waited_for: int = 0

@@ -50,6 +50,7 @@ def copied(plan: Plan) -> Plan:
         awaiting=set(plan.awaiting),
         orphaned=set(plan.orphaned),
         delivered=set(plan.delivered),
+        cancelled_lines=set(plan.cancelled_lines),
         reasons=list(plan.reasons),
         bookings=dict(plan.bookings),
         applied=dict(plan.applied),

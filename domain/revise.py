@@ -24,7 +24,7 @@ from domain.lines import Line, line_context, order_context
 from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease, ItemDef
-from domain.states import OVERTAKEN_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
+from domain.states import SATISFYING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 from domain.stock_items import RESOLVE_FALLOUT
 
 Slot = tuple[str, tuple[str, Any]]
@@ -35,6 +35,8 @@ _COMPENSATING: Final = frozenset({UNDO, AMEND, RESOLVE})
 _GONE: Final = frozenset({ItemState.CANCELLED, ItemState.DISCARDED, ItemState.FAILED_DISCARDED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.AMENDED})
 _BEGUN: Final = frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED})
+_REOPENED: Final = frozenset({ItemState.SKIPPED, ItemState.SCHEDULED})
+"""States that follow from conditions and dates alone: where those are others, they are looked at again."""
 _DUE: Final = frozenset({ItemState.READY, ItemState.SCHEDULED, ItemState.ON_HOLD})
 
 
@@ -112,21 +114,14 @@ class _Reviser:
         self.plan, self.old = plan, plan.template
         self.release, self.target, self.lines = release, target, lines
         self.context_then, self.context_now = order_context(plan.order), order_context(order)
+        self.roots_changed = {root for root, value in self.context_now.items() if value != self.context_then[root]}
+        """What of the order itself is other: `order`, `account`."""
         self.by_ref = {item.ref: item for item in release.items}
         self.nodes = list(self.old.nodes)
         self.waits: list[set[int]] = [set(each) for each in self.old.waits]
         self.keys = set(plan.by_key)
         self.chains = self._chains()
         """Slot -> the nodes that stand or stood for it, the newest last."""
-        undoing = [(index, node) for index, node in enumerate(self.old.nodes) if node.role == UNDO]
-        self.taken_back = frozenset(node.of for _, node in undoing)
-        """Nodes that an earlier change has undone already, some of them to do them again."""
-        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
-        """What still undoes an earlier one of a slot: it ends before a new one begins."""
-        for index, node in undoing:
-            if node.of is not None and self.plan.items[index].state not in TERMINAL_ITEM_STATES:
-                undone = self.old.nodes[node.of]
-                self.still_undoing[undone.ref, undone.instance].append(index)
         self.outcomes: dict[int, ItemOutcome] = {}
         self.amended: dict[int, None] = {}
         self.cancelled: dict[int, None] = {}
@@ -139,6 +134,23 @@ class _Reviser:
         self.compensations: list[_Compensation] = []
         self.owner: dict[int, _Compensation] = {}
         """By node of the plan: what undoes it."""
+        self.adapting: dict[int, list[int]] = defaultdict(list)
+        """By node of the plan: what of its amend plans is not done yet."""
+        for index, node in enumerate(self.old.nodes):
+            if node.role == AMEND and node.of is not None and self._is_open(index):
+                self.adapting[node.of].append(index)
+        self.undone_by = {
+            index: self._undone_by(index) for index, node in enumerate(self.old.nodes) if node.role == UNDO
+        }
+        """By node of a rollback plan: what it takes back."""
+        self.taken_back = frozenset(index for undone in self.undone_by.values() for index in undone)
+        """Nodes that an earlier change has undone already, some of them to do them again."""
+        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
+        """What still undoes an earlier one of a slot: it ends before a new one begins."""
+        for undo, undone in self.undone_by.items():
+            for slot in {(self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone}:
+                if self._is_open(undo):
+                    self.still_undoing[slot].append(undo)
 
     def run(self) -> Revision:
         way = _way(self.target)
@@ -192,14 +204,14 @@ class _Reviser:
             return self.plan.items[index].state is not ItemState.COMPLETED
         return self.plan.items[index].state not in TERMINAL_ITEM_STATES
 
-    def _is_overtaken(self, index: int) -> bool:
-        """Whether a known node is done, and what stands for it now is another one, or nothing."""
-        state = self.plan.items[index].state
-        return state in OVERTAKEN_ITEM_STATES or (index in self.amended and state is ItemState.COMPLETED)
-
     def _has_begun(self, index: int) -> bool:
         """Whether a node is at work and stays so: what it waited for was done once."""
         return index < len(self.plan.items) and self._before(index) in _BEGUN
+
+    def _stands_done(self, index: int) -> bool:
+        """Whether a node of the plan is done or skipped, and the change leaves that as it is."""
+        is_overtaken = index in self.amended or index in self.cancelled
+        return self.plan.items[index].state in SATISFYING_ITEM_STATES and not is_overtaken
 
     def _waits_open(self, index: int) -> bool:
         return any(self._is_open(target) for target in self.waits[index])
@@ -215,10 +227,15 @@ class _Reviser:
         if chain is None:
             self.now_at[at] = self._add(Node(node.ref, slot[1], places))
             return
+        self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
         item, state = self.plan.items[index], self._before(index)
         then = self.old.nodes[index].lines
-        is_other = self._is_other(item, then, places)
+        is_other = (
+            self._is_other(item, then, places)
+            or (state in _REOPENED and self._is_redefined(item))
+            or (state in _DONE and self._covers_more(at, index))
+        )
         self.outcomes[index] = ItemOutcome.KEEP
         if item.definition is None:
             return
@@ -227,10 +244,8 @@ class _Reviser:
                 self._amend_done(at, index, places)
             return
         if state is ItemState.SKIPPED:
-            is_open_before = item.skip_reason == "branch" and any(
-                self._is_open(self.now_at[each]) for each in self._above(at)
-            )
-            if item.skip_reason == "operator" or not (is_other or is_open_before):
+            is_let_go = item.skip_reason == "branch" and not self._is_branch_skipped(at)
+            if item.skip_reason == "operator" or not (is_other or is_let_go):
                 return
         elif not is_other:
             return
@@ -242,22 +257,79 @@ class _Reviser:
         self.amended[index] = None
         self.nodes[index] = Node(node.ref, slot[1], places, *_trace(self.old.nodes[index]))
 
-    def _above(self, at: int) -> Iterable[int]:
-        yield from self.target.waits[at]
-        if at in self.target.parents:
-            yield self.target.parents[at]
+    def _adapt_on(self, at: int, chain: Sequence[int], places: tuple[int, ...]) -> None:
+        """What earlier changes have left of amend plans works on what the order says now, too."""
+        left = [part for index in chain for part in self.adapting[index]]
+        if left:
+            self.after[at] = tuple(left)
+        for part in left:
+            node, item = self.old.nodes[part], self.plan.items[part]
+            is_other = set(node.lines) != set(places) or any(self.lines.has_changed(each) for each in places)
+            self.outcomes[part] = ItemOutcome.KEEP
+            if is_other and not (item.is_callout and item.is_running):
+                self.outcomes[part] = ItemOutcome.UPDATE
+                self.amended[part] = None
+                self.nodes[part] = Node(node.ref, node.instance, places, *_trace(node))
+
+    def _is_branch_skipped(self, at: int) -> bool:
+        """Whether what a target node waits for is skipped in a way that it is skipped too."""
+        parent = self.target.parents.get(at)
+        if parent is not None and self._stands_skipped(parent):
+            return True
+        above = self.target.waits[at]
+        return bool(above) and all(
+            self._stands_skipped(each) and self.plan.items[self.now_at[each]].is_branch_skipped for each in above
+        )
+
+    def _stands_skipped(self, at: int) -> bool:
+        index = self.now_at[at]
+        is_known = index < len(self.plan.items)
+        return is_known and self.plan.items[index].state is ItemState.SKIPPED and index not in self.amended
 
     def _is_other(self, item: ItemRun, then: Sequence[int], now: Sequence[int]) -> bool:
         """Whether what the item works on is not what it was."""
-        if set(then) == set(now) and not any(self.lines.has_changed(index) for index in now):
+        definition, is_done = item.definition, self._before(item.node) in _DONE
+        is_same = set(then) == set(now) and not any(self.lines.has_changed(index) for index in now)
+        if is_same and (definition is None or not self._reads_changed(definition, is_done=is_done)):
             return False
-        definition = item.definition
-        if definition is None or definition.request is None or self._before(item.node) not in _DONE:
+        if definition is None or definition.request is None or not is_done:
             return True
         # It sends what its definition says, and that may read nothing of what has changed.
         return self._says(definition, self.plan.lines[then[0]], self.context_then) != self._says(
             definition, self.lines.lines[now[0]], self.context_now
         )
+
+    def _is_redefined(self, item: ItemRun) -> bool:
+        """Whether the release that the plan runs by from now on has the item otherwise."""
+        assert item.definition is not None
+        now = self.by_ref.get(item.definition.ref)
+        return now is not None and now.source != item.definition.source
+
+    def _covers_more(self, at: int, index: int) -> bool:
+        """Whether an assetize item has lines to deliver that it had not when it was done."""
+        now = {self.lines.at[line] for line in self.target.covers.get(at, ())}
+        return not now <= set(self.old.covers.get(index, ()))
+
+    def _reads_changed(self, definition: ItemDef, *, is_done: bool) -> bool:
+        """Whether the item goes by something of the order itself that is other now; what is done, by its request."""
+        if not self.roots_changed:
+            return False
+        read = [*(definition.request or {}).values()]
+        if not is_done:
+            read += [each for each in (definition.condition, definition.process_after, definition.event) if each]
+        return any(not self.roots_changed.isdisjoint(each.variables) for each in read)
+
+    def _holds(self, at: int, places: Sequence[int]) -> bool:
+        """Whether the condition of a target node holds of its lines as they are from now on."""
+        definition = self.target.definitions[at]
+        if definition is None or definition.condition is None:
+            return True
+        readings = (line_context(self.context_now, self.lines.lines[place]) for place in places)
+        try:
+            return any(definition.condition.is_true(reading) for reading in readings)
+        except ExpressionFailed:
+            # Whoever is told of that when it is due decides.
+            return True
 
     def _says(self, definition: ItemDef, line: Line, context: dict[str, Any]) -> dict[str, Any] | None:
         reading = line_context(context, line)
@@ -276,12 +348,16 @@ class _Reviser:
         if outcome is ItemOutcome.AMEND_PLAN:
             parts = self._refs_of(definition, definition.amend_refs, "amendPlan")
             made = self._instantiate(parts, [index], places, AMEND)
-            self.after[at] = tuple(made.nodes)
             for node, waits in made.waits.items():
                 self.waits[node] |= waits
+            for node in made.entries:
+                self.waits[node].update(self.after.get(at, ()))
+            self.after[at] = (*self.after.get(at, ()), *made.nodes)
             self.again[at] = made.entries
         elif outcome is not ItemOutcome.NOTHING:
-            if outcome is ItemOutcome.UNDO_THEN_REDO:
+            if outcome is ItemOutcome.UNDO_THEN_REDO or (definition.rollback_refs and not self._holds(at, places)):
+                # Where its condition has become false, what is done again is skipped: so what was done is undone.
+                self.outcomes[index] = ItemOutcome.UNDO_THEN_REDO
                 self._compensate([index])
             self._again(at, index, places)
 
@@ -297,7 +373,8 @@ class _Reviser:
     def _cancel(self, chain: list[int]) -> None:
         """Nobody needs what these nodes stand for any more; what was done last is undone."""
         is_undone = False
-        for index in reversed(chain):
+        left = [part for index in chain for part in self.adapting[index]]
+        for index in reversed([*chain, *left]):
             item, state = self.plan.items[index], self._before(index)
             if state in _DONE:
                 if state is ItemState.COMPLETED:
@@ -317,6 +394,32 @@ class _Reviser:
                 node = self.old.nodes[index]
                 made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
                 self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
+
+    def _undone_by(self, undo: int) -> set[int]:
+        """What a node of a rollback plan takes back: of a group all that was done of it, named by one of them."""
+        node = self.old.nodes[undo]
+        assert node.of is not None
+        name = self._group_of(node.of)
+        if name is None:
+            return {node.of}
+        return {node.of} | {
+            index
+            for index, item in enumerate(self.plan.items[:undo])
+            if self._group_of(index) == name
+            and set(self.old.nodes[index].lines) <= set(node.lines)
+            and item.definition is not None
+            and (
+                item.state is ItemState.CANCELLED
+                or (item.state is ItemState.AMENDED and item.definition.on_amend == ItemOutcome.UNDO_THEN_REDO)
+            )
+        }
+
+    def _group_of(self, index: int) -> tuple[Any, ...] | None:
+        """With what an item is undone together, by name."""
+        definition, is_work = self.plan.items[index].definition, self.old.nodes[index].role not in _COMPENSATING
+        if definition is None or definition.source.rollback_group is None or not is_work:
+            return None
+        return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
 
     # What is new.
 
@@ -370,11 +473,8 @@ class _Reviser:
             if each.nodes:
                 continue
             index = each.of[0]
-            definition = self.plan.items[index].definition
-            assert definition is not None
-            source = definition.source
-            name = (source.rollback_plan, source.rollback_group, self.plan.roots_of_node[index])
-            groups.setdefault(name if source.rollback_group else index, []).append(index)
+            name = self._group_of(index)
+            groups.setdefault(index if name is None else name, []).append(index)
         undoing = []
         for of in groups.values():
             definition = self.plan.items[of[0]].definition
@@ -384,31 +484,49 @@ class _Reviser:
             undoing.append(self._instantiate(parts, of, places, UNDO))
         self.compensations = [*undoing, *resolving]
         self._tie_plans(undoing)
-        owner = self.owner = {index: each for each in self.compensations for index in each.of}
+        self.owner = {index: each for each in self.compensations for index in each.of}
+        owner = self._undoing_before() | self.owner
         for each in self.compensations:
-            later = {id(other): other for index in each.of for other in self._later(index, owner) if other is not each}
+            later = [other for index in each.of for other in self._later(index, owner) if other is not each]
             for entry in each.entries:
-                each.waits[entry].update(node for other in later.values() for node in other.exits)
+                each.waits[entry].update(node for other in later for node in other.exits)
         for each in self.compensations:
             for node, waits in each.waits.items():
                 self.waits[node] |= waits
 
     def _tie_plans(self, undoing: Sequence[_Compensation]) -> None:
         """Dependencies between rollback plans of one bundle; one on a plan that undoes nothing here is void."""
-        of_ref: dict[str, list[tuple[int, frozenset[str]]]] = defaultdict(list)
-        roots = [frozenset(root for index in each.of for root in self.plan.roots_of_node[index]) for each in undoing]
+        at: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """By item definition and bundle."""
+        roots = [{root for index in each.of for root in self.plan.roots_of_node[index]} for each in undoing]
         for each, mine in zip(undoing, roots, strict=True):
             for node, part in each.nodes.items():
-                of_ref[part.ref].append((node, mine))
+                for root in mine:
+                    at[part.ref, root].append(node)
         for each, mine in zip(undoing, roots, strict=True):
+            own = {part.ref for part in each.nodes.values()}
             for node, part in each.nodes.items():
-                for edge in part.waits_for:
-                    others = of_ref.get(self.release.items[edge.target].ref, ())
-                    if not each.waits[node] & {other for other, _ in others}:
-                        each.waits[node].update(other for other, theirs in others if theirs & mine and other != node)
+                targets = {self.release.items[edge.target].ref for edge in part.waits_for} - own
+                others = (other for ref in targets for root in mine for other in at.get((ref, root), ()))
+                each.waits[node].update(other for other in others if other != node)
+
+    def _undoing_before(self) -> dict[int, _Compensation]:
+        """By node: what still undoes it because of an earlier change."""
+        found: dict[int, _Compensation] = {}
+        for index, undone in self.undone_by.items():
+            definition = self.plan.items[index].definition
+            if definition is None or not self._is_open(index):
+                continue
+            for of in undone:
+                each = found.setdefault(of, _Compensation([of]))
+                each.nodes[index] = definition
+                each.waits[index] = set(self.old.waits[index])
+        return found
 
     def _later(self, index: int, owner: dict[int, _Compensation]) -> list[_Compensation]:
         """The compensations nearest behind a node: of what was done because it was done."""
+        if not owner:
+            return []
         found: dict[int, _Compensation] = {}
         seen = {index}
         waiting = [index]
@@ -424,7 +542,7 @@ class _Reviser:
                 seen.add(each)
                 if each in owner:
                     found[id(owner[each])] = owner[each]
-                else:
+                if each not in self.owner:
                     waiting.append(each)
         return list(found.values())
 
@@ -442,14 +560,17 @@ class _Reviser:
         for at in way:
             index = self.now_at[at]
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
-            if at in self.after:
-                behind[at] = frozenset(self.after[at])
-            elif self._is_open(index) and not self._has_begun(index):
+            if self._is_open(index) and not self._has_begun(index):
                 behind[at] = frozenset((index,))
+            elif at in self.after:
+                behind[at] = frozenset()
             else:
-                # What is done, or goes on meanwhile, lets through what is done again before it.
-                passed = frozenset(node for node in above if self._is_open(node))
-                behind[at] = passed if self._is_overtaken(index) else passed | {index}
+                # What is done, or goes on meanwhile, lets through what is done again before it. It is named all the
+                # same: who waits for skipped branches alone is skipped with them.
+                behind[at] = frozenset(node for node in above if self._is_open(node)) | {index}
+            behind[at] |= frozenset(self.after.get(at, ()))
+            for node in self.after.get(at, ()):
+                self.waits[node] |= above
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above
@@ -462,7 +583,16 @@ class _Reviser:
                 self.waits[index].update(self.still_undoing.get((made.ref, made.instance), ()))
             elif self._is_open(index):
                 undone = (each for each in self.old.waits[index] if each in self.owner)
-                self.waits[index] = {*above, *(end for each in undone for end in self.owner[each].exits)}
+                ends = (end for each in undone for end in self.owner[each].exits)
+                self.waits[index] = {*above, *ends, *self._still_awaited(index)}
+
+    def _still_awaited(self, index: int) -> Iterable[int]:
+        """What an open node waits for because of an earlier change: undoing, adapting, and what it does again."""
+        for each in self.old.waits[index]:
+            node, mine = self.old.nodes[each], self.old.nodes[index]
+            is_before = (node.ref, node.instance) == (mine.ref, mine.instance)
+            if self._is_open(each) and (node.role in (UNDO, AMEND) or is_before):
+                yield each
 
     def _taken_back_by(self, index: int) -> list[_Compensation]:
         own = [self.owner[index]] if index in self.owner else []
@@ -481,7 +611,8 @@ class _Reviser:
 
     def _template(self) -> Template:
         at_line = self.lines.at
-        covers = {index: lines for index, lines in self.old.covers.items() if not self._is_open(index)}
+        # What a change has overtaken makes no assets any more, so that its lines become some in another way.
+        covers = {index: lines for index, lines in self.old.covers.items() if self._stands_done(index)}
         parents = {child: parent for child, parent in self.old.parents.items() if not self._is_open(child)}
         for at, index in enumerate(self.now_at):
             if at in self.target.covers and index not in covers:

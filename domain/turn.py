@@ -29,7 +29,7 @@ from domain.plan import Plan
 from domain.priorities import NORMAL, class_of
 from domain.release import ASSETIZE, BACK_PROPAGATE, ItemDef
 from domain.sealing import Protector, classify, is_sealed, same_value
-from domain.states import ItemState, OrderState, PlanState
+from domain.states import TERMINAL_ITEM_STATES, ItemState, OrderState, PlanState
 
 DEADLINE_GRACE_S: Final = 5.0
 """The adapter enforces the time-out; the plan waits this much longer before it stops believing in an answer."""
@@ -141,10 +141,9 @@ class Turn:
         plan = self.plan
         for node in plan.awaiting:
             self._lines_set.update(dict.fromkeys(line.key for line in plan.lines_of(plan.items[node])))
+        # What is On Hold is listed again by whoever keeps the lists, and goes on at the pace of its system.
         for item in plan.items:
-            if item.state is ItemState.ON_HOLD and self.held.of_system(definition_of(item).system) is None:
-                send(self, item)
-            elif item.is_sub_plan and item.state is ItemState.RUNNING and plan.open_children[item.node] == 0:
+            if item.is_sub_plan and item.state is ItemState.RUNNING and plan.open_children[item.node] == 0:
                 self._parents_done.append(item)
 
     def settle(self) -> None:
@@ -439,7 +438,8 @@ def skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str =
     turn.add(f.ITEM_SKIPPED, item, payload)
     assert turn.plan.template is not None
     for node in turn.plan.template.children.get(item.node, ()):
-        skip(turn, turn.plan.items[node], "branch", is_branch=True)
+        if turn.plan.items[node].state not in TERMINAL_ITEM_STATES:
+            skip(turn, turn.plan.items[node], "branch", is_branch=True)
     turn.closed(item)
 
 
@@ -505,8 +505,7 @@ def _end_of(plan: Plan) -> OrderState:
     """How an order ends of which nothing is left to do (REFERENCE b3: some lines cancelled gives partial)."""
     if plan.is_cancelled:
         return OrderState.CANCELLED
-    named = (plan.line_at[line.line_id] for line in plan.order.lines)
-    return OrderState.PARTIAL if any(plan.lines[at].is_cancelled for at in named) else OrderState.COMPLETED
+    return OrderState.PARTIAL if plan.cancelled_lines else OrderState.COMPLETED
 
 
 def move_order(turn: Turn, state: OrderState) -> None:
@@ -517,4 +516,8 @@ def move_order(turn: Turn, state: OrderState) -> None:
 
 def _is_automatic(plan: Plan, index: int) -> bool:
     """Whether a line becomes an asset with its bundle's last item: no assetize item does it, and its product allows."""
+    line = plan.lines[index]
+    if line.is_cancelled or line.key in plan.delivered:
+        # A release that the order was moved to since may not have its product any more.
+        return False
     return index not in plan.covered and plan.release.products[plan.lines[index].product].source.assetize == "auto"

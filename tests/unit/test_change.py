@@ -229,7 +229,8 @@ def test_what_comes_on_hold_while_frozen_goes_on_after_the_thaw() -> None:
     engine.turn_back(plan, call)
     assert plan.state == "Frozen"
     engine.steer(plan, "thaw")
-    assert states(plan) == {"one": "Running"}
+    assert states(plan) == {"one": "On Hold"}
+    engine.resume(plan, "p/one@1")
     assert engine.call(plan, "p/one").attempt == 1, "it was not made, so its key stays"
     done(engine, plan)
 
@@ -502,3 +503,134 @@ def test_a_release_is_refused_whose_plans_of_change_could_never_run() -> None:
     assert "needs a rollbackPlan" in problems(rollbackGroup="g")
 
 
+
+
+# What a reader of the first version has found.
+
+
+def test_work_whose_condition_has_become_false_is_undone() -> None:
+    engine = engine_of(
+        callout("one", condition="attributes.speed < 5", rollbackPlan="undo"), manual("last"),
+        plans=[plan_of("undo", "back")],
+    )  # fmt: skip
+    plan = engine.accept(order_of(offer(1)))
+    engine.answer(plan, engine.call(plan, "p/one"))
+    engine.change(plan, "patch", patch={"lines": {"1": {"attributes": {"speed": 9}}}})
+    assert [call.item for call in engine.finish(plan)] == ["undo/back@1"]
+    assert states(plan)["one~1"] == "Skipped"
+    assert plan.order_state == "completed"
+
+
+def test_after_a_move_an_order_ends_although_the_release_lacks_what_was_cancelled() -> None:
+    engine = engine_of(
+        callout("one"), manual("last"),
+        products=["offer", "other"],
+        plans=[plan_of("q", manual("there"))],
+        scenarios=[scenario("offer", "p"), scenario("other", "q")],
+    )  # fmt: skip
+    plan = engine.accept(order_of(line("1", "offer"), line("2", "other")))
+    engine.change(plan, "cancel", lines=("2",))
+    engine.answer(plan, engine.call(plan, "p/one"))
+    newer = release_of(
+        version="2",
+        products=["offer"],
+        plans=[plan_of("p", "one", manual("last"))],
+        dependencies=[depends("p/last", "p/one")],
+        scenarios=[scenario("offer", "p")],
+    )
+    engine.releases[newer.release_id] = newer
+    engine.change(plan, "move", release=newer.release_id)
+    done(engine, plan)
+    assert plan.order_state == "partial"
+
+
+def test_a_relation_to_a_cancelled_line_is_no_obstacle() -> None:
+    engine = engine_of(manual("one"))
+    plan = engine.accept(order_of(offer(1), offer(1, "2", relations=(("reliesOn", "1"),))))
+    engine.change(plan, "cancel", lines=("1",))
+    engine.change(plan, "patch", patch={"lines": {"2": {"attributes": {"speed": 2}}}})
+    assert plan.lines[1].attributes["speed"] == 2
+
+
+def test_what_has_ended_well_while_frozen_is_done() -> None:
+    engine = engine_of(callout("one"), manual("last"))
+    plan = engine.accept(order_of(offer(1)))
+    call = engine.call(plan, "p/one")
+    engine.fail(plan, call, unheard=True)
+    engine.steer(plan, "freeze")
+    engine.calls[plan.order_id] = [call]
+    engine.answer(plan, call)
+    engine.steer(plan, "thaw")
+    assert states(plan) == {"one": "Completed", "last": "Ready"}
+
+
+def test_every_change_makes_another_version() -> None:
+    engine = engine_of(manual("one"))
+    plan = engine.accept(order_of(offer(1), offer(1, "2")))
+    engine.change(plan, "cancel", lines=("2",))
+    unchanged(engine, plan, StaleVersion, "patch", patch={"lines": {"1": {"attributes": {"speed": 2}}}}, version=1)
+    engine.change(plan, "amend", order=order_of(offer(3)))
+    engine.finish(plan)
+    assert plan.order_state == "partial", "what was cancelled was ordered, though the channel names it no more"
+
+
+@pytest.mark.parametrize(
+    ("patch", "path"),
+    [
+        ({"lines": {"1": {"place": "here"}}}, "lines.1.place"),
+        ({"lines": {"1": {"place": None}}}, "lines.1.place"),
+        ({"dueAt": 5}, "dueAt"),
+        ({"dueAt": "soon"}, "dueAt"),
+        ({"lines": {"1": {"requestedStartAt": "2026-01-01"}}}, "lines.1.requestedStartAt"),
+        ({"description": 7}, "description"),
+        ({"lines": {"1": {"quantity": 0}}}, "lines.1.quantity"),
+        ({"lines": {"1": {"attributes": []}}}, "lines.1.attributes"),
+        ({"lines": []}, "lines"),
+    ],
+)
+def test_a_patch_of_another_form_names_the_member(patch: dict[str, Any], path: str) -> None:
+    engine = engine_of(manual("one"))
+    plan = engine.accept(order_of(offer(1)))
+    assert unchanged(engine, plan, BadDocument, "patch", patch=patch).path == path
+
+
+def test_an_attribute_that_may_not_change_may_not_although_it_does_not_matter() -> None:
+    product = {"code": "offer", "attributes": [{"name": "speed", "changeable": False, "significant": False}]}
+    engine = engine_of(manual("one"), products=[product])
+    plan = engine.accept(order_of(offer(1)))
+    unchanged(engine, plan, ProtectedAttribute, "patch", patch={"lines": {"1": {"attributes": {"speed": 2}}}})
+
+
+def test_what_was_joined_and_is_delivered_by_now_is_no_reason_to_do_anything_again() -> None:
+    engine = engine_of(
+        callout("one"),
+        products=[
+            {"code": "offer", "attributes": [{"name": "colour", "significant": False}]},
+            {"code": "part", "scope": "account"},
+        ],
+        decompositions=[rule("offer", "part")],
+        plans=[plan_of("q", "make")],
+        scenarios=[scenario("offer", "p"), scenario("part", "q", "add", "modify", "noChange")],
+    )
+    first = engine.accept(order_of(line("1", "offer")))
+    second = engine.accept(order_of(line("1", "offer", colour="red")))
+    engine.finish(first)
+    call = engine.call(second, "q/make")
+    engine.answer(second, call)
+    engine.change(second, "patch", patch={"lines": {"1": {"attributes": {"colour": "blue"}}}})
+    for each in list(engine.calls[second.order_id]):
+        engine.answer(second, each)
+    assert states(second)["q/make@part@account"] == "Completed"
+    assert second.order_state == "completed"
+
+
+def test_a_sub_plan_is_skipped_with_those_of_its_items_that_are_open() -> None:
+    engine = engine_of(
+        manual("first"), {"code": "build", "type": "subPlan", "subPlan": "inner"},
+        plans=[plan_of("inner", manual("dig"), manual("fill"))],
+    )  # fmt: skip
+    plan = engine.accept(order_of(offer(1)))
+    engine.operate(plan, "inner/dig@1", "skip")
+    engine.operate(plan, "p/build@1", "skip")
+    engine.finish(plan)
+    assert plan.order_state == "completed"

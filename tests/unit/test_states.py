@@ -74,6 +74,9 @@ Skipped                 | lineCancelled     | Discarded
 Frozen                  | lineCancelled     | Discarded
 Frozen - Running        | lineCancelled     | Discarded
 Frozen - Running        | systemWentOffline | Frozen
+Frozen                  | completed         | Completed
+Frozen - Failed         | completed         | Completed
+Frozen - Fatally Failed | completed         | Completed
 Frozen - Failed         | lineCancelled     | Failed Discarded
 Frozen - Fatally Failed | lineCancelled     | Failed Discarded
 """

@@ -552,6 +552,7 @@ def test_a_relation_to_a_cancelled_line_is_no_obstacle() -> None:
     assert plan.lines[1].attributes["speed"] == 2
 
 
+@pytest.mark.rule("B2.17", "C2.2")
 def test_what_has_ended_well_while_frozen_is_done() -> None:
     engine = engine_of(callout("one"), manual("last"))
     plan = engine.accept(order_of(offer(1)))
@@ -564,6 +565,7 @@ def test_what_has_ended_well_while_frozen_is_done() -> None:
     assert states(plan) == {"one": "Completed", "last": "Ready"}
 
 
+@pytest.mark.rule("B1.6")
 def test_every_change_makes_another_version() -> None:
     engine = engine_of(manual("one"))
     plan = engine.accept(order_of(offer(1), offer(1, "2")))

@@ -316,7 +316,7 @@ def test_what_a_change_leaves_alone_stands_as_before() -> None:
 
 
 @pytest.mark.rule("B2.31")
-def test_what_compensates_is_left_alone_by_the_next_change() -> None:
+def test_what_undoes_is_left_alone_by_the_next_change() -> None:
     engine = engine_of(callout("call", rollbackPlan="undo"), manual("task"), plans=undoing("call"))
     plan = accepted(engine, line("1", "x"), line("2", "x"))
     for call in list(engine.calls[plan.order_id]):
@@ -329,6 +329,27 @@ def test_what_compensates_is_left_alone_by_the_next_change() -> None:
 
     assert plan.by_key["undo/back@2"].state == "Completed"
     assert [call.item for call in engine.finish(plan)] == ["undo/back@1"]
+    assert plan.order_state == "cancelled"
+
+
+@pytest.mark.rule("B2.31")
+def test_what_is_open_of_an_amend_plan_follows_the_next_change() -> None:
+    engine = engine_of(
+        plans=[plan_of("p", callout("call", amendPlan="mend"), manual("task")), plan_of("mend", "set", "check")],
+        dependencies=[depends("mend/check", "mend/set")],
+    )
+    plan = accepted(engine, line("1", "x", speed=1))
+    engine.answer(plan, engine.call(plan, "p/call"))
+    other(plan, engine)
+    set_first = engine.call(plan, "mend/set")
+    other(plan, engine, line("1", "x", speed=3))
+    engine.answer(plan, set_first)
+    followed = engine.call(plan, "mend/check").payload["lines"][0]["attributes"]
+    engine.change(plan, "cancel")
+    engine.finish(plan)
+
+    assert set_first.payload["lines"][0]["attributes"] == {"speed": 2}
+    assert followed == {"speed": 3}
     assert plan.order_state == "cancelled"
 
 

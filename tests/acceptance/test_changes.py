@@ -84,6 +84,7 @@ def effects(running: Running, order_id: str) -> list[str]:
     return [call["operation"] for call in running.calls(order_id)]
 
 
+@pytest.mark.rule("C2.17")
 def test_an_amendment_is_previewed_and_the_plan_is_then_exactly_what_was_shown(site: Running) -> None:
     name = account()
     order_id = site.submit(order(name))
@@ -129,6 +130,7 @@ def any_of(tasks: list[dict[str, Any]], order_id: str) -> Any:
     return next((task for task in tasks if task["orderId"] == order_id), None)
 
 
+@pytest.mark.rule("B3.6")
 def test_a_cancelled_order_is_undone_and_the_channel_sees_its_cancellation_go(site: Running) -> None:
     name = account()
     order_id = site.submit(order(name))

@@ -80,6 +80,7 @@ def done(engine: Engine, plan: Plan) -> None:
 # What is done again.
 
 
+@pytest.mark.rule("B2.20", "B2.26", "C1.17")
 def test_what_has_not_run_carries_the_new_value_and_what_has_is_done_again() -> None:
     engine = engine_of(callout("one"), callout("two"), manual("three"))
     plan = engine.accept(order_of(offer(1)))
@@ -95,6 +96,7 @@ def test_what_has_not_run_carries_the_new_value_and_what_has_is_done_again() -> 
     done(engine, plan)
 
 
+@pytest.mark.rule("C1.15")
 def test_a_value_that_does_not_matter_changes_without_work() -> None:
     engine = engine_of(callout("one"), callout("two"))
     plan = engine.accept(order_of(offer(1, colour="red")))
@@ -107,6 +109,7 @@ def test_a_value_that_does_not_matter_changes_without_work() -> None:
     assert plan.lines[0].attributes["colour"] == "blue"
 
 
+@pytest.mark.rule("C1.15")
 def test_an_item_with_a_request_of_its_own_is_done_again_only_if_it_says_something_else() -> None:
     engine = engine_of(
         callout("reads", request={"speed": "attributes.speed"}),
@@ -121,6 +124,7 @@ def test_an_item_with_a_request_of_its_own_is_done_again_only_if_it_says_somethi
     assert states(plan)["reads-not"] == "Completed"
 
 
+@pytest.mark.rule("B2.20", "C1.15", "C1.17", "C2.13")
 @pytest.mark.parametrize(
     ("behaviour", "expected"),
     [
@@ -151,6 +155,7 @@ def test_the_definition_says_what_becomes_of_done_work(behaviour: dict[str, Any]
     assert plan.order_state == "completed"
 
 
+@pytest.mark.rule("B2.22")
 def test_a_task_that_somebody_works_on_goes_on_with_a_note() -> None:
     engine = engine_of(manual("one"), callout("two"))
     plan = engine.accept(order_of(offer(1)))
@@ -163,6 +168,7 @@ def test_a_task_that_somebody_works_on_goes_on_with_a_note() -> None:
     done(engine, plan)
 
 
+@pytest.mark.rule("B2.29")
 def test_a_failed_try_that_nobody_heard_of_is_followed_by_one_with_a_key_of_its_own() -> None:
     engine = engine_of(callout("one"))
     plan = engine.accept(order_of(offer(1)))
@@ -186,6 +192,7 @@ def test_what_answers_have_said_stays_unless_the_order_now_says_something_else()
 # Freezing.
 
 
+@pytest.mark.rule("B2.17")
 def test_an_item_under_way_that_goes_on_is_not_waited_for_and_done_again_behind_itself() -> None:
     engine = engine_of(callout("one", freeze="goOn"), manual("last"))
     plan = engine.accept(order_of(offer(1)))
@@ -228,6 +235,7 @@ def test_what_comes_on_hold_while_frozen_goes_on_after_the_thaw() -> None:
     done(engine, plan)
 
 
+@pytest.mark.rule("B1.2")
 def test_a_held_order_is_changed_and_held_again() -> None:
     engine = engine_of(callout("one"), callout("two"))
     plan = engine.accept(order_of(offer(1)))
@@ -241,6 +249,7 @@ def test_a_held_order_is_changed_and_held_again() -> None:
     done(engine, plan)
 
 
+@pytest.mark.rule("B1.5", "C1.7")
 def test_a_change_that_waits_is_refused_when_another_order_builds_on_it_meanwhile() -> None:
     engine = engine_of(
         callout("late"),
@@ -271,6 +280,7 @@ def test_a_change_that_waits_is_refused_when_another_order_builds_on_it_meanwhil
 # Undoing.
 
 
+@pytest.mark.rule("B2.23", "B2.25", "C1.9", "C1.10", "C1.16", "C2.11", "C2.12")
 def test_what_is_undone_goes_in_reverse_and_only_what_was_done() -> None:
     undo = [plan_of(f"undo-{code}", "back") for code in "abcd"]
     items = [callout(code, rollbackPlan=f"undo-{code}") for code in "abcd"]
@@ -294,6 +304,7 @@ def test_what_is_undone_goes_in_reverse_and_only_what_was_done() -> None:
     assert plan.order_state == "cancelled"
 
 
+@pytest.mark.rule("C1.11")
 def test_a_rollback_group_is_undone_once_for_each_bundle() -> None:
     engine = engine_of(
         callout("a", rollbackPlan="undo", rollbackGroup="g"),
@@ -320,6 +331,7 @@ def test_work_that_was_amended_and_is_then_cancelled_is_undone_once() -> None:
     assert plan.order_state == "cancelled"
 
 
+@pytest.mark.rule("B3.15", "C1.14", "C2.3")
 def test_of_two_bundles_one_is_cancelled_and_the_order_ends_in_part() -> None:
     engine = engine_of(callout("one", rollbackPlan="undo"), callout("two"), plans=[plan_of("undo", "back")])
     plan = engine.accept(order_of(offer(1), offer(2, "2")))
@@ -345,6 +357,7 @@ def test_the_last_bundle_that_is_cancelled_cancels_the_order() -> None:
 # What is refused.
 
 
+@pytest.mark.rule("C2.3", "C2.4")
 def test_a_change_is_refused_with_its_reason_and_nothing_has_changed() -> None:
     product = {"code": "offer", "attributes": [{"name": "speed", "changeable": False}]}
     engine = engine_of(manual("one"), products=[product])
@@ -363,6 +376,7 @@ def test_a_change_is_refused_with_its_reason_and_nothing_has_changed() -> None:
     unchanged(engine, plan, NotPossibleNow, "cancel")
 
 
+@pytest.mark.rule("C1.2", "C1.3", "C1.4")
 def test_a_point_of_no_return_closes_its_bundle_only_and_may_be_forced() -> None:
     engine = engine_of(callout("one"), callout("gone", pointOfNoReturn=True), manual("last"))
     plan = engine.accept(order_of(offer(1), offer(2, "2")))
@@ -426,6 +440,7 @@ def test_an_order_that_waits_can_be_amended_and_cancelled() -> None:
 # Releases, priority, previews.
 
 
+@pytest.mark.rule("C2.7", "C2.10")
 def test_an_order_is_moved_to_a_release_with_more_to_do() -> None:
     engine = engine_of(callout("one"), manual("two"))
     plan = engine.accept(order_of(offer(1)))
@@ -445,6 +460,7 @@ def test_an_order_is_moved_to_a_release_with_more_to_do() -> None:
     assert states(plan)["four"] == "Completed"
 
 
+@pytest.mark.rule("C2.4", "C2.17")
 def test_a_preview_says_what_then_happens_and_changes_nothing() -> None:
     engine = engine_of(callout("one", rollbackPlan="undo"), callout("two"), plans=[plan_of("undo", "back")])
     plan = engine.accept(order_of(offer(1)))
@@ -536,6 +552,7 @@ def test_a_relation_to_a_cancelled_line_is_no_obstacle() -> None:
     assert plan.lines[1].attributes["speed"] == 2
 
 
+@pytest.mark.rule("B2.17", "C2.2")
 def test_what_has_ended_well_while_frozen_is_done() -> None:
     engine = engine_of(callout("one"), manual("last"))
     plan = engine.accept(order_of(offer(1)))
@@ -548,6 +565,7 @@ def test_what_has_ended_well_while_frozen_is_done() -> None:
     assert states(plan) == {"one": "Completed", "last": "Ready"}
 
 
+@pytest.mark.rule("B1.6")
 def test_every_change_makes_another_version() -> None:
     engine = engine_of(manual("one"))
     plan = engine.accept(order_of(offer(1), offer(1, "2")))

@@ -199,6 +199,7 @@ def test_what_was_sent_with_a_text_of_the_order_is_sent_again_with_another() -> 
     assert engine.call(plan, "p/tell").payload == {"text": "urgent"}
 
 
+@pytest.mark.rule("B2.28")
 def test_a_skipped_item_is_looked_at_again_by_another_release() -> None:
     parts: dict[str, Any] = {"products": ["x"], "scenarios": [scenario("x", "p")]}
     engine = Engine(release_of(**parts, plans=[plan_of("p", callout("maybe", condition="false"), manual("rest"))]))
@@ -282,6 +283,7 @@ def test_what_is_done_again_waits_for_its_undoing_also_after_another_amendment()
     assert waits_of(plan, "p/work@1~1") == ["undo/back@1"]
 
 
+@pytest.mark.rule("B2.31", "C2.12")
 def test_a_cancellation_undoes_after_what_an_earlier_change_still_undoes() -> None:
     engine = engine_of(
         plans=[

@@ -41,6 +41,8 @@ class Submission(Envelope):
     """The release that the channel has made the order for, if it says so."""
     is_bulk: bool = False
     """One of very many that were sent together: whoever waits for an answer goes first."""
+    is_dry_run: bool = False
+    """Say what would become of it, and store nothing."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
 

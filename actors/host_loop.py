@@ -195,7 +195,7 @@ class HostLoop:
             return
         for tenant in self._tenants:
             await self._vault.load_tenant(tenant)
-            await self.memory.folder.refresh_releases(tenant)
+            await self.memory.folder.refresh_releases(tenant, self._clock())
         heads = await self._journal.heads(new)
         unfinished = await self._journal.unfinished(new)
         unshredded = await self._journal.unshredded(new)
@@ -706,9 +706,9 @@ class HostLoop:
         self._unwatched = {order_id: None for order_id in self._unwatched if order_id in waiting}
 
     async def refresh_releases(self) -> None:
-        """Learn of newly published releases."""
+        """Learn which releases new orders take, now and later."""
         for tenant in self._tenants:
-            await self.memory.folder.refresh_releases(tenant)
+            await self.memory.folder.refresh_releases(tenant, self._clock())
 
     def unreadable(self) -> Mapping[str, str]:
         """Orders that stand still because their plans, or the calls that they wait for, cannot be read; and why."""

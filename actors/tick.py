@@ -59,8 +59,9 @@ from domain.messages import ChangeOrder, PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
-from domain.preview import preview, shown_change
+from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.redrive import redrive
+from domain.release import CompiledRelease
 from domain.sealing import Protector
 from domain.states import PlanState
 from domain.turn import Call, Turn
@@ -75,12 +76,6 @@ _ENDS_ATTEMPT = frozenset(
     {f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_SKIPPED, f.ITEM_ACCEPTED, f.ITEM_HELD}
 )
 """After these a call needs no sending any more, whoever caused them: a report, the clock, an operator."""
-
-
-_ABOUT_ALL = frozenset(
-    {f.PLAN_HELD, f.PLAN_RESUMED, f.PLAN_FROZEN, f.PLAN_THAWED, f.PLAN_CHANGED, f.ORDER_PRIORITIZED}
-)
-"""After these every item may stand otherwise in the lists."""
 
 
 def import_id_of(cause: str) -> str:
@@ -173,7 +168,7 @@ class Tick:
     def _one(self, envelope: Envelope) -> Any:
         match envelope:
             case Submission():
-                return self._submit(envelope)
+                return self._rehearse(envelope) if envelope.is_dry_run else self._submit(envelope)
             case ToPlan():
                 return self._tell(envelope)
             case ImportAssets():
@@ -189,6 +184,38 @@ class Tick:
                 raise AssertionError(f"no rule for {type(envelope).__name__}")
 
     # Orders coming in.
+
+    def _rehearse(self, submission: Submission) -> dict[str, Any]:
+        """Say what would become of an order, on a copy of its account."""
+        order = Order.from_dict(submission.order)
+        release = self._release_for(order.tenant, submission)
+        account = Account(None)
+        if order.account is not None:
+            account = copied_account(self.memory.accounts[order.tenant, order.account])
+        order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), 0)
+        turn = accept(
+            order,
+            release,
+            account,
+            now=self.now,
+            protector=BlindProtector(self.protector),
+            held=self._held(order.tenant),
+        )
+        return shown_order(turn.plan)
+
+    def _release_for(self, tenant: str, submission: Submission) -> CompiledRelease:
+        release = self.memory.folder.current_release(tenant, self.now)
+        if release is None:
+            raise NotPossibleNow(
+                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
+            )
+        if submission.release_id not in (None, release.release_id):
+            raise StaleRelease(
+                f"release {submission.release_id!r} is not the one that new orders take, {release.release_id}",
+                path="releaseId",
+                mend="make the order for that release, or leave releaseId out",
+            )
+        return release
 
     def _submit(self, submission: Submission) -> Submitted:
         self._check_readable(submission.order_id)
@@ -207,17 +234,7 @@ class Tick:
                         orderId=known.order_id,
                     )
                 return Submitted(known.order_id, known.state, is_repeat=True)
-        release = self.memory.folder.newest_release(order.tenant)
-        if release is None:
-            raise NotPossibleNow(
-                "no catalogue release is published", mend="publish one: orderplan catalogue publish FILE"
-            )
-        if submission.release_id not in (None, release.release_id):
-            raise StaleRelease(
-                f"release {submission.release_id!r} is not the newest one, which is {release.release_id}",
-                path="releaseId",
-                mend="make the order for that release, or leave releaseId out",
-            )
+        release = self._release_for(order.tenant, submission)
         self.sequence += 1
         # Ids of one host grow with every order, so that order of admission is order of id.
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
@@ -429,7 +446,7 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
-        if any(fact.kind in _ABOUT_ALL for fact in turn.facts):
+        if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
             self._keep_tasks(plan)
         if plan.account_shard is not None:
             self._announce(turn)
@@ -594,7 +611,7 @@ class Tick:
 
 def _touched_items(turn: Turn) -> Iterable[str]:
     """The items that a turn's facts are about."""
-    if any(fact.kind in _ABOUT_ALL for fact in turn.facts):
+    if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
         return turn.plan.by_key
     return dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None)
 

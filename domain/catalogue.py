@@ -356,7 +356,8 @@ class Release(_Element):
     code: Code
     """The catalogue's name."""
     version: str = Field(min_length=1, max_length=100)
-    """A text of your own; a published version never changes. New orders take the release that was published last."""
+    """A text of your own; a published version never changes. New orders take the current release: of those whose moment
+    has come, the last one."""
     undeclared: Literal["keep", "seal", "drop"] = "keep"
     """What becomes of attributes that the product does not declare."""
     empty_plan: Literal["reject", "complete"] = Field(default="reject", alias="emptyPlan")

@@ -178,7 +178,7 @@ def planned_change(
     projection = before.projected()
     if message.kind != "cancel":
         order = _order_of(plan, message, release, projection, protector)
-        wanted = replace(order, lines=[line for line in order.lines if not _is_gone(plan, line.line_id)])
+        wanted = _with_lines(order, [line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
     target = decompose(wanted, release, resolved, projection, protector)
     lines = changed_lines(plan, target, release.products)
@@ -209,7 +209,9 @@ def _order_of(
         assert message.order is not None
         order = Order.from_dict(message.order)
         order.order_id, order.tenant = plan.order.order_id, plan.order.tenant
+        # By these the channel finds it again.
         order.channel, order.client_key = plan.order.channel, plan.order.client_key
+        order.external_id = plan.order.external_id
         if order.account != plan.order.account:
             raise Conflict(
                 "an amendment leaves the account as it is", path="billingAccount", mend="order it for the other account"
@@ -240,8 +242,8 @@ def _order_of(
             protector,
             tenant=order.tenant,
             order_id=order.order_id,
-            # A secret that is said anew gets a name of its own: nobody can compare it with the one that is out of sight,
-            # so it counts as another one, and what was done with that is done again.
+            # A secret that is said anew gets a name of its own: nobody can compare it with the one that is out of
+            # sight, so it counts as another one, and what was done with that is done again.
             line_key=line.line_id if old is None else f"{line.line_id}~{plan.facts}",
         )
         if old is not None and _is_gone(plan, line.line_id) and not _says_the_same(old, line):
@@ -262,9 +264,7 @@ def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
 
 def _is_gone(plan: Plan, line_id: str) -> bool:
     """Whether a line of the order was cancelled: it does not come back under its id."""
-    index = plan.line_at.get(line_id)
-    named = any(line.line_id == line_id for line in plan.order.lines)
-    return named and index is not None and plan.lines[index].is_cancelled
+    return line_id in plan.cancelled_lines
 
 
 def _cancelled_roots(plan: Plan, named: Iterable[str]) -> frozenset[str] | None:
@@ -293,11 +293,19 @@ def _without(plan: Plan, roots: frozenset[str]) -> Order:
         for line in plan.order.lines
         if (stands := plan.lines[plan.line_at[line.line_id]]).root not in roots and not stands.is_cancelled
     ]
-    known = {line.line_id for line in left}
+    return _with_lines(plan.order, left)
+
+
+def _with_lines(order: Order, lines: list[OrderLine]) -> Order:
+    """The order with these of its lines alone, and without relations to the others."""
+    known = {line.line_id for line in lines}
+    gone = {line.line_id for line in order.lines} - known
+    if not gone:
+        return order
     return replace(
-        plan.order,
+        order,
         lines=[
-            replace(line, relations=tuple(pair for pair in line.relations if pair[1] in known)) for line in left
+            replace(line, relations=tuple(pair for pair in line.relations if pair[1] not in gone)) for line in lines
         ],
     )
 
@@ -350,8 +358,10 @@ def _take_back(account: Account, line: Line) -> None:
 
 def _refuse_protected(plan: Plan, lines: ChangedLines, release: CompiledRelease) -> None:
     for key, outcome in lines.outcomes.items():
-        line = lines.lines[plan.line_at[key]] if outcome is LineOutcome.AMEND else None
-        if line is None or line.sources:
+        if outcome not in (LineOutcome.AMEND, LineOutcome.NO_CHANGE) or key in plan.delivered:
+            continue
+        line = lines.lines[plan.line_at[key]]
+        if line.sources:
             continue
         old, declared = plan.lines[plan.line_at[key]], release.products[line.product].attributes
         for name in sorted(old.ordered.keys() | line.ordered.keys()):

@@ -176,7 +176,8 @@ def _is_awaited(item: ItemRun, report: Report) -> bool:
         return False
     if item.is_running:
         return True
-    is_open = item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
+    stands = item.frozen_from or item.state
+    is_open = stands in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
     # What a change has put other values to was done with those of before: the next attempt does it again.
     return report.kind == "completed" and is_open and bool(item.sent)
 
@@ -277,7 +278,7 @@ def _claim(turn: Turn, message: ClaimTask) -> None:
 
 
 def _release(turn: Turn, message: ReleaseTask) -> None:
-    item = _manual(turn, message.item)
+    item = _manual(turn, message.item, RUNNING_ITEM_STATES)
     if item.worker == message.worker:
         turn.add(f.ITEM_RELEASED, item, {"worker": message.worker})
 

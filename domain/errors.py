@@ -125,7 +125,7 @@ class ClientKeyReused(OrderplanError):
 
 
 class StaleRelease(OrderplanError):
-    """The order names a release that is not the newest; new orders take that one only."""
+    """The order names a release that is not the current one; new orders take that one only."""
 
     status = 409
     code = "staleRelease"

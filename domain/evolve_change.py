@@ -118,11 +118,14 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.changes += 1
     plan.is_cancelled = plan.is_cancelled or bool(payload.get("cancel"))
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
+    plan.version += 1
     if "order" in payload:
         plan.order = Order.from_dict(payload["order"])
-        plan.version += 1
     lines_then = plan.lines
     plan.lines = [Line.from_dict(stored) for stored in payload["lines"]]
+    if payload["kind"] == "cancel":
+        ordered = (line for line in plan.lines if line.is_cancelled and not line.sources)
+        plan.cancelled_lines.update(line.key for line in ordered if not _was_gone(lines_then, plan, line.key))
     template = plan.template = Template.from_dict(payload["template"], plan.release)
     known = len(plan.items)
     amended, cancelled = frozenset(payload["amended"]), frozenset(payload["cancelled"])
@@ -149,6 +152,11 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         _go_on(plan, item)
     reindex(plan)
     recount(plan)
+
+
+def _was_gone(lines_then: list[Line], plan: Plan, key: str) -> bool:
+    """Whether an order line was taken out of the order before: that is no cancellation."""
+    return lines_then[plan.line_at[key]].is_cancelled
 
 
 def _overtake(item: ItemRun, at: datetime) -> None:
@@ -193,6 +201,7 @@ def _order_amended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 def _order_prioritized(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.order.priority = payload["priority"]
+    plan.version += 1
 
 
 CHANGES: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {

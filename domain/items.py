@@ -85,6 +85,12 @@ class ItemRun:
         return self.state in RUNNING_ITEM_STATES
 
     @property
+    def is_waited_for(self) -> bool:
+        """Whether a change of the order waits for the end of its work (REFERENCE b2, Frozen - Running)."""
+        definition = self.definition
+        return definition is not None and definition.is_call and self.is_running and definition.source.freeze == "wait"
+
+    @property
     def is_event(self) -> bool:
         """Whether it waits for something to become true of its line."""
         return self.definition is not None and self.definition.type is ItemType.PUSH_EVENT

@@ -64,6 +64,9 @@ def changed_lines(plan: Plan, target: Sequence[Line], products: dict[str, Produc
             lines[index] = new
             outcomes[new.key] = LineOutcome.CREATE
             continue
+        if old.joins is not None and new.joins is None:
+            # What it joined is delivered by now, and its item that awaited that is done: nothing else is wanted of it.
+            new.joins, new.awaits = old.joins, old.awaits
         is_delivered = new.key in plan.delivered
         is_other = _differs(old, new, products[new.product], is_delivered=is_delivered)
         outcomes[new.key] = LineOutcome.AMEND if is_other else LineOutcome.NO_CHANGE

@@ -59,6 +59,7 @@ def recount(plan: Plan) -> None:
     plan.held_items = standing.count(ItemState.ON_HOLD)
     plan.fatally_failed = states.count(ItemState.FATALLY_FAILED)
     plan.calling = sum(item.is_running and item.is_callout and not item.is_accepted for item in plan.items)
+    plan.waited_for = sum(item.state is ItemState.FROZEN_RUNNING and item.is_waited_for for item in plan.items)
     plan.open_children = {
         parent: sum(is_open[node] for node in nodes) for parent, nodes in template.children.items()
     }

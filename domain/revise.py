@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from domain.catalogue import ItemType
 from domain.compose import AMEND, REDO, RESOLVE, UNDO, Node, Template, key_of_node
 from domain.cycles import find_cycle
 from domain.errors import ExpressionFailed, NotPossibleNow
@@ -33,6 +34,7 @@ _COMPENSATING: Final = frozenset({UNDO, AMEND, RESOLVE})
 """Roles whose items no later change touches (REFERENCE b2, last row)."""
 _GONE: Final = frozenset({ItemState.CANCELLED, ItemState.DISCARDED, ItemState.FAILED_DISCARDED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.AMENDED})
+_BEGUN: Final = frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED})
 _REOPENED: Final = frozenset({ItemState.SKIPPED, ItemState.SCHEDULED})
 """States that follow from conditions and dates alone: where those are others, they are looked at again."""
 _DUE: Final = frozenset({ItemState.READY, ItemState.SCHEDULED, ItemState.ON_HOLD})
@@ -141,6 +143,14 @@ class _Reviser:
             index: self._undone_by(index) for index, node in enumerate(self.old.nodes) if node.role == UNDO
         }
         """By node of a rollback plan: what it takes back."""
+        self.taken_back = frozenset(index for undone in self.undone_by.values() for index in undone)
+        """Nodes that an earlier change has undone already, some of them to do them again."""
+        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
+        """What still undoes an earlier one of a slot: it ends before a new one begins."""
+        for undo, undone in self.undone_by.items():
+            for slot in {(self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone}:
+                if self._is_open(undo):
+                    self.still_undoing[slot].append(undo)
 
     def run(self) -> Revision:
         way = _way(self.target)
@@ -193,6 +203,10 @@ class _Reviser:
         if index in self.amended:
             return self.plan.items[index].state is not ItemState.COMPLETED
         return self.plan.items[index].state not in TERMINAL_ITEM_STATES
+
+    def _has_begun(self, index: int) -> bool:
+        """Whether a node is at work and stays so: what it waited for was done once."""
+        return index < len(self.plan.items) and self._before(index) in _BEGUN
 
     def _stands_done(self, index: int) -> bool:
         """Whether a node of the plan is done or skipped, and the change leaves that as it is."""
@@ -305,6 +319,18 @@ class _Reviser:
             read += [each for each in (definition.condition, definition.process_after, definition.event) if each]
         return any(not self.roots_changed.isdisjoint(each.variables) for each in read)
 
+    def _holds(self, at: int, places: Sequence[int]) -> bool:
+        """Whether the condition of a target node holds of its lines as they are from now on."""
+        definition = self.target.definitions[at]
+        if definition is None or definition.condition is None:
+            return True
+        readings = (line_context(self.context_now, self.lines.lines[place]) for place in places)
+        try:
+            return any(definition.condition.is_true(reading) for reading in readings)
+        except ExpressionFailed:
+            # Whoever is told of that when it is due decides.
+            return True
+
     def _says(self, definition: ItemDef, line: Line, context: dict[str, Any]) -> dict[str, Any] | None:
         reading = line_context(context, line)
         try:
@@ -329,7 +355,9 @@ class _Reviser:
             self.after[at] = (*self.after.get(at, ()), *made.nodes)
             self.again[at] = made.entries
         elif outcome is not ItemOutcome.NOTHING:
-            if outcome is ItemOutcome.UNDO_THEN_REDO:
+            if outcome is ItemOutcome.UNDO_THEN_REDO or (definition.rollback_refs and not self._holds(at, places)):
+                # Where its condition has become false, what is done again is skipped: so what was done is undone.
+                self.outcomes[index] = ItemOutcome.UNDO_THEN_REDO
                 self._compensate([index])
             self._again(at, index, places)
 
@@ -351,11 +379,10 @@ class _Reviser:
             if state in _DONE:
                 if state is ItemState.COMPLETED:
                     self.cancelled[index] = None
-                if not is_undone and not self._is_taken_back(index):
+                if not is_undone and index not in self.taken_back:
                     is_undone = True
-                    has_plan = item.definition is not None and item.definition.rollback_refs
-                    self.outcomes[index] = ItemOutcome.UNDO if has_plan else ItemOutcome.NOT_UNDONE
-                    if has_plan:
+                    self.outcomes[index] = _taken_back(item.definition)
+                    if self.outcomes[index] is ItemOutcome.UNDO:
                         self._compensate([index])
                 continue
             self.cancelled[index] = None
@@ -367,10 +394,6 @@ class _Reviser:
                 node = self.old.nodes[index]
                 made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
                 self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
-
-    def _is_taken_back(self, index: int) -> bool:
-        """Whether an earlier change has undone the node already, to do it again."""
-        return any(index in undone for undone in self.undone_by.values())
 
     def _undone_by(self, undo: int) -> set[int]:
         """What a node of a rollback plan takes back: of a group all that was done of it, named by one of them."""
@@ -473,17 +496,19 @@ class _Reviser:
 
     def _tie_plans(self, undoing: Sequence[_Compensation]) -> None:
         """Dependencies between rollback plans of one bundle; one on a plan that undoes nothing here is void."""
-        of_ref: dict[str, list[tuple[int, frozenset[str]]]] = defaultdict(list)
-        roots = [frozenset(root for index in each.of for root in self.plan.roots_of_node[index]) for each in undoing]
+        at: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """By item definition and bundle."""
+        roots = [{root for index in each.of for root in self.plan.roots_of_node[index]} for each in undoing]
         for each, mine in zip(undoing, roots, strict=True):
             for node, part in each.nodes.items():
-                of_ref[part.ref].append((node, mine))
+                for root in mine:
+                    at[part.ref, root].append(node)
         for each, mine in zip(undoing, roots, strict=True):
+            own = {part.ref for part in each.nodes.values()}
             for node, part in each.nodes.items():
-                for edge in part.waits_for:
-                    others = of_ref.get(self.release.items[edge.target].ref, ())
-                    if not each.waits[node] & {other for other, _ in others}:
-                        each.waits[node].update(other for other, theirs in others if theirs & mine and other != node)
+                targets = {self.release.items[edge.target].ref for edge in part.waits_for} - own
+                others = (other for ref in targets for root in mine for other in at.get((ref, root), ()))
+                each.waits[node].update(other for other in others if other != node)
 
     def _undoing_before(self) -> dict[int, _Compensation]:
         """By node: what still undoes it because of an earlier change."""
@@ -500,6 +525,8 @@ class _Reviser:
 
     def _later(self, index: int, owner: dict[int, _Compensation]) -> list[_Compensation]:
         """The compensations nearest behind a node: of what was done because it was done."""
+        if not owner:
+            return []
         found: dict[int, _Compensation] = {}
         seen = {index}
         waiting = [index]
@@ -533,13 +560,13 @@ class _Reviser:
         for at in way:
             index = self.now_at[at]
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
-            if self._is_open(index):
+            if self._is_open(index) and not self._has_begun(index):
                 behind[at] = frozenset((index,))
             elif at in self.after:
                 behind[at] = frozenset()
             else:
-                # What is done lets through what is done again before it. It is named all the same: who waits for
-                # skipped branches alone is skipped with them.
+                # What is done, or goes on meanwhile, lets through what is done again before it. It is named all the
+                # same: who waits for skipped branches alone is skipped with them.
                 behind[at] = frozenset(node for node in above if self._is_open(node)) | {index}
             behind[at] |= frozenset(self.after.get(at, ()))
             for node in self.after.get(at, ()):
@@ -552,7 +579,8 @@ class _Reviser:
                     self.waits[node].update(end for each in self._taken_back_by(of) for end in each.exits)
             elif index >= len(self.plan.items):
                 self.waits[index] |= above
-                self.waits[index].update(self._earlier_undoing(index))
+                made = self.nodes[index]
+                self.waits[index].update(self.still_undoing.get((made.ref, made.instance), ()))
             elif self._is_open(index):
                 undone = (each for each in self.old.waits[index] if each in self.owner)
                 ends = (end for each in undone for end in self.owner[each].exits)
@@ -569,14 +597,6 @@ class _Reviser:
     def _taken_back_by(self, index: int) -> list[_Compensation]:
         own = [self.owner[index]] if index in self.owner else []
         return [*own, *self._later(index, self.owner)]
-
-    def _earlier_undoing(self, node: int) -> Iterable[int]:
-        """What still undoes an earlier one of the same slot: it ends before the new one begins."""
-        slot = (self.nodes[node].ref, self.nodes[node].instance)
-        for index, undone in self.undone_by.items():
-            slots = ((self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone)
-            if self._is_open(index) and slot in slots:
-                yield index
 
     def _refuse_circles(self) -> None:
         waits = {
@@ -609,6 +629,15 @@ class _Reviser:
             covers=covers,
             parents=parents,
         )
+
+
+def _taken_back(definition: ItemDef | None) -> ItemOutcome:
+    """What becomes of an item that is done and needed no more."""
+    if definition is not None and definition.rollback_refs:
+        return ItemOutcome.UNDO
+    # Milestones and the like have done nothing that could be left behind.
+    is_work = definition is not None and (definition.is_call or definition.type is ItemType.MANUAL_TASK)
+    return ItemOutcome.NOT_UNDONE if is_work else ItemOutcome.DISCARD
 
 
 def _way(template: Template) -> list[int]:

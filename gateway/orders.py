@@ -40,19 +40,29 @@ def tmf_json(document: Any, status: int = 200, headers: dict[str, str] | None = 
     )
 
 
-def native_json(document: Any, status: int = 200) -> web.Response:
+def native_json(document: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
     """A native answer."""
-    return web.Response(body=orjson.dumps(document), status=status, content_type="application/json")
+    return web.Response(
+        body=orjson.dumps(document), status=status, content_type="application/json", headers=headers
+    )
 
 
 async def create_product_order(request: web.Request) -> web.Response:
-    """POST productOrder: 201 with the order as `acknowledged`, `pending` or `rejected`, after it is stored."""
+    """POST productOrder: 201 with the order as `acknowledged`, `pending` or `rejected`, after it is stored.
+
+    With dryRun=true 200 with what would become of it: its lines and its plan; nothing is stored.
+    """
     context = context_of(request)
     # Before anything is worked on: under a flood most of what comes is refused, which has to cost next to nothing.
     context.hosts.admit()
     tenant = tenant_of(request)
     order, digest = read_order(await request.read(), tenant)
     order.client_key = _client_key(request, order)
+    if is_dry_run(request):
+        rehearsal = submission_of(context, order, digest)
+        rehearsal.is_dry_run = True
+        told = await context.hosts.ask(ORDERS_LANE, rehearsal.shard, rehearsal, timeout_s=SUBMIT_TIMEOUT_S)
+        return tmf_json(told)
     submitted = await submit(context, order, digest)
     context.metrics.submitted.labels(submitted.state).inc()
     for line in order.lines:
@@ -73,6 +83,18 @@ async def create_product_order(request: web.Request) -> web.Response:
         view.pop("stateReasons", None)
     document = render_order(stored, view)
     return tmf_json(document, 201, {"Location": document["href"]})
+
+
+def is_dry_run(request: web.Request) -> bool:
+    """Whether the request asks what would come of it.
+
+    Raises:
+        BadDocument: the query says something that is neither yes nor no.
+    """
+    given = request.query.get("dryRun", "false")
+    if given not in ("true", "false"):
+        raise BadDocument("must be true or false", path="query dryRun")
+    return given == "true"
 
 
 def read_order(raw: bytes, tenant: str) -> tuple[Order, bytes]:
@@ -143,7 +165,7 @@ async def get_product_order(request: web.Request) -> web.Response:
     context = context_of(request)
     plan = await context.plan(tenant_of(request), request.match_info["order_id"])
     document = render_order(plan.order.to_dict(), order_view(plan))
-    return tmf_json(select_fields(document, request.query.get("fields")))
+    return tmf_json(select_fields(document, request.query.get("fields")), headers={"ETag": f'"{plan.version}"'})
 
 
 async def list_product_orders(request: web.Request) -> web.Response:
@@ -174,7 +196,8 @@ async def get_order(request: web.Request) -> web.Response:
     context, tenant = context_of(request), tenant_of(request)
     plan = await context.plan(tenant, request.match_info["order_id"])
     risk = risk_summary(await scores.read_risk(context.pool, tenant, plan.order_id))
-    return native_json(order_summary(plan) | {"href": f"{PRODUCT_ORDER_PATH}/{plan.order_id}", "risk": risk})
+    summary = order_summary(plan) | {"href": f"{PRODUCT_ORDER_PATH}/{plan.order_id}", "risk": risk}
+    return native_json(summary, headers={"ETag": f'"{plan.version}"'})
 
 
 async def get_plan(request: web.Request) -> web.Response:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from domain.change import roots_past
 from domain.errors import ExpressionFailed
 from domain.items import ItemRun
 from domain.order_states import line_states
 from domain.payloads import next_payload
 from domain.plan import Plan
-from domain.sealing import MASK, is_encrypted, is_sealed
+from domain.sealing import MASK, is_encrypted, is_sealed, same_value
 from domain.states import OrderState
 from gateway.warnings import warnings_of
 from persistence.readstore import StoredFact
@@ -39,8 +40,19 @@ def order_view(plan: Plan) -> dict[str, Any]:
 def _line_view(plan: Plan, line_id: str, state: OrderState) -> dict[str, Any]:
     view: dict[str, Any] = {"state": state.value}
     index = plan.line_at.get(line_id)
-    if index is not None and plan.lines[index].is_asset:
-        view["productId"] = plan.lines[index].asset_id
+    if index is None:
+        return view
+    line = plan.lines[index]
+    if line.is_asset:
+        view["productId"] = line.asset_id
+    got = {
+        name: value
+        for name, value in line.attributes.items()
+        if name not in line.ordered or not same_value(value, line.ordered[name])
+    }
+    if got:
+        # What the order has learnt since the channel sent it.
+        view["attributes"] = got
     return view
 
 
@@ -72,6 +84,8 @@ def order_summary(plan: Plan) -> dict[str, Any]:
         "channel": plan.order.channel,
         "externalId": plan.order.external_id,
         "priority": plan.order.priority,
+        "version": plan.version,
+        "change": _change_view(plan),
         "placement": plan.placement or None,
         "createdAt": plan.created_at.isoformat(),
         "endedAt": plan.ended_at.isoformat() if plan.ended_at else None,
@@ -82,6 +96,14 @@ def order_summary(plan: Plan) -> dict[str, Any]:
     if plan.template is not None:
         summary["warnings"] = warnings_of(plan)
     return summary
+
+
+def _change_view(plan: Plan) -> dict[str, Any] | None:
+    """The change that waits for work under way, if one does."""
+    if plan.change is None:
+        return None
+    waits_for = [item.key for item in plan.items if item.is_waited_for]
+    return {name: plan.change[name] for name in ("id", "kind", "reason")} | {"waitsFor": waits_for}
 
 
 def plan_view(plan: Plan) -> dict[str, Any]:
@@ -95,6 +117,8 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "orderId": plan.order_id,
         "state": plan.state.value if plan.state else None,
         "template": plan.template.template_id,
+        "version": plan.version,
+        "pastNoReturn": sorted(roots_past(plan)),
         "releaseId": plan.release.release_id,
         "lines": [_line(plan, line.key) for line in plan.lines],
         "items": [item_view(plan, item) | {"void": voids.get(item.node, [])} for item in plan.items],
@@ -118,6 +142,10 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         "startedAt": item.started_at.isoformat() if item.started_at else None,
         "endedAt": item.ended_at.isoformat() if item.ended_at else None,
     }
+    node = plan.template.nodes[item.node]
+    if node.role:
+        view["role"] = node.role
+        view["of"] = plan.items[node.of].key if node.of is not None else None
     if definition is not None:
         for name, value in (
             ("system", definition.source.system),
@@ -134,6 +162,7 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         ("skipReason", item.skip_reason),
         ("simulated", item.is_simulated),
         ("timerAt", item.timer_at.isoformat() if item.timer_at else None),
+        ("pausedAt", item.paused_at.isoformat() if item.paused_at else None),
     ):
         if shown:
             view[name] = shown
@@ -165,6 +194,7 @@ def _line(plan: Plan, key: str) -> dict[str, Any]:
         "rules": list(line.rules),
         "joins": line.joins,
         "delivered": line.key in plan.delivered,
+        "cancelled": line.is_cancelled,
     }
 
 

@@ -20,10 +20,12 @@ from typing import Any, Final, Self
 
 from orderplan.bulk import ingest
 from orderplan.client_calls import Document, WaitedTooLong, part
+from orderplan.client_changes import ChangeCalls
 from orderplan.client_cluster import ClusterCalls
 from orderplan.client_desk import DeskCalls
 from orderplan.client_hub import HubCalls
 from orderplan.client_people import PeopleCalls
+from orderplan.client_releases import ReleaseCalls
 from orderplan.transport import URL_DEFAULT, ApiError, Transport
 
 __all__ = ["ENDED_STATES", "URL_DEFAULT", "ApiError", "Client", "Document", "Page", "WaitedTooLong"]
@@ -44,7 +46,7 @@ class Page:
     total: int
 
 
-class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
+class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, PeopleCalls, ReleaseCalls):
     """A connection to one orderplan server."""
 
     def __init__(
@@ -206,22 +208,7 @@ class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
         answer: Document = self.request("GET", f"/v1/orders/{part(order_id)}/risk")
         return answer
 
-    # Catalogue, systems, inventory.
-
-    def list_releases(self) -> list[Document]:
-        """Published releases, newest first."""
-        answer: list[Document] = self.request("GET", "/v1/releases")
-        return answer
-
-    def release(self, release_id: str) -> Document:
-        """A published release in its file form."""
-        answer: Document = self.request("GET", f"/v1/releases/{part(release_id)}")
-        return answer
-
-    def publish_release(self, release: Mapping[str, Any]) -> Document:
-        """Check and publish a release; new orders take it from then on."""
-        answer: Document = self.request("POST", "/v1/releases:publish", release)
-        return answer
+    # Systems, inventory.
 
     def list_systems(self) -> list[Document]:
         """How this environment reaches its fulfilment systems."""

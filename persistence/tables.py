@@ -68,7 +68,29 @@ release = sa.Table(
     sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), nullable=False),
     sa.Column("body", JSONB, nullable=False),
     sa.Column("published_at", _Instant, nullable=False),
+    # From when it counts; with a default, which the release before relies on.
+    sa.Column("effective_at", _Instant, nullable=False, server_default=sa.func.now()),
+    # Whether it does not count before that; if not, `effective_at` is only its place in the line.
+    sa.Column("is_scheduled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("retired_at", _Instant),
     sa.UniqueConstraint("sequence"),
+    sa.Index(
+        "release_line_idx", "tenant", "effective_at", "sequence", postgresql_where=sa.text("retired_at is null")
+    ),
+)
+
+# Who published, scheduled, withdrew, retired a release, and took it back.
+release_change = sa.Table(
+    "release_change",
+    metadata,
+    sa.Column("change_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("release_id", sa.Text, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("body", JSONB, nullable=False),
+    sa.Index("release_change_release_idx", "tenant", "release_id", "change_id"),
 )
 
 plan_template = sa.Table(
@@ -163,8 +185,13 @@ product_order = sa.Table(
     ),
     sa.Index("product_order_active_idx", "shard", postgresql_where=sa.text("active")),
     sa.Index("product_order_timer_idx", "shard", "timer_at", postgresql_where=sa.text("timer_at is not null")),
+    # With the release: how many open orders are on each is counted from this index alone.
     sa.Index(
-        "product_order_open_account_idx", "tenant", "account", postgresql_where=sa.text("ended_at is null")
+        "product_order_open_account_idx",
+        "tenant",
+        "account",
+        postgresql_include=["release_id"],
+        postgresql_where=sa.text("ended_at is null"),
     ),
     sa.Index("product_order_external_id_idx", "tenant", "external_id"),
     sa.Index("product_order_list_idx", "tenant", "created_at", "order_id"),

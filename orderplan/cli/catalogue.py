@@ -12,8 +12,9 @@ import typer
 from rich.console import RenderableType
 
 from domain.errors import BadExpression, BadRelease
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, print_json, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, print_json, show
 from orderplan.cli.files import document_text, read_folder, read_object, write_document, write_text
+from orderplan.cli.release import list_releases
 from orderplan.client import URL_DEFAULT, Client
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, import and publish catalogue releases.", no_args_is_help=True)
 importers = typer.Typer(help="Turn a foreign catalogue into a release.", no_args_is_help=True)
 app.add_typer(importers, name="import")
-
 
 
 class Form(StrEnum):
@@ -48,32 +48,25 @@ def validate(file: File, as_json: Json = False) -> None:
 def publish(
     file: File,
     version: Annotated[str | None, typer.Option("--version", help="Publish it under this version instead.")] = None,
+    effective_from: Annotated[
+        str | None, typer.Option("--effective-from", help="From when new orders take it, such as 2027-01-31T00:00:00Z.")
+    ] = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Publish a release: new orders take it from then on."""
+    """Publish a release: new orders take it from then on, or from the moment that is given."""
     document = read_object(file, "a release")
     if version is not None:
         document["version"] = version
     _compiled(file, document)
     with client_of(url, user) as client:
-        answer = client.publish_release(document)
+        answer = client.publish_release(document, effective_from=effective_from)
         answer["systemsMissing"] = _missing(client, document)
     show(as_json, answer, lambda: _shown(answer, _published(answer)))
 
 
-@app.command("list")
-def list_releases(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
-    """List published releases, newest first; new orders take the first one."""
-    with client_of(url, user) as client:
-        releases = client.list_releases()
-    rows = [(each["id"], moment(each["publishedAt"])) for each in releases]
-    show(
-        as_json,
-        {"releases": releases},
-        lambda: [table(("release", "published (UTC)"), rows) if rows else "nothing is published yet"],
-    )
+app.command("list")(list_releases)
 
 
 @app.command("export")
@@ -244,6 +237,10 @@ def _missing(client: Client, document: Mapping[str, Any]) -> list[str]:
 
 
 def _published(answer: Mapping[str, Any]) -> str:
+    moment_given = answer.get("effectiveFrom")
+    if moment_given is not None:
+        verb = "is" if answer["published"] else "was"
+        return f"{verb} scheduled: new orders take it from {moment(moment_given)} (UTC) on"
     return "is published" if answer["published"] else "was published before, with the same contents"
 
 

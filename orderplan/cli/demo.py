@@ -30,12 +30,18 @@ def demo(
     orders: Annotated[int, typer.Option("--orders", min=20, max=20_000, help="Generated orders.")] = 300,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Where to serve; 0 takes a free port.")] = 0,
     plan_hosts: Annotated[int, typer.Option("--plan-hosts", min=1, max=64, help="Processes that run plans.")] = 2,
+    change: Annotated[
+        bool, typer.Option("--change", help="Instead: orders amended, held, cancelled and moved while they run.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Start everything, run real orders to completion, show what came of it."""
     check_own_packages()
     examples = find_examples()
     log_to_stderr()
+    if change:
+        _change_story(examples, port, plan_hosts, as_json)
+        return
     from orderplan.cluster import Cluster, Options
     from orderplan.demo.listener import Listener
     from orderplan.demo.people import People
@@ -84,6 +90,33 @@ def demo(
             _stay(screen, url, standins.url)
         screen.print("stopping ...")
     if not is_good:
+        raise typer.Exit(1)
+
+
+def _change_story(examples: Path, port: int, plan_hosts: int, as_json: bool) -> None:
+    """A server of its own, and the story of orders that change under way."""
+    from orderplan.client import Client
+    from orderplan.cluster import Cluster, Options
+    from orderplan.demo.change_story import ChangeStory
+
+    stop_on_signals(_end)
+    screen = console(stderr=as_json)
+    with ExitStack() as stack:
+        folder = stack.enter_context(_data_folder())
+        screen.print("starting PostgreSQL, Ray and the gateway ...")
+        cluster = Cluster(Options(data=folder, port=port, plan_hosts=plan_hosts))
+        stack.callback(cluster.stop)
+        url = cluster.start()
+        stop_on_signals(_end)
+        client = stack.enter_context(Client(url, user="demo"))
+        story = ChangeStory(client, examples, screen.print)
+        story.run()
+        screen.print(f"\n{'as expected' if not story.wrong else 'not as expected: ' + '; '.join(story.wrong)}")
+        if as_json:
+            print_json({"ok": not story.wrong, "differences": story.wrong})
+        sys.stdout.flush()
+        screen.print("stopping ...")
+    if story.wrong:
         raise typer.Exit(1)
 
 

@@ -19,7 +19,9 @@ from orderplan.cli import (
     hub,
     inventory,
     order,
+    order_changes,
     queue,
+    release,
     risk,
     simulate,
     system,
@@ -43,11 +45,14 @@ app.command("events")(events.events)
 app.command("archive")(archive.archive)
 app.command("simulate")(simulate.simulate)
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(release.app, name="release")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
 order.app.command("explain")(explain.explain)
 order.app.command("provenance")(explain.provenance)
+for name, command in order_changes.COMMANDS.items():
+    order.app.command(name)(command)
 app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")

@@ -20,7 +20,6 @@ from domain.orders import Order, OrderLine
 from domain.plan import Plan
 from domain.preview import shown_items
 from domain.sealing import MASK
-from domain.turn import is_waited_for
 from tests.changes import outcome
 from tests.changes.catalogue import releases_of
 from tests.changes.orders import bundle_of, changed_order, copied, drawn_order, drawn_patch, patched, without
@@ -67,6 +66,8 @@ class Case:
         self.plan: Plan
         self.wanted: Order
         self.gone: set[str] = set()
+        self.ever_gone: set[str] = set()
+        """What was cancelled, also where a later amendment does not name it any more."""
         self.gone_lines: dict[str, OrderLine] = {}
         """Lines of bundles that somebody wanted to cancel, by id."""
         self.asked: Asked | None = None
@@ -227,6 +228,7 @@ class Case:
 
     def _is_carried_out(self, asked: Asked) -> None:
         self.wanted, self.gone = asked.wanted, asked.gone
+        self.ever_gone |= asked.gone
         self.changes += 1
         self.counts[{"amend": "amended", "patch": "patched", "move": "moved"}.get(asked.kind, "cancelled")] += 1
         if asked.kind == "move":
@@ -288,12 +290,12 @@ class Case:
             self.asked = None
             return
         if is_waiting:
-            assert shown["waitsFor"] == [item.key for item in self.plan.items if is_waited_for(item)]
+            assert shown["waitsFor"] == [item.key for item in self.plan.items if item.is_waited_for]
             self.counts["waited"] += 1
             if self.rng.random() < 0.5:
                 # As the preview supposes it: what is under way ends well and says nothing.
                 self.is_silent = True
-                for item in [each for each in self.plan.items if is_waited_for(each)]:
+                for item in [each for each in self.plan.items if each.is_waited_for]:
                     complete_call(self.world, self.plan, item, is_silent=True)
                 is_refused = f.CHANGE_REFUSED in self.world.changed
                 self._settle_asked()

@@ -35,7 +35,7 @@ def check(case: Case) -> None:
         assert repr(left if is_alone else bodies(case.world)) == repr(wanted), "a cancelled order has left something"
         whole_cancel(case)
         return
-    assert plan.order_state is (OrderState.PARTIAL if case.gone else OrderState.COMPLETED)
+    assert plan.order_state is (OrderState.PARTIAL if case.ever_gone else OrderState.COMPLETED)
     before = bring_other(case, twin, is_finished=False)
     twin.plans.update(case.tries)
     twin.release = case.release

@@ -353,7 +353,7 @@ def a_running_order_takes_the_newest_release(patch: Patch) -> None:
 
     async def fold(self: PlanFolder, stored: Any) -> Any:
         plan = await folded(self, stored)
-        newest = self.newest_release(plan.order.tenant)
+        newest = self.current_release(plan.order.tenant, stored[-1].at)
         if newest is not None:
             plan.release = newest
         return plan

@@ -154,10 +154,13 @@ class World(Engine):
         is_skipped = fact.kind == f.ITEM_SKIPPED and payload["reason"] == "operator"
         if is_operators or is_skipped or fact.kind == f.ITEM_EDITED:
             book.touched.add(item.key)
-        if fact.kind != f.ITEM_COMPLETED or item.definition is None:
+        if item.definition is None or not (fact.kind == f.ITEM_COMPLETED or is_skipped):
             return
         assert plan.template is not None
         node = plan.template.nodes[item.node]
+        if is_skipped and node.role != UNDO:
+            # Who skips what undoes says that it is undone.
+            return
         if node.role == UNDO:
             assert node.of is not None
             begun = book.begun.get(item.key, book.clock)

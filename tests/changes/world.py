@@ -14,6 +14,7 @@ from typing import Any, Final
 from domain import facts as f
 from domain.change import Change, carry_out_asked, decide_change
 from domain.compose import UNDO
+from domain.decide import pending_effects
 from domain.items import ItemRun
 from domain.messages import ChangeOrder
 from domain.plan import Plan
@@ -181,6 +182,14 @@ class World(Engine):
         if item.is_callout:
             return said(self.payloads.get((plan.order_id, item.key, item.attempt), {}))
         return None
+
+    def says_again_what_it_said(self, plan: Plan) -> None:
+        """A new owner of the plan sends the calls that are awaited as they were sent."""
+        for call in pending_effects(plan, self.now):
+            sent = self.open_calls[plan.order_id, call.item]
+            assert (call.attempt, call.payload) == (sent.attempt, sent.payload), (
+                f"{call.item} would be sent again as {call.payload}, and was sent as {sent.payload}"
+            )
 
     # How things outside go.
 

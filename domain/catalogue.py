@@ -216,8 +216,8 @@ class Item(_Element):
     forces it; shown in the plan."""
     on_amend: Literal["redo", "undoThenRedo", "nothing"] | None = Field(default=None, alias="onAmend")
     """What becomes of it when it is done and an amendment changes what it worked on: done again (`redo`), undone by its
-    rollback plan and then done again, or left as it is. None: a callout, a manual task, a back-propagation and a
-    function of one's own are done again, the rest is left. An amend plan takes the place of all that."""
+    rollback plan and then done again, or left as it is. None: a callout, a manual task, a back-propagation, an assetize
+    item and a function of one's own are done again, the rest is left. An amend plan takes the place of all that."""
     amend_plan: Code | None = Field(default=None, alias="amendPlan")
     """The plan definition that brings what it has done in line with an amendment, instead of doing it again."""
     rollback_plan: Code | None = Field(default=None, alias="rollbackPlan")

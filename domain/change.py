@@ -26,12 +26,12 @@ from domain.errors import (
     ProtectedAttribute,
     StaleVersion,
 )
-from domain.inventory import Account, Asset, OpenOrder
+from domain.inventory import Account, Asset, OpenOrder, Projection
 from domain.line_changes import ChangedLines, LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
-from domain.orders import Order
+from domain.orders import Order, OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
 from domain.resolve import named_product, resolve_lines
@@ -174,11 +174,11 @@ def planned_change(
             revision = revise(plan, plan.order, release, lines, nothing)
             return Change("cancel", plan.order, release, revision, frozenset(), is_cancel=True)
         order, wanted = plan.order, _without(plan, gone)
-    else:
-        order = _order_of(plan, message, release, protector)
-        wanted = replace(order, lines=[line for line in order.lines if not _is_gone(plan, line.line_id)])
     before = _account_before(plan, account)
     projection = before.projected()
+    if message.kind != "cancel":
+        order = _order_of(plan, message, release, projection, protector)
+        wanted = replace(order, lines=[line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
     target = decompose(wanted, release, resolved, projection, protector)
     lines = changed_lines(plan, target, release.products)
@@ -198,7 +198,9 @@ def planned_change(
 # The order as it is from now on.
 
 
-def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protector: Protector) -> Order:
+def _order_of(
+    plan: Plan, message: ChangeOrder, release: CompiledRelease, projection: Projection, protector: Protector
+) -> Order:
     if message.kind == "move":
         return plan.order
     if message.kind == "patch":
@@ -232,7 +234,7 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
             for name, value in line.attributes.items()
         }
     for line in order.lines:
-        product = named_product(release, line, Account(None).projected())
+        product = named_product(release, line, projection)
         line.attributes = classify(
             release,
             product,
@@ -242,7 +244,20 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
             order_id=order.order_id,
             line_key=line.line_id,
         )
+        old = known.get(line.line_id)
+        if old is not None and _is_gone(plan, line.line_id) and not _says_the_same(old, line):
+            raise Conflict(
+                f"item {line.line_id!r} was cancelled",
+                path=line.path,
+                mend="give what is wanted instead an id of its own",
+            )
     return order
+
+
+def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
+    names = old.attributes.keys() | new.attributes.keys()
+    is_same = all(same_value(old.attributes.get(name), new.attributes.get(name)) for name in names)
+    return is_same and (old.quantity, old.place) == (new.quantity, new.place)
 
 
 def _is_gone(plan: Plan, line_id: str) -> bool:
@@ -505,8 +520,9 @@ def _change_waiting(
     if message.kind == "move":
         raise NotPossibleNow("the order waits and has no plan yet", mend="move it when its turn has come")
     protector = _LaterProtector(turn.protector)
-    order = _order_of(plan, message, release, protector)
-    resolved = resolve_lines(order, release, account.projected())
+    projection = account.projected()
+    order = _order_of(plan, message, release, projection, protector)
+    resolved = resolve_lines(order, release, projection)
     protector.carry_out()
     behind = account.holders(resolved.roots, before=plan.order_id)
     payload: dict[str, Any] = {"order": order.to_dict(), "roots": sorted(resolved.roots), "behind": behind}

@@ -177,7 +177,8 @@ def _is_awaited(item: ItemRun, report: Report) -> bool:
     if item.is_running:
         return True
     is_open = item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
-    return report.kind == "completed" and is_open
+    # What a change has put other values to was done with those of before: the next attempt does it again.
+    return report.kind == "completed" and is_open and bool(item.sent)
 
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:

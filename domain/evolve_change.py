@@ -164,9 +164,11 @@ def _amend(item: ItemRun) -> None:
     item.frozen_from = None
     if item.state is ItemState.AMENDED:
         return
-    # What was sent before is not repeated: the next attempt says something else, so it has a key of its own.
+    # What was sent before is not repeated, nor does its success count any more: the next attempt says something else,
+    # so it has a key of its own.
     item.is_unheard = False
     item.edited = None
+    item.sent = ()
     if item.state is not ItemState.PENDING:
         return
     item.tries = 0

@@ -213,7 +213,9 @@ def later_change_of(line: Line, release: CompiledRelease, values: Mapping[str, A
     kept = {name: value for name, value in values.items() if may_stay(product, name, value)}
     if not line.is_asset or line.is_cancelled or line.action == Action.DELETE or not kept:
         return None
-    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept)
+    # With the rule for its quantity: a change counts the users of an instance anew.
+    rule = product.source.quantity
+    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept, quantity_rule=rule)
 
 
 def may_stay(product: ProductDef, name: str, value: Any) -> bool:

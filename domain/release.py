@@ -88,7 +88,9 @@ class ItemDef:
         self.system = TASKS_SYSTEM if is_task else self.source.system or ""
         self.operation = self.source.task or "" if is_task else self.source.operation
         self.timeout = timedelta(seconds=self.source.timeout_s)
-        is_work = self.is_call or self.type is ItemType.MANUAL_TASK or self.source.task == BACK_PROPAGATE
+        # Assetize too: it delivers what is not delivered yet.
+        is_auto = self.source.task in (BACK_PROPAGATE, ASSETIZE)
+        is_work = self.is_call or self.type is ItemType.MANUAL_TASK or is_auto
         self.on_amend = self.source.on_amend or ("redo" if is_work else "nothing")
         if self.source.amend_plan is not None:
             self.on_amend = "amendPlan"

@@ -24,7 +24,7 @@ from domain.lines import Line, line_context, order_context
 from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease, ItemDef
-from domain.states import OVERTAKEN_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
+from domain.states import SATISFYING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 from domain.stock_items import RESOLVE_FALLOUT
 
 Slot = tuple[str, tuple[str, Any]]
@@ -35,6 +35,8 @@ _COMPENSATING: Final = frozenset({UNDO, AMEND, RESOLVE})
 _GONE: Final = frozenset({ItemState.CANCELLED, ItemState.DISCARDED, ItemState.FAILED_DISCARDED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.AMENDED})
 _BEGUN: Final = frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED})
+_REOPENED: Final = frozenset({ItemState.SKIPPED, ItemState.SCHEDULED})
+"""States that follow from conditions and dates alone: where those are others, they are looked at again."""
 _DUE: Final = frozenset({ItemState.READY, ItemState.SCHEDULED, ItemState.ON_HOLD})
 
 
@@ -112,6 +114,8 @@ class _Reviser:
         self.plan, self.old = plan, plan.template
         self.release, self.target, self.lines = release, target, lines
         self.context_then, self.context_now = order_context(plan.order), order_context(order)
+        self.roots_changed = {root for root, value in self.context_now.items() if value != self.context_then[root]}
+        """What of the order itself is other: `order`, `account`."""
         self.by_ref = {item.ref: item for item in release.items}
         self.nodes = list(self.old.nodes)
         self.waits: list[set[int]] = [set(each) for each in self.old.waits]
@@ -130,6 +134,15 @@ class _Reviser:
         self.compensations: list[_Compensation] = []
         self.owner: dict[int, _Compensation] = {}
         """By node of the plan: what undoes it."""
+        self.adapting: dict[int, list[int]] = defaultdict(list)
+        """By node of the plan: what of its amend plans is not done yet."""
+        for index, node in enumerate(self.old.nodes):
+            if node.role == AMEND and node.of is not None and self._is_open(index):
+                self.adapting[node.of].append(index)
+        self.undone_by = {
+            index: self._undone_by(index) for index, node in enumerate(self.old.nodes) if node.role == UNDO
+        }
+        """By node of a rollback plan: what it takes back."""
 
     def run(self) -> Revision:
         way = _way(self.target)
@@ -183,14 +196,14 @@ class _Reviser:
             return self.plan.items[index].state is not ItemState.COMPLETED
         return self.plan.items[index].state not in TERMINAL_ITEM_STATES
 
-    def _is_overtaken(self, index: int) -> bool:
-        """Whether a known node is done, and what stands for it now is another one, or nothing."""
-        state = self.plan.items[index].state
-        return state in OVERTAKEN_ITEM_STATES or (index in self.amended and state is ItemState.COMPLETED)
-
     def _has_begun(self, index: int) -> bool:
         """Whether a node is at work and stays so: what it waited for was done once."""
         return index < len(self.plan.items) and self._before(index) in _BEGUN
+
+    def _stands_done(self, index: int) -> bool:
+        """Whether a node of the plan is done or skipped, and the change leaves that as it is."""
+        is_overtaken = index in self.amended or index in self.cancelled
+        return self.plan.items[index].state in SATISFYING_ITEM_STATES and not is_overtaken
 
     def _waits_open(self, index: int) -> bool:
         return any(self._is_open(target) for target in self.waits[index])
@@ -206,10 +219,15 @@ class _Reviser:
         if chain is None:
             self.now_at[at] = self._add(Node(node.ref, slot[1], places))
             return
+        self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
         item, state = self.plan.items[index], self._before(index)
         then = self.old.nodes[index].lines
-        is_other = self._is_other(item, then, places)
+        is_other = (
+            self._is_other(item, then, places)
+            or (state in _REOPENED and self._is_redefined(item))
+            or (state in _DONE and self._covers_more(at, index))
+        )
         self.outcomes[index] = ItemOutcome.KEEP
         if item.definition is None:
             return
@@ -218,10 +236,8 @@ class _Reviser:
                 self._amend_done(at, index, places)
             return
         if state is ItemState.SKIPPED:
-            is_open_before = item.skip_reason == "branch" and any(
-                self._is_open(self.now_at[each]) for each in self._above(at)
-            )
-            if item.skip_reason == "operator" or not (is_other or is_open_before):
+            is_let_go = item.skip_reason == "branch" and not self._is_branch_skipped(at)
+            if item.skip_reason == "operator" or not (is_other or is_let_go):
                 return
         elif not is_other:
             return
@@ -233,22 +249,67 @@ class _Reviser:
         self.amended[index] = None
         self.nodes[index] = Node(node.ref, slot[1], places, *_trace(self.old.nodes[index]))
 
-    def _above(self, at: int) -> Iterable[int]:
-        yield from self.target.waits[at]
-        if at in self.target.parents:
-            yield self.target.parents[at]
+    def _adapt_on(self, at: int, chain: Sequence[int], places: tuple[int, ...]) -> None:
+        """What earlier changes have left of amend plans works on what the order says now, too."""
+        left = [part for index in chain for part in self.adapting[index]]
+        if left:
+            self.after[at] = tuple(left)
+        for part in left:
+            node, item = self.old.nodes[part], self.plan.items[part]
+            is_other = set(node.lines) != set(places) or any(self.lines.has_changed(each) for each in places)
+            self.outcomes[part] = ItemOutcome.KEEP
+            if is_other and not (item.is_callout and item.is_running):
+                self.outcomes[part] = ItemOutcome.UPDATE
+                self.amended[part] = None
+                self.nodes[part] = Node(node.ref, node.instance, places, *_trace(node))
+
+    def _is_branch_skipped(self, at: int) -> bool:
+        """Whether what a target node waits for is skipped in a way that it is skipped too."""
+        parent = self.target.parents.get(at)
+        if parent is not None and self._stands_skipped(parent):
+            return True
+        above = self.target.waits[at]
+        return bool(above) and all(
+            self._stands_skipped(each) and self.plan.items[self.now_at[each]].is_branch_skipped for each in above
+        )
+
+    def _stands_skipped(self, at: int) -> bool:
+        index = self.now_at[at]
+        is_known = index < len(self.plan.items)
+        return is_known and self.plan.items[index].state is ItemState.SKIPPED and index not in self.amended
 
     def _is_other(self, item: ItemRun, then: Sequence[int], now: Sequence[int]) -> bool:
         """Whether what the item works on is not what it was."""
+        definition, is_done = item.definition, self._before(item.node) in _DONE
         if set(then) == set(now) and not any(self.lines.has_changed(index) for index in now):
-            return False
-        definition = item.definition
-        if definition is None or definition.request is None or self._before(item.node) not in _DONE:
+            if definition is None or not self._reads_changed(definition, is_done=is_done):
+                return False
+        if definition is None or definition.request is None or not is_done:
             return True
         # It sends what its definition says, and that may read nothing of what has changed.
         return self._says(definition, self.plan.lines[then[0]], self.context_then) != self._says(
             definition, self.lines.lines[now[0]], self.context_now
         )
+
+    def _is_redefined(self, item: ItemRun) -> bool:
+        """Whether the release that the plan runs by from now on has the item otherwise."""
+        assert item.definition is not None
+        now = self.by_ref.get(item.definition.ref)
+        return now is not None and now.source != item.definition.source
+
+    def _covers_more(self, at: int, index: int) -> bool:
+        """Whether an assetize item has lines to deliver that it had not when it was done."""
+        now = {self.lines.at[line] for line in self.target.covers.get(at, ())}
+        return not now <= set(self.old.covers.get(index, ()))
+
+    def _reads_changed(self, definition: ItemDef, *, is_done: bool) -> bool:
+        """Whether the item goes by something of the order itself that is other now; what is done, by its request."""
+        if not self.roots_changed:
+            return False
+        read = [*(definition.request or {}).values()]
+        if not is_done:
+            read += [each for each in (definition.condition, definition.process_after, definition.event) if each]
+        return any(not self.roots_changed.isdisjoint(each.variables) for each in read)
 
     def _says(self, definition: ItemDef, line: Line, context: dict[str, Any]) -> dict[str, Any] | None:
         reading = line_context(context, line)
@@ -267,9 +328,11 @@ class _Reviser:
         if outcome is ItemOutcome.AMEND_PLAN:
             parts = self._refs_of(definition, definition.amend_refs, "amendPlan")
             made = self._instantiate(parts, [index], places, AMEND)
-            self.after[at] = tuple(made.nodes)
             for node, waits in made.waits.items():
                 self.waits[node] |= waits
+            for node in made.entries:
+                self.waits[node].update(self.after.get(at, ()))
+            self.after[at] = (*self.after.get(at, ()), *made.nodes)
             self.again[at] = made.entries
         elif outcome is not ItemOutcome.NOTHING:
             if outcome is ItemOutcome.UNDO_THEN_REDO:
@@ -288,7 +351,8 @@ class _Reviser:
     def _cancel(self, chain: list[int]) -> None:
         """Nobody needs what these nodes stand for any more; what was done last is undone."""
         is_undone = False
-        for index in reversed(chain):
+        left = [part for index in chain for part in self.adapting[index]]
+        for index in reversed([*chain, *left]):
             item, state = self.plan.items[index], self._before(index)
             if state in _DONE:
                 if state is ItemState.COMPLETED:
@@ -311,7 +375,33 @@ class _Reviser:
 
     def _is_taken_back(self, index: int) -> bool:
         """Whether an earlier change has undone the node already, to do it again."""
-        return any(node.role == UNDO and node.of == index for node in self.old.nodes)
+        return any(index in undone for undone in self.undone_by.values())
+
+    def _undone_by(self, undo: int) -> set[int]:
+        """What a node of a rollback plan takes back: of a group all that was done of it, named by one of them."""
+        node = self.old.nodes[undo]
+        assert node.of is not None
+        name = self._group_of(node.of)
+        if name is None:
+            return {node.of}
+        return {node.of} | {
+            index
+            for index, item in enumerate(self.plan.items[:undo])
+            if self._group_of(index) == name
+            and set(self.old.nodes[index].lines) <= set(node.lines)
+            and item.definition is not None
+            and (
+                item.state is ItemState.CANCELLED
+                or (item.state is ItemState.AMENDED and item.definition.on_amend == ItemOutcome.UNDO_THEN_REDO)
+            )
+        }
+
+    def _group_of(self, index: int) -> tuple[Any, ...] | None:
+        """With what an item is undone together, by name."""
+        definition = self.plan.items[index].definition
+        if definition is None or definition.source.rollback_group is None or self.old.nodes[index].role in _COMPENSATING:
+            return None
+        return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
 
     # What is new.
 
@@ -365,11 +455,8 @@ class _Reviser:
             if each.nodes:
                 continue
             index = each.of[0]
-            definition = self.plan.items[index].definition
-            assert definition is not None
-            source = definition.source
-            name = (source.rollback_plan, source.rollback_group, self.plan.roots_of_node[index])
-            groups.setdefault(name if source.rollback_group else index, []).append(index)
+            name = self._group_of(index)
+            groups.setdefault(index if name is None else name, []).append(index)
         undoing = []
         for of in groups.values():
             definition = self.plan.items[of[0]].definition
@@ -379,11 +466,12 @@ class _Reviser:
             undoing.append(self._instantiate(parts, of, places, UNDO))
         self.compensations = [*undoing, *resolving]
         self._tie_plans(undoing)
-        owner = self.owner = {index: each for each in self.compensations for index in each.of}
+        self.owner = {index: each for each in self.compensations for index in each.of}
+        owner = self._undoing_before() | self.owner
         for each in self.compensations:
-            later = {id(other): other for index in each.of for other in self._later(index, owner) if other is not each}
+            later = [other for index in each.of for other in self._later(index, owner) if other is not each]
             for entry in each.entries:
-                each.waits[entry].update(node for other in later.values() for node in other.exits)
+                each.waits[entry].update(node for other in later for node in other.exits)
         for each in self.compensations:
             for node, waits in each.waits.items():
                 self.waits[node] |= waits
@@ -402,6 +490,19 @@ class _Reviser:
                     if not each.waits[node] & {other for other, _ in others}:
                         each.waits[node].update(other for other, theirs in others if theirs & mine and other != node)
 
+    def _undoing_before(self) -> dict[int, _Compensation]:
+        """By node: what still undoes it because of an earlier change."""
+        found: dict[int, _Compensation] = {}
+        for index, undone in self.undone_by.items():
+            definition = self.plan.items[index].definition
+            if definition is None or not self._is_open(index):
+                continue
+            for of in undone:
+                each = found.setdefault(of, _Compensation([of]))
+                each.nodes[index] = definition
+                each.waits[index] = set(self.old.waits[index])
+        return found
+
     def _later(self, index: int, owner: dict[int, _Compensation]) -> list[_Compensation]:
         """The compensations nearest behind a node: of what was done because it was done."""
         found: dict[int, _Compensation] = {}
@@ -419,7 +520,7 @@ class _Reviser:
                 seen.add(each)
                 if each in owner:
                     found[id(owner[each])] = owner[each]
-                else:
+                if each not in self.owner:
                     waiting.append(each)
         return list(found.values())
 
@@ -437,14 +538,18 @@ class _Reviser:
         for at in way:
             index = self.now_at[at]
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
-            if at in self.after:
-                behind[at] = frozenset(self.after[at])
-            elif self._is_open(index) and not self._has_begun(index):
+            if self._is_open(index) and not self._has_begun(index):
                 behind[at] = frozenset((index,))
+            elif at in self.after:
+                behind[at] = frozenset()
             else:
-                # What is done, or goes on meanwhile, lets through what is done again before it.
+                # What is done, or goes on meanwhile, lets through what is done again before it. It is named all the
+                # same: who waits for skipped branches alone is skipped with them.
                 passed = frozenset(node for node in above if self._is_open(node))
-                behind[at] = passed if self._is_overtaken(index) else passed | {index}
+                behind[at] = passed | {index}
+            behind[at] |= frozenset(self.after.get(at, ()))
+            for node in self.after.get(at, ()):
+                self.waits[node] |= above
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above
@@ -456,7 +561,16 @@ class _Reviser:
                 self.waits[index].update(self._earlier_undoing(index))
             elif self._is_open(index):
                 undone = (each for each in self.old.waits[index] if each in self.owner)
-                self.waits[index] = {*above, *(end for each in undone for end in self.owner[each].exits)}
+                ends = (end for each in undone for end in self.owner[each].exits)
+                self.waits[index] = {*above, *ends, *self._still_awaited(index)}
+
+    def _still_awaited(self, index: int) -> Iterable[int]:
+        """What an open node waits for because of an earlier change: undoing, adapting, and what it does again."""
+        for each in self.old.waits[index]:
+            node, mine = self.old.nodes[each], self.old.nodes[index]
+            is_before = (node.ref, node.instance) == (mine.ref, mine.instance)
+            if self._is_open(each) and (node.role in (UNDO, AMEND) or is_before):
+                yield each
 
     def _taken_back_by(self, index: int) -> list[_Compensation]:
         own = [self.owner[index]] if index in self.owner else []
@@ -465,11 +579,10 @@ class _Reviser:
     def _earlier_undoing(self, node: int) -> Iterable[int]:
         """What still undoes an earlier one of the same slot: it ends before the new one begins."""
         slot = (self.nodes[node].ref, self.nodes[node].instance)
-        for index, each in enumerate(self.old.nodes):
-            if each.role == UNDO and each.of is not None and self._is_open(index):
-                undone = self.old.nodes[each.of]
-                if (undone.ref, undone.instance) == slot:
-                    yield index
+        for index, undone in self.undone_by.items():
+            slots = ((self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone)
+            if self._is_open(index) and slot in slots:
+                yield index
 
     def _refuse_circles(self) -> None:
         waits = {
@@ -484,7 +597,8 @@ class _Reviser:
 
     def _template(self) -> Template:
         at_line = self.lines.at
-        covers = {index: lines for index, lines in self.old.covers.items() if not self._is_open(index)}
+        # What a change has overtaken makes no assets any more, so that its lines become some in another way.
+        covers = {index: lines for index, lines in self.old.covers.items() if self._stands_done(index)}
         parents = {child: parent for child, parent in self.old.parents.items() if not self._is_open(child)}
         for at, index in enumerate(self.now_at):
             if at in self.target.covers and index not in covers:

@@ -71,11 +71,10 @@ def thaw(turn: Turn, reason: str) -> None:
 
 
 def after_freeze(turn: Turn, reason: str, *, was_held: bool) -> None:
-    """Go on, or stand as held as before."""
+    """Go on, or stand as held as before; what ended or came true meanwhile is looked at in any case."""
     if was_held and not turn.plan.is_cancelled:
         turn.add(f.PLAN_HELD, None, {"reason": reason})
         move_order(turn, OrderState.HELD)
-        return
     turn.go_on()
 
 

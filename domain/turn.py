@@ -143,7 +143,9 @@ class Turn:
             self._lines_set.update(dict.fromkeys(line.key for line in plan.lines_of(plan.items[node])))
         for item in plan.items:
             if item.state is ItemState.ON_HOLD and self.held.of_system(definition_of(item).system) is None:
-                send(self, item)
+                # A plan that is held lets nothing begin.
+                if plan.state is PlanState.IN_PROGRESS:
+                    send(self, item)
             elif item.is_sub_plan and item.state is ItemState.RUNNING and plan.open_children[item.node] == 0:
                 self._parents_done.append(item)
 

@@ -67,8 +67,8 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
     lines_now = [line for line in payload["lines"] if not line.get("sources")]
     now = {line["key"]: line for line in lines_now if not line.get("cancelled") and line["action"] != "noChange"}
     documents = order.document, payload.get("order", order.document)
-    _meets(order, order_id, {line["key"]: line.get("attributes", {}).get("n") for line in lines_now
-                             if not line.get("cancelled")}, wish)
+    said = {line["id"]: line.get("attributes", {}).get("n") for line in documents[1]["lines"]}
+    _meets(order, order_id, {line["key"]: said.get(line["key"]) for line in lines_now if not line.get("cancelled")}, wish)
     _keeps(order, payload["release"], wish, order_id)
     other = {key for key in before.keys() & now.keys() if _said(documents[0], key) != _said(documents[1], key)}
     touched = sorted((other | (before.keys() - now.keys())) & past)
@@ -178,9 +178,10 @@ def _leave_behind(order: Order, payload: Mapping[str, Any]) -> None:
     for name in payload["cancelled"]:
         item = order.items[name]
         code = name.partition("@")[0]
-        is_running = item.phase == "started" and not item.done
-        if code in CALLS and (is_running or item.phase in ("failed", "fatallyFailed")):
+        is_running = item.phase == "started"
+        if code in CALLS and not item.done and (is_running or item.phase in ("failed", "fatallyFailed")):
             order.doubts += 1
+        order.suspects += code in CALLS and item.attempt > 0 and not item.done
         item.done = item.is_gone = True
     for name in payload["amended"]:
         item = order.items[name]
@@ -201,7 +202,7 @@ def _leave_behind(order: Order, payload: Mapping[str, Any]) -> None:
 def may_begin(order: Order, name: Name, key: str, where: str) -> bool:
     """Whether an item is work of the order itself; raises for one that undoes, amends or redoes what it may not."""
     if name.code == RESOLVE:
-        if order.doubts <= order.resolved:
+        if order.suspects <= order.resolved:
             raise Violation(f"7: {where} begins, and nothing is in doubt")
         return False
     if name.code in AMENDS:

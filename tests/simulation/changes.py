@@ -58,19 +58,19 @@ class Agents:
         name = f"change-{self._made}"
         message = _steering(draw, kind, name) if kind in STEERED else self._wish(draw, order_id, kind, name)
         world.trace(f"{name}: {message}")
-        for _ in range(2 if draw.random() < 0.2 else 1):
+        copies = 2 if draw.random() < 0.2 else 1
+        if (wish := world.checkers.wishes.get(name)) is not None:
+            wish.copies = copies
+        for _ in range(copies):
             world.outside(self._say(order_id, message, name))
             await asyncio.sleep(draw.choice((0.0, 0.0, 0.05, 1.0)))
 
     async def _say(self, order_id: str, message: Any, name: str) -> None:
         world = self._world
-        wish = world.checkers.wishes.get(name)
-        if wish is not None:
-            wish.sent += 1
         count, answer = await world.tell(order_id, message, "person:ann", name, 12)
         world.trace(f"{name} is answered: {answer}")
         is_refused = isinstance(answer, OrderplanError) and answer.status < 500
-        if wish is not None:
+        if (wish := world.checkers.wishes.get(name)) is not None:
             world.checkers.answered_change(wish, answer, is_refused=is_refused, is_first=count == 1)
 
     def _wish(self, draw: random.Random, order_id: str, kind: str, name: str) -> ChangeOrder:

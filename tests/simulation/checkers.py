@@ -325,7 +325,7 @@ class Checkers:
             return
         undone = {name.partition("@")[2] for name, slot in order.slots.items() if slot.must_undo}
         for line in order.wanted():
-            if order.doubts or line["key"] in undone:
+            if order.suspects or line["key"] in undone:
                 # What is taken back comes first; that it is, is seen at the end.
                 continue
             for code in order.codes_of(line):
@@ -336,7 +336,8 @@ class Checkers:
                 rounds = [f"{name}~{number}" if number else name for number in range(max(slot.least, slot.newest) + 1)]
                 if slot.is_done or order.items[rounds[-1]].begun:
                     continue
-                if any(order.items[each].phase == "started" and not order.items[each].done for each in rounds):
+                if any(order.items[each].begun and not order.items[each].done for each in rounds[:-1]):
+                    # An earlier one goes on, and is waited for.
                     continue
                 outer = INSIDE.get(code)
                 is_inside = outer is None or order.items[f"{outer}@{line['key']}"].begun
@@ -378,7 +379,7 @@ class Checkers:
         if wish.is_forbidden and not is_refused and not isinstance(answer, BaseException) and not wish.is_dry_run:
             if answer.get("changed"):
                 raise Violation(f"6: {wish.name} was to be refused, and is taken: {answer}")
-        if is_refused and is_first and wish.sent == 1:
+        if is_refused and is_first and wish.copies == 1:
             wish.is_refused = True
 
     # What systems see.

@@ -99,7 +99,8 @@ class Wish:
     is_dry_run: bool = False
     is_forbidden: bool = False
     """It touches what may not change while the order runs."""
-    sent: int = 0
+    copies: int = 1
+    """How often it is sent."""
     is_refused: bool = False
     """It was sent once, and the answer was no: nothing of it may be stored."""
 
@@ -125,6 +126,8 @@ class Order:
     changes: int = 0
     doubts: int = 0
     """Calls that a change left behind of which nobody knows what they have done: a person finds out, once for each."""
+    suspects: int = 0
+    """All calls that a change left behind."""
     resolved: int = 0
 
     def wanted(self) -> list[dict[str, Any]]:

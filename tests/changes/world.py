@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from domain import facts as f
-from domain.change import Change, carry_out_asked, decide_change
+from domain.change import Change, decide_change
 from domain.compose import UNDO
 from domain.decide import pending_effects
 from domain.items import ItemRun
@@ -21,7 +21,7 @@ from domain.plan import Plan
 from domain.preview import preview
 from domain.release import CompiledRelease, ItemDef
 from domain.sealing import SEALED, is_sealed
-from domain.states import ItemState, PlanState
+from domain.states import ItemState
 from domain.turn import Call, Turn
 from tests.support.engine import Engine
 
@@ -67,8 +67,6 @@ class Book:
     """Item -> when it last began."""
     made: dict[str, int] = field(default_factory=dict)
     """Item that a change has added -> when."""
-    undoing: dict[int, set[str]] = field(default_factory=dict)
-    """When a change was carried out -> the items that it undoes."""
     touched: set[str] = field(default_factory=set)
     """Items that an operator skipped, completed or edited: they say nothing of what the rules would have done."""
     clock: int = 0
@@ -82,8 +80,6 @@ class World(Engine):
         self.books: dict[str, Book] = {}
         self.payloads: dict[tuple[str, str, int], dict[str, Any]] = {}
         self.open_calls: dict[tuple[str, str], Call] = {}
-        self.undoing: set[str] = set()
-        """What the change that is being carried out undoes."""
         self.changed: list[str] = []
         """Kinds of facts about changes, as they come."""
 
@@ -108,20 +104,9 @@ class World(Engine):
         turn = self.new_turn(plan, message.message_id)
         release = self.releases[message.release or plan.release.release_id]
         change = decide_change(turn, message, self.account_of(plan), release)
-        self._note_change(change)
         self._collect(turn)
         self._drain()
         return turn, change
-
-    def _carry_out(self, turn: Turn) -> None:
-        plan = turn.plan
-        if plan.state is PlanState.FROZEN and plan.change is not None:
-            release = self.releases[plan.change.get("release") or plan.release.release_id]
-            self._note_change(carry_out_asked(turn, self.account_of(plan), release))
-
-    def _note_change(self, change: Change | None) -> None:
-        outcomes = change.revision.outcomes if change is not None and change.revision is not None else {}
-        self.undoing = {key for key, each in outcomes.items() if each in ("undo", "undoThenRedo")}
 
     def _collect(self, turn: Turn) -> None:
         super()._collect(turn)
@@ -143,7 +128,6 @@ class World(Engine):
             if fact.kind in (f.PLAN_CHANGED, f.CHANGE_REFUSED, f.PLAN_THAWED):
                 self.changed.append(fact.kind)
             if fact.kind == f.PLAN_CHANGED:
-                book.undoing[book.clock] = self.undoing
                 for item in plan.items:
                     book.made.setdefault(item.key, book.clock)
             return

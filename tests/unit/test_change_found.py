@@ -384,3 +384,31 @@ def test_a_call_that_an_amendment_overtakes_is_tried_again_as_what_it_was() -> N
     assert (again.attempt, again.payload) == (first.attempt, first.payload)
     made = engine.finish(plan)
     assert made[-1].payload["lines"][0]["quantity"] == 4
+
+
+def done_again() -> tuple[Engine, Plan]:
+    """An order of two lines; the work of the first one was done, and done again for an amendment."""
+    engine = engine_of(callout("work", rollbackPlan="undo"), manual("rest"))
+    plan = engine.accept(order_of(line("1", "x", n=1), line("2", "x")))
+    engine.answer(plan, engine.call(plan, "p/work@1"))
+    engine.answer(plan, engine.call(plan, "p/work@2"))
+    amend(engine, plan, line("1", "x", n=2), line("2", "x"))
+    engine.answer(plan, engine.call(plan, "p/work@1~1"))
+    return engine, plan
+
+
+def test_what_was_done_twice_and_cancelled_is_not_undone_by_the_next_change_too() -> None:
+    engine, plan = done_again()
+    engine.change(plan, "cancel", lines=("1",))
+    engine.answer(plan, engine.call(plan, "undo/back@1"))
+    amend(engine, plan, line("2", "x", n=7))
+    assert plan.template is not None
+    assert [node.role for node in plan.template.nodes].count("undo") == 1
+
+
+def test_what_was_done_twice_and_taken_out_is_done_when_it_comes_back() -> None:
+    engine, plan = done_again()
+    amend(engine, plan, line("2", "x"))
+    engine.answer(plan, engine.call(plan, "undo/back@1"))
+    amend(engine, plan, line("1", "x", n=2), line("2", "x"))
+    assert engine.call(plan, "p/work@1~2").payload["lines"][0]["attributes"] == {"n": 2}

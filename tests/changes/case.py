@@ -284,6 +284,7 @@ class Case:
         self._settle_asked()
         self.say(f"-> {self._told_states()}")
         self._look()
+        assert fingerprint(self.world.replayed_from_empty(self.plan)) == fingerprint(self.plan)
         if change is None:
             assert not shown["changed"]
             assert self._state() == before, "nothing was to change, and yet something has"

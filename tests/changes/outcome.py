@@ -15,6 +15,7 @@ from domain.states import ItemState, OrderState
 from tests.changes.orders import copied
 from tests.changes.steps import finish
 from tests.changes.world import Book, Work, World, shown
+from tests.support.fingerprint import fingerprint
 
 if TYPE_CHECKING:
     from tests.changes.case import Case
@@ -24,6 +25,7 @@ def check(case: Case) -> None:
     """Compare what was left with what must have been."""
     plan = case.plan
     assert case.world.account.open_orders == {}
+    assert fingerprint(case.world.replayed_from_empty(plan)) == fingerprint(plan)
     assert plan.change is None
     undone_once(case)
     undone_once_by_slot(case)

@@ -91,19 +91,25 @@ class Case:
         self._install()
         self.before = dict(self.world.account.assets)
         self.plans_before = dict(self.world.plans)
+        self._order_before()
         if not self._order():
             self.counts["no order"] += 1
             return self.counts
         for _ in range(self.rng.choice((1, 1, 1, 2, 3))):
-            if self.plan.ended_at is not None or self.is_cancelled:
+            if self._is_over():
                 break
             self._go_on()
-            if self.plan.ended_at is None and not self.is_cancelled:
+            if not self._is_over():
                 self._change()
         self.say("from here on everything goes well")
+        if self.other is not None:
+            finish(self.world, self.other, self._look_after)
         finish(self.world, self.plan, self._look_after)
         outcome.check(self)
         return self.counts
+
+    def _is_over(self) -> bool:
+        return self.plan.ended_at is not None or self.is_cancelled
 
     # Before.
 
@@ -118,20 +124,42 @@ class Case:
             finish(self.world, plan)
         self.say(f"installed: {[(each.asset_id, each.product) for each in self.world.account.assets.values()]}")
 
+    def _order_before(self) -> None:
+        """Now and then another order of the account is on its way, too."""
+        self.other: Plan | None = None
+        self.other_order: Order | None = None
+        if self.rng.random() > 0.15:
+            return
+        order = drawn_order(self.rng, self.world.account.assets)
+        try:
+            plan = self.world.accept(copied(order))
+        except OrderplanError as error:
+            self.say(f"the other order is refused: {error}")
+            self.plans_before = dict(self.world.plans)
+            return
+        self.other, self.other_order = plan, order
+        self.say(f"on its way: {_told(order)}")
+
     def _order(self) -> bool:
+        held = {root for each in self.world.account.open_orders.values() for root in each.roots}
+        free = {key: each for key, each in self.world.account.assets.items() if each.root_id not in held}
+        tries: dict[str, Plan] = {}
         for _ in range(6):
-            self.wanted = drawn_order(self.rng, self.world.account.assets)
+            self.wanted = drawn_order(self.rng, free)
             try:
                 self.plan = self.world.accept(copied(self.wanted))
             except OrderplanError as error:
                 self.say(f"the order is refused: {error}")
                 continue
-            self.plans_before = {key: each for key, each in self.world.plans.items() if each is not self.plan}
             if self.plan.template is not None and self.plan.ended_at is None:
                 self.say(f"ordered: {_told(self.wanted)}")
+                self.tries = tries
                 self._look()
                 return True
-            self.before = dict(self.world.account.assets)
+            if self.plan.template is not None:
+                # It has ended at once, and left something behind.
+                return False
+            tries[self.plan.order_id] = self.plan
         return False
 
     # While it is under way.
@@ -158,6 +186,10 @@ class Case:
             self._watched(lambda: self._steer(action))
             return
         told = ""
+        other = self.other
+        if other is not None and other.ended_at is None and self.rng.random() < 0.3:
+            step(self.world, other, self.rng, has_operators=False)
+            self._look_after()
 
         def happen() -> None:
             nonlocal told
@@ -209,10 +241,11 @@ class Case:
             self.cancelled_at = max(self.world.books[self.plan.order_id].made.values(), default=0)
 
     def _look(self) -> None:
-        counters_are_right(self.plan)
-        nothing_rests_that_could_move(self.plan)
+        for plan in (self.plan, *([self.other] if self.other is not None else ())):
+            counters_are_right(plan)
+            nothing_rests_that_could_move(plan)
+            replays_alike(self.world, plan)
         nothing_is_stuck(self.world)
-        replays_alike(self.world, self.plan)
         account_can_be_reloaded(self.world)
 
     # Changes.
@@ -332,8 +365,9 @@ class Case:
         for each in sent.lines:
             before = known.get(each.line_id)
             for name in ("pin", "code"):
-                is_kept = before is not None and name in each.attributes
-                if is_kept and before.attributes.get(name) == each.attributes[name] and self.rng.random() < 0.7:
+                value = each.attributes.get(name)
+                is_kept = before is not None and value is not None and before.attributes.get(name) == value
+                if is_kept and self.rng.random() < 0.7:
                     each.attributes[name] = MASK
         return sent
 

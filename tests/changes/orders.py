@@ -108,7 +108,8 @@ def without(order: Order, line_ids: set[str]) -> Order:
 
 
 def _name(rng: random.Random) -> str:
-    return rng.choice(("n", "n", "n", "zone", "zone", "color", "pin", "code", *(ORDERED if rng.random() < 0.2 else ())))
+    names: tuple[str, ...] = ("n", "n", "n", "zone", "zone", "color", "pin", "code", *(ORDERED if rng.random() < 0.2 else ()))
+    return rng.choice(names)
 
 
 def _change(rng: random.Random, order: Order, taken: set[str]) -> None:

@@ -26,25 +26,52 @@ def check(case: Case) -> None:
     assert plan.change is None
     undone_once(case)
     redone_after_undoing(case)
+    twin = case.world.twin(case.releases[0], case.plans_before, case.before)
     if case.is_cancelled:
         assert plan.order_state is OrderState.CANCELLED
-        assert repr(case.world.account.assets) == repr(case.before), "a cancelled order leaves the inventory as it was"
+        bring_other(case, twin, is_finished=True)
+        is_alone = case.other is None
+        left, wanted = case.world.account.assets, twin.account.assets if is_alone else bodies(twin)
+        assert repr(left if is_alone else bodies(case.world)) == repr(wanted), "a cancelled order has left something"
         whole_cancel(case)
         return
     assert plan.order_state is (OrderState.PARTIAL if case.ever_gone else OrderState.COMPLETED)
-    twin = case.world.twin(case.release, case.plans_before, case.before)
+    before = bring_other(case, twin, is_finished=False)
+    twin.plans.update(case.tries)
+    twin.release = case.release
     other = twin.accept(copied(case.wanted))
     assert other.order_id == plan.order_id
+    if before is not None:
+        finish(twin, before)
     finish(twin, other)
-    is_back = any(each.definition and each.definition.source.task == "backPropagate" for each in plan.items)
+    plans = [plan, *([case.other] if case.other is not None else ())]
+    is_back = any(
+        each.definition is not None and each.definition.source.task == "backPropagate"
+        for each in (item for each in plans for item in each.items)
+    )
     if delivers_otherwise(plan, other):
         case.counts["assetize skipped with a branch"] += 1
         return
     same_inventory(case, twin, is_back=is_back)
     same_secrets(case, twin, other)
     same_work(case, plan, twin, other, is_back=is_back)
-    if not (case.has_operators or case.is_silent or is_back):
+    if not (case.has_operators or case.is_silent or is_back or case.other is not None):
         same_answers(case, plan, twin, other)
+
+
+def bring_other(case: Case, twin: World, *, is_finished: bool) -> Plan | None:
+    """Send the order that was on its way to the twin, too."""
+    if case.other_order is None:
+        return None
+    before = twin.accept(copied(case.other_order))
+    if is_finished:
+        finish(twin, before)
+    return before
+
+
+def bodies(world: World) -> dict[str, Any]:
+    """What is installed, without what answers gave: two orders under way see one another's."""
+    return {asset_id: _body(asset, is_back=True) for asset_id, asset in sorted(world.account.assets.items())}
 
 
 def delivers_otherwise(plan: Plan, other: Plan) -> bool:
@@ -79,6 +106,7 @@ def same_secrets(case: Case, twin: World, other: Plan) -> None:
         for name, value in line.attributes.items():
             if is_sealed(value):
                 kept = mine.attributes.get(name)
+                assert kept is not None, f"{name} of {line.line_id} is gone"
                 assert is_sealed(kept), f"{name} of {line.line_id} is {kept}"
                 found = ours[case.plan.order_id, kept[SEALED]]
                 wanted = theirs[other.order_id, value[SEALED]]
@@ -296,6 +324,18 @@ def _before(plan: Plan, node: int) -> set[int]:
     return found
 
 
+def adapted_with(plan: Plan, book: Book, works: list[Work]) -> Any:
+    """What the amend plan of some work was last done with."""
+    assert plan.template is not None
+    nodes = {work.node for work in works}
+    saw = None
+    for work in book.works:
+        node = plan.template.nodes[work.node]
+        if node.role == AMEND and node.of in nodes and work.saw is not None:
+            saw = work.saw
+    return saw
+
+
 def same_work(case: Case, plan: Plan, twin: World, other: Plan, *, is_back: bool) -> None:
     """What stands done at the end is what the final order has done from the start, with the same values."""
     assert plan.template is not None
@@ -317,8 +357,9 @@ def same_work(case: Case, plan: Plan, twin: World, other: Plan, *, is_back: bool
         if definition.on_amend == "nothing" or is_back or is_of_first:
             continue
         if definition.on_amend == "amendPlan":
-            if mine[-1].saw != last.saw:
-                assert any(node.role == AMEND for node in plan.template.nodes), f"nothing adapted {last.key}"  # type: ignore[union-attr]
+            if mine[-1].saw != last.saw and definition.request is None:
+                fitted = adapted_with(plan, case.world.books[plan.order_id], mine)
+                assert fitted == last.saw, f"{last.key} was adapted to {fitted}, the order says {last.saw}"
             continue
         assert mine[-1].saw == last.saw, f"{last.key} was last done with {mine[-1].saw}, the order says {last.saw}"
     assert other.template is not None

@@ -170,8 +170,6 @@ def finish(world: World, plan: Plan, after: Callable[[], None] = lambda: None) -
             world.steer(plan, "thaw")
         after()
         for item in list(plan.items):
-            if plan.ended_at is not None:
-                return
             if _bring_to_end(world, plan, item):
                 after()
     stuck = {item.key: (item.state.value, item.error) for item in plan.items}
@@ -180,6 +178,8 @@ def finish(world: World, plan: Plan, after: Callable[[], None] = lambda: None) -
 
 def _bring_to_end(world: World, plan: Plan, item: ItemRun) -> bool:
     """Whether there was something to bring about."""
+    if plan.ended_at is not None:
+        return False
     is_at_work = plan.state is PlanState.IN_PROGRESS
     if item.is_callout and item.is_running:
         complete_call(world, plan, item)
@@ -190,8 +190,10 @@ def _bring_to_end(world: World, plan: Plan, item: ItemRun) -> bool:
     elif is_at_work and item.state is ItemState.ON_HOLD:
         world.resume(plan, item.key)
     elif is_at_work and item.state is ItemState.FATALLY_FAILED:
-        # An expression that fails would fail again: somebody does without the item.
-        world.operate(plan, item.key, "skip" if item.error_code == "expressionFailed" else "retry")
+        # An expression that fails would fail again, and what another order has not delivered does not come: somebody
+        # does without the item.
+        is_hopeless = item.definition is None or item.error_code == "expressionFailed"
+        world.operate(plan, item.key, "skip" if is_hopeless else "retry")
     elif is_at_work and item.timer_at is not None:
         world.fire(plan, item.key)
     else:

@@ -149,8 +149,9 @@ class World(Engine):
         item = plan.by_key[fact.item]
         if fact.kind in (f.ITEM_STARTED, f.ITEM_OPENED):
             book.begun[item.key] = book.clock
-        is_operators = bool(fact.payload) and fact.payload.get("by") == "operator"
-        is_skipped = fact.kind == f.ITEM_SKIPPED and fact.payload is not None and fact.payload["reason"] == "operator"
+        payload = fact.payload or {}
+        is_operators = payload.get("by") == "operator"
+        is_skipped = fact.kind == f.ITEM_SKIPPED and payload["reason"] == "operator"
         if is_operators or is_skipped or fact.kind == f.ITEM_EDITED:
             book.touched.add(item.key)
         if fact.kind != f.ITEM_COMPLETED or item.definition is None:

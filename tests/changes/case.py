@@ -245,6 +245,7 @@ class Case:
             counters_are_right(plan)
             nothing_rests_that_could_move(plan)
             replays_alike(self.world, plan)
+            self.world.says_again_what_it_said(plan)
         nothing_is_stuck(self.world)
         account_can_be_reloaded(self.world)
 

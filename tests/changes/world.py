@@ -12,15 +12,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from domain import facts as f
-from domain.change import Change, carry_out_asked, decide_change
+from domain.change import Change, decide_change
 from domain.compose import UNDO
+from domain.decide import pending_effects
 from domain.items import ItemRun
 from domain.messages import ChangeOrder
 from domain.plan import Plan
 from domain.preview import preview
 from domain.release import CompiledRelease, ItemDef
 from domain.sealing import SEALED, is_sealed
-from domain.states import ItemState, PlanState
+from domain.states import ItemState
 from domain.turn import Call, Turn
 from tests.support.engine import Engine
 
@@ -66,8 +67,6 @@ class Book:
     """Item -> when it last began."""
     made: dict[str, int] = field(default_factory=dict)
     """Item that a change has added -> when."""
-    undoing: dict[int, set[str]] = field(default_factory=dict)
-    """When a change was carried out -> the items that it undoes."""
     touched: set[str] = field(default_factory=set)
     """Items that an operator skipped, completed or edited: they say nothing of what the rules would have done."""
     clock: int = 0
@@ -81,8 +80,6 @@ class World(Engine):
         self.books: dict[str, Book] = {}
         self.payloads: dict[tuple[str, str, int], dict[str, Any]] = {}
         self.open_calls: dict[tuple[str, str], Call] = {}
-        self.undoing: set[str] = set()
-        """What the change that is being carried out undoes."""
         self.changed: list[str] = []
         """Kinds of facts about changes, as they come."""
 
@@ -107,20 +104,9 @@ class World(Engine):
         turn = self.new_turn(plan, message.message_id)
         release = self.releases[message.release or plan.release.release_id]
         change = decide_change(turn, message, self.account_of(plan), release)
-        self._note_change(change)
         self._collect(turn)
         self._drain()
         return turn, change
-
-    def _carry_out(self, turn: Turn) -> None:
-        plan = turn.plan
-        if plan.state is PlanState.FROZEN and plan.change is not None:
-            release = self.releases[plan.change.get("release") or plan.release.release_id]
-            self._note_change(carry_out_asked(turn, self.account_of(plan), release))
-
-    def _note_change(self, change: Change | None) -> None:
-        outcomes = change.revision.outcomes if change is not None and change.revision is not None else {}
-        self.undoing = {key for key, each in outcomes.items() if each in ("undo", "undoThenRedo")}
 
     def _collect(self, turn: Turn) -> None:
         super()._collect(turn)
@@ -142,7 +128,6 @@ class World(Engine):
             if fact.kind in (f.PLAN_CHANGED, f.CHANGE_REFUSED, f.PLAN_THAWED):
                 self.changed.append(fact.kind)
             if fact.kind == f.PLAN_CHANGED:
-                book.undoing[book.clock] = self.undoing
                 for item in plan.items:
                     book.made.setdefault(item.key, book.clock)
             return
@@ -154,10 +139,13 @@ class World(Engine):
         is_skipped = fact.kind == f.ITEM_SKIPPED and payload["reason"] == "operator"
         if is_operators or is_skipped or fact.kind == f.ITEM_EDITED:
             book.touched.add(item.key)
-        if fact.kind != f.ITEM_COMPLETED or item.definition is None:
+        if item.definition is None or not (fact.kind == f.ITEM_COMPLETED or is_skipped):
             return
         assert plan.template is not None
         node = plan.template.nodes[item.node]
+        if is_skipped and node.role != UNDO:
+            # Who skips what undoes says that it is undone.
+            return
         if node.role == UNDO:
             assert node.of is not None
             begun = book.begun.get(item.key, book.clock)
@@ -178,6 +166,14 @@ class World(Engine):
         if item.is_callout:
             return said(self.payloads.get((plan.order_id, item.key, item.attempt), {}))
         return None
+
+    def says_again_what_it_said(self, plan: Plan) -> None:
+        """A new owner of the plan sends the calls that are awaited as they were sent."""
+        for call in pending_effects(plan, self.now):
+            sent = self.open_calls[plan.order_id, call.item]
+            assert (call.attempt, call.payload) == (sent.attempt, sent.payload), (
+                f"{call.item} would be sent again as {call.payload}, and was sent as {sent.payload}"
+            )
 
     # How things outside go.
 

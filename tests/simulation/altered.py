@@ -68,7 +68,8 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
     now = {line["key"]: line for line in lines_now if not line.get("cancelled") and line["action"] != "noChange"}
     documents = order.document, payload.get("order", order.document)
     said = {line["id"]: line.get("attributes", {}).get("n") for line in documents[1]["lines"]}
-    _meets(order, order_id, {line["key"]: said.get(line["key"]) for line in lines_now if not line.get("cancelled")}, wish)
+    left = [line["key"] for line in lines_now if not line.get("cancelled")]
+    _meets(order, order_id, {key: said.get(key) for key in left}, wish)
     _keeps(order, payload["release"], wish, order_id)
     other = {key for key in before.keys() & now.keys() if _said(documents[0], key) != _said(documents[1], key)}
     touched = sorted((other | (before.keys() - now.keys())) & past)
@@ -82,7 +83,7 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
         order.document = payload["order"]
         order.version += 1
     codes_now = {key: set(order.codes_of(line)) for key, line in now.items()}
-    for key in before.keys() - now.keys() | (before.keys() & now.keys()):
+    for key in before:
         for code in codes_before[key] - codes_now.get(key, set()):
             _want_no_more(order.slots[f"{code}@{key}"], code)
     for key in now:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.simulation import altered
-from tests.simulation.catalogue import INSIDE, UNDOES, WAITS_FOR
+from tests.simulation.catalogue import INSIDE, WAITS_FOR
 from tests.simulation.seen import Item, Order, Violation, Wish, parsed
 
 SECRET: Final = "SECRET-"
@@ -376,9 +376,9 @@ class Checkers:
 
     def answered_change(self, wish: Wish, answer: Any, *, is_refused: bool, is_first: bool) -> None:
         """An agent was told what becomes of the change that was asked for."""
-        if wish.is_forbidden and not is_refused and not isinstance(answer, BaseException) and not wish.is_dry_run:
-            if answer.get("changed"):
-                raise Violation(f"6: {wish.name} was to be refused, and is taken: {answer}")
+        is_taken = not isinstance(answer, BaseException) and bool(answer.get("changed"))
+        if wish.is_forbidden and is_taken and not wish.is_dry_run:
+            raise Violation(f"6: {wish.name} was to be refused, and is taken: {answer}")
         if is_refused and is_first and wish.copies == 1:
             wish.is_refused = True
 

@@ -44,10 +44,13 @@ def asked(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish | 
     order.change = name
 
 
-def amended_waiting(order: Order, order_id: str, payload: Mapping[str, Any], cause: str | None, wish: Wish) -> None:
+def amended_waiting(
+    order: Order, order_id: str, payload: Mapping[str, Any], cause: str | None, wish: Wish | None
+) -> None:
     """An order that waits for others is another one."""
     asked(order, order_id, {"id": cause}, wish)
     order.change = None
+    assert wish is not None, "asked has seen to that"
     lines = {line["id"]: line.get("attributes", {}).get("n") for line in payload["order"]["lines"]}
     _meets(order, order_id, lines, wish)
     order.document = payload["order"]

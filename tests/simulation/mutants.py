@@ -670,6 +670,14 @@ def a_protected_attribute_changes(patch: Patch) -> None:
 
 
 @_mutant
+def a_change_that_is_refused_replaces_a_secret(patch: Patch) -> None:
+    def seal(self: Any, order_id: str, name: str, value: Any) -> Any:
+        return self._protector.seal(order_id, name, value)
+
+    patch.setattr(domain.change._LaterProtector, "seal", seal)
+
+
+@_mutant
 def a_rehearsal_is_carried_out(patch: Patch) -> None:
     changed = Tick._change
 

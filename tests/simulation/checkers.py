@@ -230,6 +230,8 @@ class Checkers:
         elif kind == "plan.thawed":
             order.change = None
         elif kind == "change.asked":
+            if payload["id"] in self._asked:
+                raise Violation(f"6: {payload['id']} of {order_id} is asked for twice")
             altered.asked(order, order_id, payload, self.wishes.get(payload["id"]))
             self._asked.add(payload["id"])
         elif kind == "change.refused":

@@ -24,7 +24,7 @@ import domain.change
 import domain.decide
 import domain.evolve
 import domain.evolve_change
-import domain.steer
+import domain.facts
 import domain.turn
 from actors.bookings import Bookings
 from actors.dispatcher import Dispatcher, _Open
@@ -584,8 +584,7 @@ def a_paused_timer_is_lost(patch: Patch) -> None:
 
 @_mutant
 def a_change_does_not_wait_for_running_work(patch: Patch) -> None:
-    for module in (domain.steer, domain.turn):
-        patch.setattr(module, "is_waited_for", lambda _: False)
+    patch.setattr(ItemRun, "is_waited_for", False)
 
 
 @_mutant
@@ -607,7 +606,13 @@ def what_is_done_is_not_undone(patch: Patch) -> None:
 
 @_mutant
 def what_is_undone_is_undone_again(patch: Patch) -> None:
-    patch.setattr(_Reviser, "_is_taken_back", lambda *_: False)
+    cancelled = _Reviser._cancel
+
+    def cancel(self: _Reviser, chain: list[int]) -> None:
+        self.taken_back = frozenset()
+        cancelled(self, chain)
+
+    patch.setattr(_Reviser, "_cancel", cancel)
 
 
 @_mutant
@@ -628,9 +633,11 @@ def nobody_finds_out_what_a_failed_call_has_done(patch: Patch) -> None:
     cancelled = _Reviser._cancel
 
     def cancel(self: _Reviser, chain: list[int]) -> None:
-        known = len(self.compensations)
+        before = self._before
+        failed = (ItemState.FAILED, ItemState.FATALLY_FAILED)
+        self._before = lambda index: ItemState.PENDING if before(index) in failed else before(index)  # type: ignore[method-assign]
         cancelled(self, chain)
-        self.compensations[known:] = [each for each in self.compensations[known:] if not each.nodes]
+        self._before = before  # type: ignore[method-assign]
 
     patch.setattr(_Reviser, "_cancel", cancel)
 
@@ -647,8 +654,8 @@ def a_task_stays_open_after_its_line_is_cancelled(patch: Patch) -> None:
 
 
 @_mutant
-def items_on_hold_are_not_listed_again_after_a_thaw(patch: Patch) -> None:
-    patch.setattr(actors.tick, "_ABOUT_ALL", actors.tick._ABOUT_ALL - {"plan.thawed"})
+def lists_are_not_written_again_after_a_thaw(patch: Patch) -> None:
+    patch.setattr(domain.facts, "ABOUT_ALL_ITEMS", domain.facts.ABOUT_ALL_ITEMS - {"plan.thawed"})
 
 
 @_mutant

@@ -124,10 +124,13 @@ def _said(document: Mapping[str, Any], line_id: str) -> Any:
     """What a document says of a line, as far as work depends on it."""
     for line in document["lines"]:
         if line["id"] == line_id:
-            values = line.get("attributes", {}).items()
-            said = {name: each.get("mac", "") if isinstance(each, dict) else each for name, each in values}
-            return said, line.get("quantity")
+            return {name: _shown(each) for name, each in line.get("attributes", {}).items()}, line.get("quantity")
     return None
+
+
+def _shown(value: Any) -> Any:
+    """What is out of sight goes by its keyed hash, or by the name under which it is sealed."""
+    return value.get("mac") or value.get("$sealed") if isinstance(value, dict) else value
 
 
 def _past(order: Order) -> set[str]:

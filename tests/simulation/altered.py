@@ -44,10 +44,13 @@ def asked(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish | 
     order.change = name
 
 
-def amended_waiting(order: Order, order_id: str, payload: Mapping[str, Any], cause: str | None, wish: Wish) -> None:
+def amended_waiting(
+    order: Order, order_id: str, payload: Mapping[str, Any], cause: str | None, wish: Wish | None
+) -> None:
     """An order that waits for others is another one."""
     asked(order, order_id, {"id": cause}, wish)
     order.change = None
+    assert wish is not None, "asked has seen to that"
     lines = {line["id"]: line.get("attributes", {}).get("n") for line in payload["order"]["lines"]}
     _meets(order, order_id, lines, wish)
     order.document = payload["order"]
@@ -68,7 +71,8 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
     now = {line["key"]: line for line in lines_now if not line.get("cancelled") and line["action"] != "noChange"}
     documents = order.document, payload.get("order", order.document)
     said = {line["id"]: line.get("attributes", {}).get("n") for line in documents[1]["lines"]}
-    _meets(order, order_id, {line["key"]: said.get(line["key"]) for line in lines_now if not line.get("cancelled")}, wish)
+    left = [line["key"] for line in lines_now if not line.get("cancelled")]
+    _meets(order, order_id, {key: said.get(key) for key in left}, wish)
     _keeps(order, payload["release"], wish, order_id)
     other = {key for key in before.keys() & now.keys() if _said(documents[0], key) != _said(documents[1], key)}
     touched = sorted((other | (before.keys() - now.keys())) & past)
@@ -82,7 +86,7 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
         order.document = payload["order"]
         order.version += 1
     codes_now = {key: set(order.codes_of(line)) for key, line in now.items()}
-    for key in before.keys() - now.keys() | (before.keys() & now.keys()):
+    for key in before:
         for code in codes_before[key] - codes_now.get(key, set()):
             _want_no_more(order.slots[f"{code}@{key}"], code)
     for key in now:
@@ -120,10 +124,13 @@ def _said(document: Mapping[str, Any], line_id: str) -> Any:
     """What a document says of a line, as far as work depends on it."""
     for line in document["lines"]:
         if line["id"] == line_id:
-            values = line.get("attributes", {}).items()
-            said = {name: each.get("mac", "") if isinstance(each, dict) else each for name, each in values}
-            return said, line.get("quantity")
+            return {name: _shown(each) for name, each in line.get("attributes", {}).items()}, line.get("quantity")
     return None
+
+
+def _shown(value: Any) -> Any:
+    """What is out of sight goes by its keyed hash, or by the name under which it is sealed."""
+    return value.get("mac") or value.get("$sealed") if isinstance(value, dict) else value
 
 
 def _past(order: Order) -> set[str]:

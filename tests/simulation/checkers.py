@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.simulation import altered
-from tests.simulation.catalogue import INSIDE, UNDOES, WAITS_FOR
+from tests.simulation.catalogue import INSIDE, WAITS_FOR
 from tests.simulation.seen import Item, Order, Violation, Wish, parsed
 
+VEIL: Final = 0x5A
+"""With what the twin of the vault veils each byte."""
 SECRET: Final = "SECRET-"
 """Begins every value that must not stay."""
 _DONE: Final = frozenset({"item.completed", "item.skipped"})
@@ -64,6 +66,8 @@ class Checkers:
         self._tasks: dict[str, tuple[str, str]] = {}
         self.wishes: dict[str, Wish] = {}
         """Changes of orders as they were asked for, by the name of the message."""
+        self._asked: set[str] = set()
+        """Those of them that facts tell of."""
         self._sealed: set[str] = set()
         """Ids of keys with which something stored is sealed."""
         self.edited: set[str] = set()
@@ -115,9 +119,16 @@ class Checkers:
         for row in commit.sealed:
             self._sealed.add(row.key_id)
             self._hide("a sealed value", row.ciphertext.decode("latin-1"))
+            self._sealed_by(bytes(each ^ VEIL for each in row.ciphertext).decode(errors="replace"))
         self._lists(commit)
         for order_id in touched:
             self._goes_on(order_id)
+
+    def _sealed_by(self, text: str) -> None:
+        """What a change wants kept out of sight is kept when the change is: one that is refused replaces nothing."""
+        _, _, name = text.strip('"').partition(SECRET)
+        if name in self.wishes and name not in self._asked:
+            raise Violation(f"6: a value of {name} is kept, which is not asked for")
 
     def _lists(self, commit: Any) -> None:
         """What stands in the lists of tasks, of failed items and of items On Hold is what the facts say."""
@@ -219,7 +230,10 @@ class Checkers:
         elif kind == "plan.thawed":
             order.change = None
         elif kind == "change.asked":
+            if payload["id"] in self._asked:
+                raise Violation(f"6: {payload['id']} of {order_id} is asked for twice")
             altered.asked(order, order_id, payload, self.wishes.get(payload["id"]))
+            self._asked.add(payload["id"])
         elif kind == "change.refused":
             order.change = None
         elif kind == "plan.changed":
@@ -228,6 +242,7 @@ class Checkers:
             self._hold(order_id, order)
         elif kind == "order.amended":
             altered.amended_waiting(order, order_id, payload, cause, self.wishes.get(cause or ""))
+            self._asked.add(cause or "")
 
     def _composed(self, order_id: str, order: Order, payload: Mapping[str, Any]) -> None:
         if order.is_composed:
@@ -376,9 +391,9 @@ class Checkers:
 
     def answered_change(self, wish: Wish, answer: Any, *, is_refused: bool, is_first: bool) -> None:
         """An agent was told what becomes of the change that was asked for."""
-        if wish.is_forbidden and not is_refused and not isinstance(answer, BaseException) and not wish.is_dry_run:
-            if answer.get("changed"):
-                raise Violation(f"6: {wish.name} was to be refused, and is taken: {answer}")
+        is_taken = not isinstance(answer, BaseException) and bool(answer.get("changed"))
+        if wish.is_forbidden and is_taken and not wish.is_dry_run:
+            raise Violation(f"6: {wish.name} was to be refused, and is taken: {answer}")
         if is_refused and is_first and wish.copies == 1:
             wish.is_refused = True
 

@@ -122,11 +122,11 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.version += 1
     known = len(plan.items)
     template = Template.from_dict(payload["template"], plan.release)
-    for node in template.nodes[known:]:
-        item = plan.items[node.of] if node.role == REDO and node.of is not None else None
-        if item is not None and item.is_running and item.is_callout:
+    for new in template.nodes[known:]:
+        overtaken = plan.items[new.of] if new.role == REDO and new.of is not None else None
+        if overtaken is not None and overtaken.is_running and overtaken.is_callout:
             # A call that is overtaken while it runs: it ends, or is tried again, as what it was.
-            item.edited = payload_of(plan, item, item.sent)
+            overtaken.edited = payload_of(plan, overtaken, overtaken.sent)
     if "order" in payload:
         plan.order = Order.from_dict(payload["order"])
     lines_then = plan.lines

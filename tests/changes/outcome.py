@@ -29,7 +29,9 @@ def check(case: Case) -> None:
     assert plan.change is None
     undone_once(case)
     undone_once_by_slot(case)
-    redone_after_undoing(case)
+    if not case.has_operators:
+        # Who skips an item of an undoing lets go whoever waits for it.
+        redone_after_undoing(case)
     twin = case.world.twin(case.releases[0], case.plans_before, case.before)
     if case.is_cancelled:
         assert plan.order_state is OrderState.CANCELLED
@@ -53,6 +55,9 @@ def check(case: Case) -> None:
         each.definition is not None and each.definition.source.task == "backPropagate"
         for each in (item for each in plans for item in each.items)
     )
+    if case.is_moved_late:
+        case.counts["moved after delivery"] += 1
+        return
     if delivers_otherwise(plan, other):
         case.counts["assetize skipped with a branch"] += 1
         return
@@ -290,7 +295,8 @@ def whole_cancel(case: Case) -> None:
     if works:
         case.counts["cancelled after work"] += 1
         case.counts["cancelled after work, all undoable"] += is_undoable
-    in_reverse(case, last)
+    if not case.has_operators:
+        in_reverse(case, last)
 
 
 def in_reverse(case: Case, last: dict[tuple[str, Any], Work]) -> None:

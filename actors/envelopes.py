@@ -12,6 +12,7 @@ from domain.errors import OrderplanError
 from domain.messages import PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
+from domain.price_calls import PriceAnswer
 from domain.priorities import class_of
 from domain.watchdog import Stuck
 
@@ -43,11 +44,24 @@ class Submission(Envelope):
     """One of very many that were sent together: whoever waits for an answer goes first."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
+    answers: dict[str, PriceAnswer] = field(default_factory=dict)
+    """What price functions have said so far (`actors/price_desk.py`)."""
+    rounds: int = 0
+    """How often they were asked."""
 
     @property
     def class_(self) -> int:
         """Its order's (`domain/priorities.py`)."""
         return class_of(self.order.get("priority", "normal"))
+
+
+@dataclass(slots=True)
+class Readmit(Envelope):
+    """A waiting order that can be taken up, with what price functions have said; a host makes it for itself."""
+
+    order_id: str
+    answers: dict[str, PriceAnswer] = field(default_factory=dict)
+    rounds: int = 0
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,6 +19,7 @@ from actors.envelopes import (
     Envelope,
     GiveAway,
     ImportAssets,
+    Readmit,
     Redrive,
     Submission,
     Submitted,
@@ -26,6 +27,7 @@ from actors.envelopes import (
     booking_envelope,
 )
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
+from actors.price_desk import Asked, DeskKey
 from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row
 from domain import facts as f
 from domain.decide import decide, pending_effects
@@ -58,13 +60,14 @@ from domain.messages import PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
+from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
 from domain.sealing import Protector
 from domain.turn import Call, Turn
 from domain.watchdog import CALL_LOST, Stuck
 from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
 
-MESSAGES_MAX = 100_000
+MESSAGES_MAX: Final = 100_000
 """Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""
 
 
@@ -77,6 +80,18 @@ _ENDS_ATTEMPT = frozenset(
 def import_id_of(cause: str) -> str:
     """What stands in an import's fact in the place of an order."""
     return f"import {cause}"
+
+
+TAKE_UP: Final = "take up"
+"""Stands for the tenant in the key of an order that waits for price functions to be taken up."""
+
+
+class _Postponed(Exception):
+    """The envelope cannot be decided in this tick."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked.key)
+        self.asked = asked
 
 
 class HalfDecided(Exception):
@@ -140,6 +155,11 @@ class Tick:
     """Tenant -> its systems that take no calls."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Orders whose plans cannot be read, and why."""
+    asking: set[DeskKey] = field(default_factory=set)
+    """Accounts with a new order that waits for price functions, and orders to be taken up that do."""
+    asked: list[Asked] = field(default_factory=list)
+    """What could not be decided for want of their answers."""
+    _readmits: dict[str, Readmit] = field(default_factory=dict)
 
     def decide(self, envelopes: Iterable[Envelope]) -> None:
         """Decide each envelope, and what its plans tell one another, in order of arrival."""
@@ -148,6 +168,9 @@ class Tick:
                 answer = self._one(envelope)
             except OrderplanError as error:
                 answer = error
+            except _Postponed as postponed:
+                self._ask(postponed.asked)
+                continue
             self.replies.append((envelope, answer))
             self._drain()
         self._write_rows()
@@ -173,6 +196,10 @@ class Tick:
                 return self._book_for(envelope)
             case Redrive():
                 return self._redrive(envelope)
+            case Readmit():
+                self._readmits[envelope.order_id] = envelope
+                self._queue.append((envelope.order_id, None))
+                return None
             case GiveAway():
                 self.commit.released_shards.extend(envelope.shards.items())
                 return None
@@ -214,6 +241,8 @@ class Tick:
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
         known_account = Account(None)
         if order.account is not None:
+            if (order.tenant, order.account) in self.asking:
+                raise _Postponed(Asked((order.tenant, order.account), submission, ()))
             known_account = self.memory.accounts[order.tenant, order.account]
         free = next((shard for shard, holder in self.holders.items() if holder is None), None)
         placement = placement_of(order, release, known_account, is_free=free is not None)
@@ -234,7 +263,13 @@ class Tick:
                 placement=placement,
                 account_shard=submission.shard if placement == DEDICATED and order.account is not None else None,
                 held=self._held(order.tenant),
+                answers=submission.answers,
             )
+        except FunctionsWanted as wanted:
+            submission.order_id = ""
+            if order.account is None:
+                del self.memory.accounts[key], self.accounts[key]
+            raise _Postponed(Asked(key, submission, wanted.calls)) from None
         except OrderplanError:
             account.open_orders.pop(order.order_id, None)
             raise
@@ -309,7 +344,7 @@ class Tick:
     def _redrive(self, envelope: Redrive) -> None:
         """Make a plan go on that stands still; one that is well is left as it is."""
         plan = self.memory.plans.get(envelope.order_id)
-        if plan is None:
+        if plan is None or (TAKE_UP, envelope.order_id) in self.asking:
             return
         # Whatever comes of it: its timer is set anew, and it leaves memory if it has ended.
         self.touched[plan.order_id] = None
@@ -327,6 +362,9 @@ class Tick:
         if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
             self._collect(turn)
             self.redriven.append(plan.order_id)
+            if plan.template is None:
+                # It may have to ask price functions before it goes on.
+                self._queue.append((plan.order_id, None))
 
     def _held(self, tenant: str) -> HeldSystems:
         return self.held.get(tenant, NOTHING_HELD)
@@ -346,9 +384,22 @@ class Tick:
             turn = self._new_turn(plan)
             # Whatever comes of it, the account has been changed.
             self.accounts[account_key(plan)] = None
-            if readmit(turn, self.memory.account_of(plan)):
+            readmission = self._readmits.get(order_id) or Readmit(order_id)
+            try:
+                is_taken_up = readmit(turn, self.memory.account_of(plan), readmission.answers)
+            except FunctionsWanted as wanted:
+                self._ask(Asked((TAKE_UP, order_id), readmission, wanted.calls))
+                continue
+            if is_taken_up:
                 self._collect(turn)
         raise AssertionError("plans of one account talk in circles")
+
+    def _ask(self, asked: Asked) -> None:
+        """Leave what needs price functions to the desk; an order that is taken up asks once at a time."""
+        if isinstance(asked.envelope, Readmit) and asked.key in self.asking:
+            return
+        self.asking.add(asked.key)
+        self.asked.append(asked)
 
     # Collecting.
 

@@ -12,6 +12,7 @@ from aiohttp import web
 from actors.envelopes import ImportAssets
 from adapters.importers.dro import Imported, import_dro
 from adapters.importers.tmf620 import import_tmf620
+from adapters.price_process import check_functions
 from domain.catalogue import Release
 from domain.errors import BadDocument, NotPossibleNow
 from domain.ids import account_shard
@@ -47,6 +48,7 @@ async def validate_release(request: web.Request) -> web.Response:
     """POST /v1/releases:validate: what publishing would say; nothing is stored."""
     body = await read_object(request)
     compiled = await _off_the_loop(context_of(request), lambda: compile_release(read_release(body)))
+    await check_functions(compiled.source)
     return native_json(_checked(compiled))
 
 
@@ -128,6 +130,7 @@ def _checked(compiled: CompiledRelease) -> dict[str, Any]:
 async def _publish(
     context: Context, tenant: str, release: Release, compiled: CompiledRelease
 ) -> dict[str, Any]:
+    await check_functions(release)
     is_new = await catalogue.publish_release(
         context.pool, tenant, compiled.release_id, release_document(release), context.now()
     )

@@ -1,0 +1,143 @@
+"""Where orders wait for price functions: outside of the host's loop, in the order of their account.
+
+A tick that meets a call of a price function without an answer decides nothing of that order and leaves it here. The
+functions run in processes of their own, one for each function, and the order goes back to the head of the inbox with
+the answers. New orders of the same account wait behind it, so that they are accepted in the order in which they came;
+everybody else passes. An order that no rule with a function concerns never comes here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from actors.envelopes import Envelope, Readmit, Submission
+from adapters.price_process import FunctionUnloadable, PriceProcess, not_here
+from domain.errors import Busy, OrderplanError
+from domain.price_calls import PriceCall
+
+log = structlog.get_logger(__name__)
+
+WAITING_MAX: Final = 2_000
+"""Orders that wait here; more are refused, to come again."""
+WAIT_S: Final = 10.0
+"""An order that gets no answers for so long is refused: a function that hangs must not keep all its orders waiting."""
+ROUNDS_MAX: Final = 100
+"""How often one order may ask: once for each rank of its products, and again when its account changes meanwhile."""
+PROCESSES_MAX: Final = 16
+"""Functions that have a process at once; the one that was asked longest ago loses its own."""
+
+DeskKey = tuple[str, str]
+"""An account, or an order that is to be taken up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """An envelope that waits for calls; without any it waits behind another one of its key."""
+
+    key: DeskKey
+    envelope: Submission | Readmit
+    calls: tuple[PriceCall, ...]
+
+
+class PriceDesk:
+    """The envelopes that wait, and the processes of the functions.
+
+    `back` takes envelopes that can be decided now; `refuse` answers one that cannot.
+    """
+
+    def __init__(
+        self,
+        back: Callable[[list[Envelope]], None],
+        refuse: Callable[[Envelope, OrderplanError], None],
+        process: Callable[[str], PriceProcess] = PriceProcess,
+    ) -> None:
+        self._back = back
+        self._refuse = refuse
+        self._make = process
+        self.waiting: dict[DeskKey, list[Envelope]] = {}
+        """By key, the one that asks and those behind it."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._processes: dict[str, tuple[PriceProcess, asyncio.Lock]] = {}
+        self._count = 0
+        self._is_stopped = False
+
+    def take(self, asked: Iterable[Asked]) -> None:
+        """Take in what a tick could not decide."""
+        for each in asked:
+            if self._is_full(each):
+                self._refuse(each.envelope, Busy("too many orders wait for price functions", retryAfterS=2))
+                continue
+            self._count += 1
+            known = self.waiting.setdefault(each.key, [])
+            known.append(each.envelope)
+            if len(known) == 1:
+                task = asyncio.get_running_loop().create_task(self._serve(each))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    def _is_full(self, asked: Asked) -> bool:
+        asked.envelope.rounds += bool(asked.calls)
+        return self._count >= WAITING_MAX or asked.envelope.rounds > ROUNDS_MAX
+
+    async def _serve(self, asked: Asked) -> None:
+        refusal: OrderplanError | None = None
+        try:
+            async with asyncio.timeout(WAIT_S):
+                await self._ask(asked)
+        except TimeoutError:
+            refusal = Busy("its price functions did not answer in time", retryAfterS=5)
+        except FunctionUnloadable as error:
+            refusal = not_here(error)
+        except Exception:
+            # A bug; its account must not wait behind it for ever.
+            log.exception("price functions could not be asked")
+            refusal = Busy("its price functions could not be asked", retryAfterS=30)
+        if refusal is not None:
+            log.error("price functions were not asked", reason=refusal.reason)
+        envelopes = self.waiting.pop(asked.key)
+        self._count -= len(envelopes)
+        if refusal is not None:
+            self._refuse(envelopes.pop(0), refusal)
+        if envelopes:
+            self._back(envelopes)
+
+    async def _ask(self, asked: Asked) -> None:
+        by_function: dict[str, list[PriceCall]] = {}
+        for call in asked.calls:
+            by_function.setdefault(call.function, []).append(call)
+        for function, calls in by_function.items():
+            process, lock = self._process(function)
+            async with lock:
+                answers = await process.ask(calls)
+            asked.envelope.answers.update(answers)
+            failure = next((each.failure for each in answers.values() if each.failure), "")
+            if failure:
+                # The order is rejected for it: nothing more has to be known.
+                log.warning("a price function failed", function=function, reason=failure)
+                return
+
+    def _process(self, function: str) -> tuple[PriceProcess, asyncio.Lock]:
+        found = self._processes.pop(function, None) or (self._make(function), asyncio.Lock())
+        # Last in the order of use.
+        self._processes[function] = found
+        idle = [name for name, (_, lock) in self._processes.items() if not lock.locked() and name != function]
+        for name in idle[: max(0, len(self._processes) - PROCESSES_MAX)]:
+            self._processes.pop(name)[0].kill()
+        return found
+
+    def stop(self) -> list[Envelope]:
+        """End all processes; returns the envelopes that waited."""
+        for task in self._tasks:
+            task.cancel()
+        for process, _ in self._processes.values():
+            process.kill()
+        left = [each for envelopes in self.waiting.values() for each in envelopes]
+        self.waiting.clear()
+        self._processes.clear()
+        self._count = 0
+        return left

@@ -280,6 +280,7 @@ class HostLoop:
             batch = self._take()
             if self._is_stopping and not batch:
                 self._refuse_priced()
+                await self.prices.ended()
                 return
             try:
                 await self._tick(batch)

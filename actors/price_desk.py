@@ -9,9 +9,9 @@ everybody else passes. An order that no rule with a function concerns never come
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -61,10 +61,9 @@ class PriceDesk:
         self._make = process
         self.waiting: dict[DeskKey, list[Envelope]] = {}
         """By key, the one that asks and those behind it."""
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._processes: dict[str, tuple[PriceProcess, asyncio.Lock]] = {}
         self._count = 0
-        self._is_stopped = False
 
     def take(self, asked: Iterable[Asked]) -> None:
         """Take in what a tick could not decide."""
@@ -76,9 +75,12 @@ class PriceDesk:
             known = self.waiting.setdefault(each.key, [])
             known.append(each.envelope)
             if len(known) == 1:
-                task = asyncio.get_running_loop().create_task(self._serve(each))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+                self._begin(self._serve(each))
+
+    def _begin(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _is_full(self, asked: Asked) -> bool:
         asked.envelope.rounds += bool(asked.calls)
@@ -127,17 +129,26 @@ class PriceDesk:
         self._processes[function] = found
         idle = [name for name, (_, lock) in self._processes.items() if not lock.locked() and name != function]
         for name in idle[: max(0, len(self._processes) - PROCESSES_MAX)]:
-            self._processes.pop(name)[0].kill()
+            self._end(self._processes.pop(name)[0])
         return found
+
+    def _end(self, process: PriceProcess) -> None:
+        """Kill it here and now; that it has ended is waited for meanwhile."""
+        if (killed := process.kill()) is not None:
+            self._begin(killed.wait())
 
     def stop(self) -> list[Envelope]:
         """End all processes; returns the envelopes that waited."""
         for task in self._tasks:
             task.cancel()
         for process, _ in self._processes.values():
-            process.kill()
+            self._end(process)
         left = [each for envelopes in self.waiting.values() for each in envelopes]
         self.waiting.clear()
         self._processes.clear()
         self._count = 0
         return left
+
+    async def ended(self) -> None:
+        """Return when nothing of what was stopped runs any more."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)

@@ -27,6 +27,8 @@ START_S: Final = 15.0
 """How long the process may take until its function is loaded."""
 TRIES: Final = 2
 """A call that was not answered in time, or whose process ended, is made once more: the machine may be the cause."""
+CALLS_A_PART: Final = 100
+"""Sent at once: neither to write them nor to read their answers may hold the caller's loop."""
 _ANSWER_BYTES_MAX: Final = 256 * 1024
 
 
@@ -54,14 +56,14 @@ class PriceProcess:
         answers: dict[str, PriceAnswer] = {}
         tries = 0
         while len(answers) < len(calls):
-            left = calls[len(answers) :]
+            part = calls[len(answers) : len(answers) + CALLS_A_PART]
             try:
-                await self._ask(left, answers)
+                await self._ask(part, answers)
             except _Unanswered as error:
                 tries += 1
                 if tries == TRIES:
                     answers[calls[len(answers)].key] = PriceAnswer(failure=str(error))
-            if any(each.failure for each in answers.values()):
+            if answers and answers[next(reversed(answers))].failure:
                 break
         return answers
 
@@ -139,17 +141,17 @@ class PriceProcess:
 
     async def close(self) -> None:
         """End the process; a later question starts another."""
-        process = self._process
-        self.kill()
+        process = self.kill()
         if process is not None:
             await process.wait()
 
-    def kill(self) -> None:
-        """End the process without waiting for it."""
+    def kill(self) -> asyncio.subprocess.Process | None:
+        """End the process without waiting for it; returns it, if there was one."""
         process, self._process = self._process, None
         if process is not None:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+        return process
 
 
 def _encoded(calls: Sequence[PriceCall]) -> bytes:

@@ -4,9 +4,9 @@ Pure arithmetic over `Decimal` and exact fractions; a float is refused wherever 
 one's own (mapping kind `function`) may import this module.
 
 A *price element* is one price of a channel's document as `OrderLine.prices` and `Order.prices` keep it, with amounts
-as texts: `name`, `kind` (`oneTime`, `recurring`, `usage`, `allowance`, `other`), `basis` (`unit`: of one piece;
-`total`: of the whole quantity), `currency`, `net` and `gross` (without and with tax), `taxRate` (per cent), `taxes` (a list of
-`category`, `rate`, `amount`), `period`, `unit` (`amount`, `units`) and `alterations` (a list of `name`, `kind`
+as texts: `name`, `kind` (`oneTime`, `recurring`, `usage`, `allowance`, `other`), `basis` (`unit`: of one piece,
+`total`: of the whole quantity), `currency`, `net` and `gross` (without and with tax), `taxRate` (per cent), `taxes` (a
+list of `category`, `rate`, `amount`), `period`, `unit` (`amount`, `units`) and `alterations` (a list of `name`, `kind`
 (`discount`, `surcharge`), `percentage` or `net` or `gross`, `priority`, `duration`, `period`).
 
 A *charge* is what elements of one kind, currency and period come to: `kind`, `currency`, `period`, `subtotal` (net,

@@ -71,7 +71,7 @@ def ends_its_process(prices: Any, line: Any, context: Any) -> dict[str, Any]:
 
 def prints(prices: Any, line: Any, context: Any) -> dict[str, Any]:
     """Writes to standard output, where answers go."""
-    print("\x00" * 1000, flush=True)
+    print("\x00" * 1000, flush=True)  # noqa: T201 -- what this is about
     return {"charge": Decimal("2.00")}
 
 
@@ -97,3 +97,10 @@ async def waits(prices: Any, line: Any, context: Any) -> dict[str, Any]:
 def takes_too_little(prices: Any) -> dict[str, Any]:
     """Has other arguments."""
     return {}
+
+
+def fails_for_two(prices: Any, line: Any, context: Any) -> dict[str, Any]:
+    """Knows all lines but one."""
+    if line["id"] == "2":
+        raise ValueError(line["id"])
+    return {"charge": Decimal(line["id"])}

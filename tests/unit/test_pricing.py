@@ -262,7 +262,7 @@ CURRENCIES = st.sampled_from(["EUR", "USD", "JPY", "KRW", "KWD", "CLF", "XYZ"])
 AMOUNTS = st.decimals(min_value=-(10**12), max_value=10**12, allow_nan=False, allow_infinity=False, places=9)
 WEIGHTS = st.lists(
     st.one_of(st.integers(0, 10**9), st.decimals(min_value=0, max_value=1000, places=4)), min_size=1, max_size=40
-).filter(lambda weights: any(weights))
+).filter(any)
 
 
 @given(amount=AMOUNTS, weights=WEIGHTS, currency=CURRENCIES)
@@ -465,7 +465,7 @@ def test_prices_are_given_back_as_they_were_sent() -> None:
         ),
         (
             "itemPrice",
-            [{"price": {"dutyFreeAmount": {"unit": "EUR", "value": 1}, "taxIncludedAmount": {"unit": "USD", "value": 1}}}],
+            [{"price": {"dutyFreeAmount": {"unit": "EUR"}, "taxIncludedAmount": {"unit": "USD"}}}],
             "itemPrice[0].price.taxIncludedAmount.unit",
         ),
         ("itemPrice", [{"price": {"taxRate": -1}}], "itemPrice[0].price.taxRate"),

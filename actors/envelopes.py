@@ -90,6 +90,13 @@ class ImportAssets(Envelope):
     assets: list[dict[str, Any]]
     actor: str
     cause: str
+    is_bulk: bool = False
+    """Part of very many that were sent together: whoever waits for an answer goes first."""
+
+    @property
+    def class_(self) -> int:
+        """Behind all orders."""
+        return class_of("low")
 
 
 @dataclass(slots=True)

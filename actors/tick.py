@@ -7,7 +7,7 @@ so a failed commit throws it away together with the plans it touched.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -34,7 +34,6 @@ from domain.decide import decide, pending_effects
 from domain.errors import (
     Busy,
     ClientKeyReused,
-    InventoryConflict,
     NotFound,
     NotPossibleNow,
     OrderplanError,
@@ -44,6 +43,7 @@ from domain.errors import (
 from domain.facts import VERSIONS, Fact
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.ids import booking_id, order_id_of, shard_of
+from domain.installed_base import IMPORTED, import_assets
 from domain.intake import (
     UNKNOWN_RETRY_S,
     Booking,
@@ -539,40 +539,26 @@ class Tick:
     # Installed base.
 
     def _import(self, envelope: ImportAssets) -> dict[str, Any]:
+        """Put an account's products in; a result for each, in their order: a word, or the refusal."""
+        arriving = [Asset.from_dict(body) for body in envelope.assets]
         if envelope.cause in self.imports:
-            return {"account": envelope.account, "imported": len(envelope.assets)}
+            return _imported(envelope, [IMPORTED] * len(arriving))
         self.imports.add(envelope.cause)
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
-        assets = [Asset.from_dict(body) for body in envelope.assets]
         release = self.memory.folder.loaded_release(envelope.tenant, envelope.release_id)
-        for asset in assets:
-            declared = release.products[asset.product].attributes
-            for name, value in asset.attributes.items():
-                if name in declared and declared[name].encrypted:
-                    asset.attributes[name] = self.protector.encrypt(envelope.tenant, value)
-        for asset in assets:
-            installed = account.assets.get(asset.asset_id)
-            if installed is not None and installed.product != asset.product:
-                raise InventoryConflict(
-                    f"product {asset.asset_id!r} is already installed as a {installed.product!r}",
-                    path=asset.asset_id,
-                    mend="import it under another id",
-                )
-        for asset in assets:
-            account.assets[asset.asset_id] = asset
+        changed, results = import_assets(
+            account, arriving, release, lambda value: self.protector.encrypt(envelope.tenant, value)
+        )
+        self.work += len(arriving)
+        for asset in changed:
             row = asset_row(envelope.tenant, envelope.account, envelope.shard, asset, self.now)
             self.commit.assets[asset.asset_id] = row
-        fact = Fact(
-            f.ASSETS_IMPORTED,
-            self.now,
-            None,
-            {"account": envelope.account, "assets": [asset.to_dict() for asset in assets]},
-            envelope.actor,
-            envelope.cause,
-        )
-        self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
-        return {"account": envelope.account, "imported": len(assets)}
+        if changed:
+            payload = {"account": envelope.account, "assets": [asset.to_dict() for asset in changed]}
+            fact = Fact(f.ASSETS_IMPORTED, self.now, None, payload, envelope.actor, envelope.cause)
+            self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
+        return _imported(envelope, results)
 
     def _append(self, shard: int, tenant: str, name: str, fact: Fact) -> None:
         """Write a fact that is no order's; `name` stands in the place of one."""
@@ -583,6 +569,11 @@ class Tick:
             fact.cause, payload,
         )  # fmt: skip
         self.commit.facts.append(row)
+
+
+def _imported(envelope: ImportAssets, results: Sequence[Any]) -> dict[str, Any]:
+    done = sum(isinstance(each, str) for each in results)
+    return {"account": envelope.account, "imported": done, "results": list(results)}
 
 
 def _submitted(plan: Plan, submission: Submission) -> Submitted:

@@ -24,7 +24,7 @@ from typing import Any, Final
 import structlog
 
 from actors.classes import Classes
-from actors.envelopes import Envelope, NotOwner, Submission
+from actors.envelopes import Envelope, ImportAssets, NotOwner, Submission
 from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
@@ -304,5 +304,7 @@ class HostClient:
 
 
 def _class_of(envelope: Envelope) -> int:
-    """Messages for orders that were accepted go first, new orders by their priority."""
+    """Messages for orders that were accepted go first, new orders by their priority, what comes in bulk behind them."""
+    if isinstance(envelope, ImportAssets) and envelope.is_bulk:
+        return envelope.class_
     return envelope.class_ if isinstance(envelope, Submission) else HIGH

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import uuid
+from abc import abstractmethod
 from array import array
 from bisect import bisect_left
 from collections.abc import Awaitable, Callable, Iterable
@@ -98,8 +99,9 @@ class _Products(LineService):
         else:
             self._product(line, account, asset)
 
+    @abstractmethod
     def _product(self, line: int, account: str, asset: Asset) -> None:
-        raise NotImplementedError
+        """Go on with the product of a line."""
 
     def _done(self, line: int, asset_id: str, result: str, **more: Any) -> None:
         if line in self._open:

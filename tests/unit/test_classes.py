@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.classes import PASSED_MAX, Classes
-from actors.envelopes import Submission, ToPlan
+from actors.envelopes import ImportAssets, Submission, ToPlan
 from actors.inbox import Inbox
 from actors.pace import ALWAYS_ADMITTED
 from actors.routing import _class_of

@@ -148,6 +148,16 @@ async def test_no_more_than_so_many_children_wait_at_a_time(monkeypatch: pytest.
     assert [results[line] for line in range(1, 7)] == ["parentUnknown"] * 2 + ["imported"] * 4
 
 
+async def test_children_whose_parent_has_come_make_room_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway.inventory_lines, "ASIDE_MAX", 2)
+    hosts = Hosts()
+    lines: list[Any] = []
+    for parent in ("p", "q", "r"):
+        lines += [product(f"{parent}-1", parent), product(f"{parent}-2", parent), product(parent)]
+
+    assert set((await load(hosts, lines, turns=20)).values()) == {"imported"}
+
+
 async def test_a_host_that_has_enough_is_asked_again_with_the_same_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gateway.inventory_lines, "RETRY_S", 0.0)
     hosts = Hosts(Busy("enough"), Busy("still enough"))

@@ -157,6 +157,8 @@ def test_a_function_below_a_function_sees_what_the_first_one_gave() -> None:
     assert [len(calls) for calls in engine.priced] == [1, 1]
     assert given["line"]["attributes"] == {"charge": "1.50"}
     assert given["context"]["target"] == "end"
+    # It is another one each time the order is decided.
+    assert "id" not in given["context"]["order"]
 
 
 def test_a_function_never_sees_what_must_not_stay() -> None:

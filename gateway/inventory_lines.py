@@ -139,18 +139,19 @@ class ProductIngest(_Products):
         if not self._group:
             return
         group, self._group = self._group, []
-        shard = account_shard(self._tenant, self._account, self._context.hosts.shards)
-        envelope = ImportAssets(
-            shard=shard,
+        self._send(self._message(self._account, group), group)
+
+    def _message(self, account: str, group: list[tuple[int, Asset]]) -> ImportAssets:
+        return ImportAssets(
+            shard=account_shard(self._tenant, account, self._context.hosts.shards),
             tenant=self._tenant,
-            account=self._account,
+            account=account,
             release_id=self._release.release_id,
             assets=[asset.to_dict() for _, asset in group],
             actor=self._actor,
             cause=uuid.uuid4().hex,
             is_bulk=True,
         )
-        self._send(envelope, group)
 
     def _send(self, envelope: ImportAssets, group: list[tuple[int, Asset]]) -> None:
         if not self.is_over:
@@ -161,6 +162,11 @@ class ProductIngest(_Products):
     def _answered(self, envelope: ImportAssets, group: list[tuple[int, Asset]], answer: Any) -> None:
         if isinstance(answer, Busy) and not self._context.is_draining:
             asyncio.get_running_loop().call_later(RETRY_S, self._send, envelope, group)
+            return
+        if isinstance(answer, OrderplanError) and len(group) > 1:
+            # The commit was refused, for one of them (its id is another account's): each by itself tells which.
+            for each in group:
+                self._send(self._message(envelope.account, [each]), [each])
             return
         results = [answer] * len(group) if isinstance(answer, OrderplanError) else answer["results"]
         for (line, asset), result in zip(group, results, strict=True):

@@ -12,7 +12,7 @@ import pytest
 
 import gateway.inventory_lines
 from actors.envelopes import ImportAssets
-from domain.errors import Busy, OrderplanError
+from domain.errors import Busy, InventoryConflict, OrderplanError
 from domain.installed_base import import_assets
 from domain.inventory import Account, Asset
 from gateway.inventory_lines import ProductIngest, Reconciliation
@@ -164,6 +164,21 @@ async def test_a_host_that_has_enough_is_asked_again_with_the_same_message(monke
 
     assert await load(hosts, [product("p-1")]) == {1: "imported"}
     assert len({each.cause for each in hosts.asked}) == 1
+
+
+async def test_a_commit_that_is_refused_for_one_product_costs_the_others_nothing() -> None:
+    """An id that another account has is found by the database alone."""
+
+    class Shared(Hosts):
+        def _load(self, envelope: ImportAssets) -> Any:
+            if any(each["id"] == "taken" for each in envelope.assets):
+                return InventoryConflict("a product id belongs to another account")
+            return super()._load(envelope)
+
+    hosts = Shared()
+    lines = [product("p-1"), product("taken"), product("p-2")]
+
+    assert await load(hosts, lines) == {1: "imported", 2: "inventoryConflict", 3: "imported"}
 
 
 async def test_products_of_one_account_travel_together_and_no_more_than_so_many() -> None:

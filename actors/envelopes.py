@@ -48,6 +48,8 @@ class Submission(Envelope):
     """What price functions have said so far (`actors/price_desk.py`)."""
     rounds: int = 0
     """How often they were asked."""
+    token: str = ""
+    """By which its sender asks for the answer, when that comes later than those of its neighbours."""
 
     @property
     def class_(self) -> int:
@@ -154,6 +156,13 @@ class Redrive(Envelope):
     order_id: str
     found: tuple[Stuck, ...]
     by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """In the place of an answer that takes longer than those beside it: ask for it by this token."""
+
+    token: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from actors.envelopes import (
     Envelope,
     GiveAway,
     ImportAssets,
+    Later,
     NotOwner,
     Readmit,
     Redrive,
@@ -38,7 +39,7 @@ from actors.inbox import Inbox
 from actors.loading import Loader
 from actors.memory import AccountKey, Memory, account_key
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
-from actors.price_desk import PriceDesk
+from actors.price_desk import LateAnswers, PriceDesk
 from actors.shredder import Shredder
 from actors.tick import Tick
 from actors.timers import Timers
@@ -129,6 +130,7 @@ class HostLoop:
         self._last_at: datetime | None = None
         self._shredder = Shredder(vault.destroy, is_unavailable=is_unavailable, sleep=sleep)
         self.prices = PriceDesk(self._take_back, _answer)
+        self.late = LateAnswers()
         self.held: Mapping[str, HeldSystems] = {}
         """Tenant -> its systems that take no calls, as this host has last heard. One that it has not heard of in time
         costs a way to the adapters and back, no more.
@@ -159,8 +161,10 @@ class HostLoop:
             self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
         self._wake.set()
 
-    async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:
-        """Put envelopes in and wait for their answers; an `OrderplanError` stands for a refusal, in its place."""
+    async def ask(self, envelopes: Sequence[Envelope], *, is_patient: bool = True) -> list[Any]:
+        """Put envelopes in and wait for their answers; an `OrderplanError` stands for a refusal, in its place, and for
+        one who is not patient a `Later` for an answer that takes longer.
+        """
         loop = asyncio.get_running_loop()
         answers: list[Any] = []
         for envelope in envelopes:
@@ -170,7 +174,8 @@ class HostLoop:
             except OrderplanError as error:
                 envelope.reply.set_result(error)
             answers.append(envelope.reply)
-        return [await each for each in answers]
+        given = [await each for each in answers]
+        return [await self.late.get(each.token) if is_patient and isinstance(each, Later) else each for each in given]
 
     def stop(self) -> None:
         """Finish what is in the inbox, then return from `run`."""
@@ -604,6 +609,8 @@ class HostLoop:
             self._dispatch.settled(*settled)
         for envelope, answer in tick.replies:
             _answer(envelope, answer)
+        for asked in tick.asked:
+            self.late.put_off(asked.envelope)
         self.prices.take(tick.asked)
         self._dispatch.send([*tick.calls.values()])
         self._bookings.send(tick.bookings)

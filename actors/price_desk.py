@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from actors.envelopes import Envelope, Readmit, Submission
+from actors.envelopes import Envelope, Later, NotOwner, Readmit, Submission
 from adapters.price_process import FunctionUnloadable, PriceProcess, not_here
 from domain.errors import Busy, OrderplanError
 from domain.price_calls import PriceCall
@@ -33,6 +33,10 @@ PROCESSES_MAX: Final = 16
 
 DeskKey = tuple[str, str]
 """An account, or an order that is to be taken up."""
+
+
+LATE_MAX: Final = 10_000
+"""Late answers that are kept for senders that do not ask for them; the oldest goes first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +156,38 @@ class PriceDesk:
     async def ended(self) -> None:
         """Return when nothing of what was stopped runs any more."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+class LateAnswers:
+    """Answers that come later than those to orders of the same call, whose senders must not wait with them: few calls
+    may be open at a time, and one that waits for a function would hold up all orders behind it.
+    """
+
+    def __init__(self) -> None:
+        self._futures: dict[str, asyncio.Future[Any]] = {}
+        self._count = 0
+
+    def put_off(self, envelope: Envelope) -> None:
+        """Answer the sender of an order that it has to ask once more, if it was not told before."""
+        if not isinstance(envelope, Submission) or envelope.reply is None or envelope.token:
+            return
+        self._count += 1
+        envelope.token = str(self._count)
+        told, envelope.reply = envelope.reply, asyncio.get_running_loop().create_future()
+        self._futures[envelope.token] = envelope.reply
+        if not told.done():
+            told.set_result(Later(envelope.token))
+        while len(self._futures) > LATE_MAX:
+            del self._futures[next(iter(self._futures))]
+
+    async def get(self, token: str) -> Any:
+        """The answer, when it is there; `NotOwner` for one that is not known any more: send the order again."""
+        future = self._futures.get(token)
+        if future is None:
+            return NotOwner("the answer is not known here any more")
+        try:
+            # Whoever gives up waiting must not cancel it for a repeat.
+            return await asyncio.shield(future)
+        finally:
+            if future.done():
+                self._futures.pop(token, None)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from actors.envelopes import NotOwner
+from actors.envelopes import Later, NotOwner
 from domain.errors import Busy
 from domain.orders import Order
 from persistence import catalogue
@@ -79,6 +79,15 @@ async def test_others_are_accepted_while_a_function_never_ends(host):
     [rejected] = await hanging
     assert rejected.state == "rejected"
     assert rejected.reasons[0]["reason"].endswith("took longer than 1 s")
+
+
+async def test_orders_of_one_call_are_answered_while_one_of_them_waits_for_its_function(host):
+    envelopes = [submission(priced("sleeps", "acc-hangs")), submission(priced("plain", "acc-2"))]
+    later, other = await host.while_running(host.loop.ask(envelopes, is_patient=False))
+
+    assert isinstance(later, Later)
+    assert other.state == "acknowledged"
+    assert (await host.loop.late.get(later.token)).state == "rejected"
 
 
 @pytest.mark.parametrize("function", ["loops", "raises"])

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 import actors.price_desk
-from actors.envelopes import Envelope, Readmit, Submission
-from actors.price_desk import WAIT_S, Asked, PriceDesk
+from actors.envelopes import Envelope, NotOwner, Readmit, Submission
+from actors.price_desk import WAIT_S, Asked, LateAnswers, PriceDesk
 from adapters.price_process import FunctionUnloadable, PriceProcess
 from domain.errors import Busy, OrderplanError
 from domain.price_calls import PriceAnswer, PriceCall
@@ -162,6 +162,35 @@ async def test_of_too_many_functions_the_one_asked_longest_ago_loses_its_process
         await settle()
 
     assert functions.killed == ["g"]
+
+
+async def test_a_sender_is_told_to_ask_once_more_and_its_repeat_finds_the_answer() -> None:
+    late = LateAnswers()
+    envelope = order("1")
+    envelope.reply = told = asyncio.get_running_loop().create_future()
+    late.put_off(envelope)
+    late.put_off(envelope)
+    (given_up, asking) = [asyncio.ensure_future(late.get(told.result().token)) for _ in range(2)]
+    await settle()
+    given_up.cancel()
+    envelope.reply.set_result("stored")
+
+    assert await asking == "stored"
+    assert isinstance(await late.get(told.result().token), NotOwner)
+
+
+async def test_late_answers_that_nobody_asks_for_are_kept_up_to_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actors.price_desk, "LATE_MAX", 2)
+    late = LateAnswers()
+    tokens = []
+    for _ in range(3):
+        envelope = order("1")
+        envelope.reply = told = asyncio.get_running_loop().create_future()
+        late.put_off(envelope)
+        envelope.reply.set_result("stored")
+        tokens.append(told.result().token)
+
+    assert [await late.get(each) == "stored" for each in tokens] == [False, True, True]
 
 
 async def test_a_desk_that_stops_gives_back_everybody_who_waits() -> None:

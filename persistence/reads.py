@@ -90,9 +90,7 @@ async def assets_named(pool: asyncpg.Pool[Any], tenant: str, asset_ids: list[str
     }
 
 
-async def assets_after(
-    pool: asyncpg.Pool[Any], tenant: str, after: str, limit: int
-) -> list[dict[str, str | None]]:
+async def assets_after(pool: asyncpg.Pool[Any], tenant: str, after: str, limit: int) -> list[dict[str, Any]]:
     """The next assets by id that are installed: `id`, `account` and `product`; an empty list after the last one."""
     rows = await pool.fetch(
         "select asset_id, account, product from asset "

@@ -13,10 +13,10 @@ from actors.envelopes import Later, NotOwner
 from domain.errors import Busy
 from domain.orders import Order
 from persistence import catalogue
-from tests.integration.conftest import AT
 from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, rule, scenario
 from tests.support.deliveries import kinds
 from tests.support.hosts import submission
+from tests.support.journals import AT
 from tests.support.until import until
 
 FUNCTIONS = "tests.support.price_functions"

@@ -17,6 +17,7 @@ from domain.installed_base import import_assets
 from domain.inventory import Account, Asset
 from gateway.inventory_lines import ProductIngest, Reconciliation
 from gateway.metrics import Metrics
+from persistence import reads
 from tests.support.build import release_of
 
 RELEASE = release_of(
@@ -240,8 +241,8 @@ async def test_a_foreign_list_is_compared_and_what_it_lacks_is_told(monkeypatch:
         page = [stored[each] for each in sorted(stored) if each > after][:limit]
         return [{"id": each["id"], "account": each["account"], "product": each["product"]} for each in page]
 
-    monkeypatch.setattr(gateway.inventory_lines.reads, "assets_named", assets_named)
-    monkeypatch.setattr(gateway.inventory_lines.reads, "assets_after", assets_after)
+    monkeypatch.setattr(reads, "assets_named", assets_named)
+    monkeypatch.setattr(reads, "assets_after", assets_after)
     theirs = [product(f"p-{number:04}", IMSI=str(number), PUK="never compared") for number in range(2, 1_200)]
     theirs[5] = product("p-0007", IMSI="other")
     theirs += [product("q-1"), product("p-0000") | {"status": "terminated"}]

@@ -20,6 +20,7 @@ from gateway import (
     fallout,
     hub,
     ingest,
+    inventory_lines,
     operations,
     orders,
     people,
@@ -31,6 +32,7 @@ from gateway import (
     systems,
 )
 from gateway.context import Role
+from gateway.line_service import NDJSON
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TMF622: Final = "/tmf-api/productOrderingManagement/v4"
@@ -72,7 +74,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("DELETE", f"{TMF622}/hub/{{listener_id}}", hub.unregister_listener, Role.CHANNEL, 204),
     Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
     Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
-    Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=ingest.NDJSON),
+    Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=NDJSON),
     Route(
         "POST",
         "/v1/orders/{order_id}:{action:hold|resume|freeze|thaw|prioritize|amend|cancel|move}",
@@ -111,7 +113,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         campaigns.load_campaign,
         Role.OPERATOR,
         body=True,
-        body_type=ingest.NDJSON,
+        body_type=NDJSON,
     ),
     Route("POST", "/v1/campaigns/{job_id}:start", campaigns.start_campaign, Role.OPERATOR),
     Route("GET", "/v1/jobs", fallout.list_jobs, Role.OPERATOR),
@@ -155,6 +157,22 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/systems/{code}:{action:hold|release}", systems.steer_system, Role.ADMIN, body=True),
     Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
+    Route(
+        "POST",
+        "/v1/inventory:ingest",
+        inventory_lines.ingest_inventory,
+        Role.ADMIN,
+        body=True,
+        body_type=NDJSON,
+    ),
+    Route(
+        "POST",
+        "/v1/inventory:reconcile",
+        inventory_lines.reconcile_inventory,
+        Role.AUDITOR,
+        body=True,
+        body_type=NDJSON,
+    ),
     Route("GET", "/v1/archive", archive.get_archive, Role.ADMIN),
     Route("POST", "/v1/archive", archive.archive_orders, Role.ADMIN, body=True),
     Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),

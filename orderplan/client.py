@@ -244,6 +244,16 @@ class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, PeopleCalls, Releas
         answer: list[Document] = self.request("GET", f"/v1/systems/{part(code)}/changes")
         return answer
 
+    def ingest_inventory(self, lines: Iterable[bytes]) -> Iterator[Document]:
+        """Load very many installed products over one connection, and yield what became of each."""
+        for answer in ingest(self.url, lines, path="/v1/inventory:ingest"):
+            yield dict(answer)
+
+    def reconcile_inventory(self, lines: Iterable[bytes]) -> Iterator[Document]:
+        """Compare a foreign list of installed products with the server's, and yield what is told of each."""
+        for answer in ingest(self.url, lines, path="/v1/inventory:reconcile"):
+            yield dict(answer)
+
     def import_inventory(self, products: Sequence[Mapping[str, Any]]) -> Document:
         """Load installed products (TMF637)."""
         answer: Document = self.request("POST", "/v1/inventory:import", {"products": list(products)})

@@ -26,7 +26,7 @@ def figures(late: Floats, p_late: Floats, share: float | None = None) -> dict[st
     """
     own = float(late.mean()) if len(late) else float("nan")
     base = own if share is None else share
-    found = {
+    found: dict[str, int | float] = {
         "points": len(late),
         "lateShare": own,
         "auc": auc(late, p_late),

@@ -164,7 +164,7 @@ class Schema:
     def digest(self) -> str:
         """Names the schema: another one when a column or a known category differs."""
         columns = [[each.name, each.dtype, each.unit, each.known_at, each.needs_plan] for each in FEATURES]
-        known = {name: list(values) for name, values in self.categories.items()}
+        known = {name: list(self.categories.get(name, ())) for name in CATEGORIES}
         body = json.dumps([columns, known], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(body.encode(), digest_size=12).hexdigest()
 

@@ -23,6 +23,7 @@ from orderplan.client_calls import Document, WaitedTooLong, part
 from orderplan.client_cluster import ClusterCalls
 from orderplan.client_desk import DeskCalls
 from orderplan.client_hub import HubCalls
+from orderplan.client_models import ModelCalls
 from orderplan.client_people import PeopleCalls
 from orderplan.transport import URL_DEFAULT, ApiError, Transport
 
@@ -44,7 +45,7 @@ class Page:
     total: int
 
 
-class Client(ClusterCalls, DeskCalls, HubCalls, PeopleCalls):
+class Client(ClusterCalls, DeskCalls, HubCalls, ModelCalls, PeopleCalls):
     """A connection to one orderplan server."""
 
     def __init__(

@@ -16,7 +16,7 @@ import numpy as np
 
 from delay.features import Row, column
 from delay.metrics import Floats, Ints
-from delay.recalibration import recalibrated
+from delay.recalibration import Recalibration, recalibrated
 from delay.replay import History
 from delay.stock.artefact import Artefact
 from delay.stock.forms import FORMS, Form, forms_for
@@ -71,8 +71,8 @@ def train(
     cases = numbers_of(judged)
     said: dict[str, Floats] = {}
     for name in names:
-        form = _fitted(name, split.train, seed)
-        said[name] = _level(form, levelled)(form.p_late(judged.rows))
+        form = fitted(name, split.train, seed)
+        said[name] = level(form, levelled)(form.p_late(judged.rows))
     chosen, steps = names[0], []
     for name in names[1:]:
         found = verdict(late, said[chosen], said[name], cases, margin=0.0, outcomes_min=CHOICE_OUTCOMES_MIN, seed=seed)
@@ -80,10 +80,10 @@ def train(
         if found.is_better:
             chosen = name
     everything = joined(split.train, split.test)
-    form = _fitted(chosen, everything, seed)
+    form = fitted(chosen, everything, seed)
     # Of a model that has not seen these orders: the one that was judged.
-    tried = _fitted(chosen, split.train, seed)
-    recalibration = _level(tried, split.test)
+    tried = fitted(chosen, split.train, seed)
+    recalibration = level(tried, split.test)
     share = float(split.train.is_late.mean())
     # What is watched later are ticks.
     ticks, late_ticks = everything.tick > 0, judged.tick > 0
@@ -111,11 +111,13 @@ def train(
     return Trained(Artefact(chosen, signature, form.to_dict()), tuple(steps))
 
 
-def _fitted(name: str, learnt: TrainingSet, seed: int) -> Form:
+def fitted(name: str, learnt: TrainingSet, seed: int) -> Form:
+    """A form, learnt from the points."""
     return FORMS[name].fit(learnt, seed)
 
 
-def _level(form: Form, part: TrainingSet) -> Any:
+def level(form: Form, part: TrainingSet) -> Recalibration:
+    """What brings the form to the level of orders that it has not learnt from."""
     # An order starts where its elapsed time began.
     starts = part.at - column(part.rows, "elapsed_s")
     return recalibrated(form.p_late(part.rows), part.is_late.astype(np.float64), numbers_of(part), starts)

@@ -195,10 +195,23 @@ class Client(ClusterCalls, DeskCalls, HubCalls, ModelCalls, PeopleCalls):
     # Risk.
 
     def list_risks(
-        self, *, min_risk: float = 0.0, account: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        *,
+        min_risk: float = 0.0,
+        account: str | None = None,
+        plan: str | None = None,
+        step: str | None = None,
+        system: str | None = None,
+        sort: str = "risk",
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> Document:
-        """A page of open orders by falling risk to be late (`orders`), and the cursor of the `next` page, if any."""
-        query = {"minRisk": str(min_risk), "account": account, "limit": str(limit), "cursor": cursor}
+        """A page of open orders by risk to be late (`orders`), and the cursor of the `next` page, if any.
+
+        `sort`: `risk`, `due` or `delay`; `step` (`plan/item`) and `system` are what the order is at.
+        """
+        query = {"minRisk": str(min_risk), "account": account, "plan": plan, "step": step, "system": system}
+        query |= {"sort": sort, "limit": str(limit), "cursor": cursor}
         answer: Document = self.request("GET", "/v1/risk", query=query)
         return answer
 

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final, Self
 
@@ -48,6 +50,10 @@ class Artefact:
         if document["form"] not in NAMES:
             mend = f"known are {', '.join(NAMES)}"
             raise BadDocument(f"there is no form {document['form'][:60]!r}", path="form", mend=mend)
+        member = BODY[document["form"]]
+        if member is not None and not isinstance(document["body"].get(member), str):
+            raise BadDocument("must be a text", path=f"body.{member}")
+        _check_signature(document["signature"])
         found = cls(document["form"], document["signature"], document["body"])
         if document["form"] != "class":
             try:
@@ -84,5 +90,53 @@ class Artefact:
         return Recalibration.from_dict(stored) if stored else Recalibration()
 
 
-NAMES: Final = ("planned", "empirical", "logistic", "trees", "class", "estimator", "onnx", "skops", "pickle")
-"""The forms: four of the stock model (lightgbm's text is `trees`), and what others bring."""
+def _check_signature(signature: Mapping[str, Any]) -> None:
+    """Refuse what those who show and watch models would stumble over; what else it holds is up to who made it."""
+    for name in ("metrics", "metricsAtTicks", "bins"):
+        if not isinstance(signature.get(name, {}), dict):
+            raise BadDocument("must be an object", path=f"signature.{name}")
+    if not isinstance(signature.get("simulated"), bool | None):
+        raise BadDocument("must be true or false", path="signature.simulated")
+    until = signature.get("trainedUntil")
+    try:
+        is_instant = until is None or datetime.fromisoformat(until).tzinfo is not None
+    except (TypeError, ValueError):
+        is_instant = False
+    if not is_instant:
+        raise BadDocument("must be an instant with a time zone", path="signature.trainedUntil")
+    for name in ("metrics", "metricsAtTicks"):
+        figures = signature.get(name, {})
+        for figure in ("auc", "brier", "brierSkill", "ece"):
+            if not _is_number(figures.get(figure, 0)) and figures[figure] is not None:
+                raise BadDocument("must be a number", path=f"signature.{name}.{figure}")
+    for name, each in signature.get("bins", {}).items():
+        edges, shares = (_numbers(each, column) for column in ("edges", "shares"))
+        if edges is None or shares is None or len(shares) != len(edges) + 1 or sorted(edges) != edges:
+            reason = "must have rising `edges`, and `shares`, which are one more"
+            raise BadDocument(reason, path=f"signature.bins.{name[:60]}")
+
+
+def _numbers(given: object, member: str) -> list[float] | None:
+    found = given.get(member) if isinstance(given, dict) else None
+    return found if isinstance(found, list) and all(map(_is_number, found)) else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+BODY: Final[Mapping[str, str | None]] = {
+    "planned": None,
+    "empirical": None,
+    "logistic": None,
+    "trees": "lightgbm",
+    "class": "address",
+    "estimator": "address",
+    "onnx": "base64",
+    "skops": "base64",
+    "pickle": "base64",
+}
+"""The forms (four of the stock model, of which `trees` is any text of lightgbm's; then what others bring), with the
+text that their bodies must have.
+"""
+NAMES: Final = tuple(BODY)

@@ -90,7 +90,7 @@ def trial(
             said[_MODEL] = _of_class(artefact, history, split, judged, seed, event_share)
         else:
             # Its own numbers for the categories.
-            rows = _renumbered(judged, split, artefact)
+            rows = renumbered(judged, split, artefact)
             said[_MODEL] = ArtefactModel(artefact).p_late(rows)
     orders = len(np.unique(split.train.order_ids))
     for name in forms_for(orders):
@@ -120,7 +120,8 @@ def _has_seen(artefact: Artefact, split_at: datetime) -> bool:
     return isinstance(until, str) and datetime.fromisoformat(until) > split_at
 
 
-def _renumbered(judged: TrainingSet, split: Split, artefact: Artefact) -> Floats:
+def renumbered(judged: TrainingSet, split: Split, artefact: Artefact) -> Floats:
+    """The rows of a part with the categories as the artefact numbers them."""
     rows = judged.rows.copy()
     for name, texts in split.schema.categories.items():
         numbers = [artefact.schema.number(name, text) for text in texts]

@@ -80,24 +80,19 @@ def train(
     """Train the default model from the server's orders or from a history: the simplest form that none beats."""
     from delay.stock.forms import FORMS
     from delay.stock.learn import train as trained
-    from delay.training import TooLittleHistory
     from orderplan.cli.model_history import history_of, source_of
 
     if form is not None and form not in FORMS:
         raise UserError(f"there is no form {form!r}", path="--form", mend=f"name one of {', '.join(FORMS)}")
     with client_of(url, user) as client, history_of(history, client, since) as found:
-        try:
-            made = trained(
-                found,
-                simulated=bool(found.manifest["simulated"]),
-                source=source_of(found),
-                seed=seed,
-                event_share=event_share,
-                forms=(form,) if form is not None else tuple(FORMS),
-            )
-        except TooLittleHistory as error:
-            mend = "wait for more closed orders; until then the built-in model is the best there is"
-            raise UserError(str(error), path="--history", mend=mend) from error
+        made = trained(
+            found,
+            simulated=bool(found.manifest["simulated"]),
+            source=source_of(found),
+            seed=seed,
+            event_share=event_share,
+            forms=(form,) if form is not None else tuple(FORMS),
+        )
     _write(out, made.artefact.text)
     signature = made.artefact.signature
     metrics = {name: value for name, value in signature["metrics"].items() if name != "reliability"}
@@ -157,22 +152,18 @@ def backtest(
 ) -> None:
     """Hold a model against the stock forms on orders that came after all that those had learnt from."""
     from delay.stock.trial import as_markdown, trial
-    from delay.training import TooLittleHistory
     from orderplan.cli.model_history import history_of, source_of
 
     artefact = _artefact(model, schema, is_estimator=is_estimator) if model is not None else None
     with client_of(url, user) as client, history_of(history, client, since) as found:
-        try:
-            report = trial(
-                found,
-                artefact,
-                simulated=bool(found.manifest["simulated"]),
-                source=source_of(found),
-                seed=seed,
-                event_share=event_share,
-            )
-        except TooLittleHistory as error:
-            raise UserError(str(error), path="--history", mend="take a longer history") from error
+        report = trial(
+            found,
+            artefact,
+            simulated=bool(found.manifest["simulated"]),
+            source=source_of(found),
+            seed=seed,
+            event_share=event_share,
+        )
     text = as_markdown(report)
     if markdown is not None:
         _write(markdown, text)
@@ -199,14 +190,11 @@ def rows(
     as_json: Json = False,
 ) -> None:
     """Write feature rows with labels as CSV, and their schema, for training a model of one's own on them."""
-    from delay.training import TooLittleHistory, training_sets
+    from delay.training import training_sets
     from orderplan.cli.model_history import history_of
 
     with client_of(url, user) as client, history_of(history, client, since) as found:
-        try:
-            split = training_sets(found, seed=seed, event_share=event_share)
-        except TooLittleHistory as error:
-            raise UserError(str(error), path="--history", mend="take a longer history") from error
+        split = training_sets(found, seed=seed, event_share=event_share)
         simulated = bool(found.manifest["simulated"])
     signature = {"simulated": simulated, "trainedUntil": split.at.isoformat(), "schema": split.schema.to_dict()}
     _write(out / "schema.json", json.dumps(signature, indent=2) + "\n")

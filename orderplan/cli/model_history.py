@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import typer
 
+from delay.features import Leak
 from delay.histories.files import FACTS, FORMAT, MANIFEST, RELEASES, TEMPLATES, StoredHistory, UnusableHistory
+from delay.training import TooLittleHistory
 from orderplan.cli.common import UserError
 from orderplan.client import Client
 
@@ -35,13 +37,13 @@ def export(client: Client, out: Path, since: str | None, orders_max: int) -> dic
         orders += page["orders"]
         releases |= page["releases"]
         templates |= page["templates"]
-        lines += [(each["at"], each["shard"], each["offset"], _line(_fact(each))) for each in page["facts"]]
+        lines += _in_order(page["facts"])
         typer.echo(f"{orders:,} orders, {len(lines):,} facts", err=True)
         if orders >= orders_max:
             break
-    if not lines or until is None:
+    lines = sorted(line for line in lines if until is not None and line[0] <= until)
+    if not lines:
         raise UserError("there are no orders to learn from", mend="name an earlier --since, or simulate a history")
-    lines = sorted(line for line in lines if line[0] <= until)
     _write(out, lines, templates, releases)
     manifest = {
         "format": FORMAT,
@@ -53,6 +55,14 @@ def export(client: Client, out: Path, since: str | None, orders_max: int) -> dic
     }
     (out / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
+
+
+def _in_order(facts: Iterable[Mapping[str, Any]]) -> Iterator[tuple[str, int, int, str]]:
+    """Facts with what they are sorted by. Those of an order stay in their order also where a clock was set back."""
+    latest: dict[str, str] = {}
+    for each in facts:
+        at = latest[each["order"]] = max(each["at"], latest.get(each["order"], ""))
+        yield at, each["shard"], each["offset"], _line(_fact(each))
 
 
 def _fact(stored: Mapping[str, Any]) -> dict[str, Any]:
@@ -95,7 +105,7 @@ def history_of(folder: Path | None, client: Client, since: str | None) -> Iterat
     """The history in a folder, else that of the server, in a folder that is gone afterwards.
 
     Raises:
-        UserError: the folder holds none.
+        UserError: the folder holds none; or, of what is done with it, there is too little or it knows the future.
     """
     with ExitStack() as stack:
         if folder is None:
@@ -105,6 +115,12 @@ def history_of(folder: Path | None, client: Client, since: str | None) -> Iterat
             yield StoredHistory(folder)
         except UnusableHistory as error:
             mend = "write one with `orderplan model export` or `orderplan simulate`"
+            raise UserError(str(error), path="--history", mend=mend) from error
+        except TooLittleHistory as error:
+            mend = "wait for more closed orders, or take a longer history; until then use the built-in model"
+            raise UserError(str(error), path="--history", mend=mend) from error
+        except Leak as error:
+            mend = "a model that learnt from it would look good and be useless: keep it out of the order"
             raise UserError(str(error), path="--history", mend=mend) from error
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,11 +38,18 @@ async def _nobody(what: str) -> None:
     pass
 
 
+class HostTime(Context):
+    """The gateway's context, later than everything that hosts under test do."""
+
+    def now(self) -> datetime:
+        return AT + timedelta(days=1)
+
+
 @pytest.fixture
 async def call(pool) -> AsyncIterator[Call]:
     store = ReadStore(pool)
     hosts: Any = None
-    context = Context(
+    context = HostTime(
         config=ClusterConfig(dsn="", key_dsn=""), pool=pool, store=store, hosts=hosts, folder=PlanFolder(store),
         people=lambda: None, broadcast=_nobody, stats=_nothing,
     )  # fmt: skip
@@ -182,7 +189,7 @@ class Pages:
 
 async def test_an_exported_history_can_be_replayed(call, hosts, tmp_path: Path):
     host = await hosts()
-    order_ids = []
+    order_ids: list[str] = []
     for _ in range(3):
         if len(order_ids) == 2:
             await host.finish()

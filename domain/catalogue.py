@@ -126,7 +126,7 @@ class ProductClass(_Element):
 
 
 class Mapping(_Element):
-    """One way a target attribute gets its value; exactly one of copy, static, list or expression."""
+    """One way a target attribute gets its value; exactly one of copy, static, list, expression or function."""
 
     to: str = Field(min_length=1)
     """The attribute of the target that is set."""
@@ -140,6 +140,9 @@ class Mapping(_Element):
     """With `list`: source value (as text) to target value."""
     expression: Cel | None = None
     """CEL over the source line, giving the value."""
+    function: str | None = Field(default=None, min_length=1, max_length=200)
+    """A price function of one's own, whose value of that name is taken: its name in the entry points
+    `orderplan.price_functions`, or `module:function`. Mappings of a rule that name one function share one call."""
 
 
 class Decomposition(_Element):

@@ -14,6 +14,7 @@ from domain.inventory import Account
 from domain.items import ItemRun
 from domain.messages import ChangeOrder, OperateItem
 from domain.plan import Plan
+from domain.price_calls import NO_ANSWERS, Answers
 from domain.release import CompiledRelease
 from domain.revise import ItemOutcome
 from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed
@@ -65,7 +66,11 @@ def copied_account(account: Account) -> Account:
 
 
 def preview(
-    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+    turn: Turn,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    answers: Answers = NO_ANSWERS,
 ) -> dict[str, Any]:
     """What a change would make of the order. Work that it would wait for is supposed to end well, with no answer.
 
@@ -74,6 +79,7 @@ def preview(
         message: the change.
         account: the plan's; None when another host keeps it.
         release: that the order is to run by from now on.
+        answers: what price functions have said.
     Returns: `lines` and `items` with what becomes of each, `added` items, `notUndone` ones, `waitsFor`, the resulting
         `plan`, the planned seconds that are left before and after, and `refused` with reasons where it would be refused
         when what it waits for has ended.
@@ -90,7 +96,7 @@ def preview(
         held=turn.held,
         owned_since=turn.owned_since,
     )
-    change = decide_change(trial, message, account, release)
+    change = decide_change(trial, message, account, release, answers)
     waits_for: list[str] = []
     if change is not None and trial.plan.state is PlanState.FREEZING:
         for item in [item for item in trial.plan.items if item.is_waited_for]:

@@ -11,7 +11,7 @@ from domain.catalogue import Attribute, Item, ItemType, Product, Release, Scope
 from domain.expressions import Expression
 from domain.forms import Form
 
-LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place"})
+LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place", "prices"})
 """What conditions and mappings may read: see docs/EXPRESSIONS.md."""
 ANSWER_VARIABLES = LINE_VARIABLES | {"answer"}
 ASSETIZE = "assetize"
@@ -108,7 +108,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class CompiledMapping:
-    """A mapping with its expression parsed."""
+    """A mapping with its expression parsed; `source` is the attribute that it reads, or the function that it calls."""
 
     to: str
     kind: str

@@ -22,6 +22,7 @@ from domain.lines import delta_of, order_context
 from domain.messages import Delivered
 from domain.orders import Order
 from domain.plan import Plan
+from domain.related import NO_WAITS, RelatedWaits, refuse_mutual_wait
 from domain.release import CompiledRelease
 from domain.resolve import Resolved, named_product, resolve_lines
 from domain.sealing import Protector, classify, is_sealed
@@ -43,15 +44,18 @@ def accept(
     placement: str = "",
     account_shard: int | None = None,
     held: HeldSystems = NOTHING_HELD,
+    others: RelatedWaits = NO_WAITS,
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
-    `placement` and `account_shard` are kept with it (`domain/placement.py`).
+    `placement` and `account_shard` are kept with it (`domain/placement.py`). `others` are orders that wait for one
+    another, as far as this one could close a circle.
 
     Raises:
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
         InventoryConflict: an action contradicts the projected inventory.
         OpenOrderConflict: another order holds a root asset and the release says refuse.
+        MutualWait: it would wait for an order that waits for it.
         Busy: an open order of the account cannot be read, so nobody knows what the account will have.
     """
     if unknown := account.unknown():
@@ -94,6 +98,7 @@ def accept(
     except (ExpressionFailed, NothingToFulfil) as error:
         turn.add(f.ORDER_REJECTED, None, accepted | {"reasons": [error.as_dict()]})
         return turn
+    refuse_mutual_wait(plan, others)
     turn.add(f.ORDER_ACCEPTED, None, accepted)
     _begin(turn, account, composed)
     return turn
@@ -271,7 +276,7 @@ def _compose(turn: Turn, account: Account, resolved: Resolved, projection: Proje
     order, release = plan.order, plan.release
     context = order_context(order)
     lines = decompose(order, release, resolved, projection, turn.protector)
-    template = compose(release, lines, context)
+    template = compose(release, lines, context, order.relations)
     if all(node.ref == AWAIT_REF for node in template.nodes) and release.source.empty_plan == "reject":
         idle = ", ".join(f"{line.name} ({line.action})" for line in lines[:5])
         raise NothingToFulfil(

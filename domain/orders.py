@@ -107,6 +107,11 @@ class Order:
     requested_start_at: str | None = None
     account_facts: dict[str, Any] = field(default_factory=dict)
     rest: dict[str, Any] = field(default_factory=dict)
+    related: tuple[str, ...] = ()
+    """The orders that it relates to, by our id or by the external id of the same channel; they may not have come yet.
+
+    A place in it means the same order for as long as this one lives (`moved_relations`); empty: related no more.
+    """
 
     def to_dict(self) -> dict[str, Any]:
         """The stored form; keys with empty values are left out."""
@@ -126,6 +131,7 @@ class Order:
             ("requestedStartAt", self.requested_start_at, None),
             ("accountFacts", self.account_facts, {}),
             ("rest", self.rest, {}),
+            ("related", list(self.related), []),
         ):
             if value != empty:
                 stored[key] = value
@@ -148,7 +154,20 @@ class Order:
             requested_start_at=stored.get("requestedStartAt"),
             account_facts=dict(stored.get("accountFacts", {})),
             rest=dict(stored.get("rest", {})),
+            related=tuple(stored.get("related", ())),
         )
+
+    @property
+    def relations(self) -> tuple[int, ...]:
+        """The places in `related` that name an order."""
+        return tuple(place for place, name in enumerate(self.related) if name)
+
+
+def moved_relations(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+    """What an amended order relates to, each in its old place: items of the plan stand for places."""
+    wanted = dict.fromkeys(name for name in now if name)
+    kept = tuple(name if name in wanted else "" for name in before)
+    return (*kept, *(name for name in wanted if name not in kept))
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from domain.errors import OrderplanError, PlanUnreadable
 from domain.ids import shard_of
 from domain.messages import RelatedTold
 from domain.plan import Plan
-from domain.related import Wait, find_circle, standing_of
+from domain.related import Wait, find_circle, orders_in, standing_of
 from persistence.database import is_unavailable
 from persistence.waits import OpenWait
 
@@ -132,9 +132,8 @@ class RelatedOrders:
         if circle is not None:
             # The same one whoever looks from where: who came last breaks it.
             last = max(range(len(circle)), key=lambda at: (circle[at].opened_at, circle[at].key))
-            orders = [each.order_id for each in (*circle[last:], *circle[:last])]
-            told = RelatedTold(circle[last].item, orders[0], "mutualWait", (*orders, orders[0]))
-            self._tell(circle[last], told)
+            orders = orders_in([*circle[last:], *circle[:last]])
+            self._tell(circle[last], RelatedTold(circle[last].item, orders[0], "mutualWait", tuple(orders)))
 
     async def _read(self, order_id: str, plans: dict[str, Plan | None]) -> Plan | None:
         """The order as its facts say now; None when they cannot be read."""

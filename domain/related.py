@@ -75,7 +75,9 @@ def awaited(plan: Plan, item: ItemRun) -> tuple[str, str]:
 
 
 def open_waits(plan: Plan, opened_at: datetime) -> Iterator[Wait]:
-    """The plan's waits that are open, as of this moment."""
+    """The plan's waits that are open, as of this moment; without a plan an order has none."""
+    if plan.template is None:
+        return iter(())
     return (each for each in _waits(plan, opened_at) if plan.by_key[each.item].state is ItemState.PENDING)
 
 
@@ -188,6 +190,16 @@ def find_circle(
     return None
 
 
+def orders_in(circle: Sequence[Wait]) -> list[str]:
+    """The orders of a circle in turn, from the first back to it; those without a plan, which have no waits, too."""
+    named = []
+    for wait, following in zip(circle, (*circle[1:], circle[0]), strict=True):
+        named.append(wait.order_id)
+        if wait.target is not None and wait.target != following.order_id:
+            named.append(wait.target)
+    return [*named, circle[0].order_id]
+
+
 def _way(start: Wait, last: Wait, came_from: Mapping[tuple[str, str], Wait]) -> list[Wait]:
     way = [last]
     while way[-1].key != start.key:
@@ -234,7 +246,7 @@ def refuse_mutual_wait(plan: Plan, others: RelatedWaits) -> None:
     for wait in own:
         circle = find_circle(wait, [*theirs, *own])
         if circle is not None:
-            named = [each.order_id for each in circle[1:]]
+            named = orders_in(circle)[1:-1]
             raise MutualWait(
                 f"the order would wait for {wait.name}, which waits for it "
                 f"(through {', '.join(named[:ORDERS_NAMED_MAX])})",

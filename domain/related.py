@@ -246,7 +246,7 @@ def refuse_mutual_wait(plan: Plan, others: RelatedWaits) -> None:
     for wait in own:
         circle = find_circle(wait, [*theirs, *own])
         if circle is not None:
-            named = orders_in(circle)[1:-1]
+            named = [each for each in dict.fromkeys(orders_in(circle)) if each != order.order_id]
             raise MutualWait(
                 f"the order would wait for {wait.name}, which waits for it "
                 f"(through {', '.join(named[:ORDERS_NAMED_MAX])})",

@@ -17,7 +17,7 @@ from domain.explanation import World
 from domain.facts import Fact
 from domain.intake import accept
 from domain.inventory import Account
-from domain.messages import RelatedTold
+from domain.messages import Delivered, RelatedTold
 from domain.orders import Order, moved_relations
 from domain.plan import Plan
 from domain.related import RelatedWaits, Wait, find_circle, open_waits, standing_of
@@ -69,7 +69,8 @@ def told(engine: Engine, plan: Plan, outcome: Any, item: str = AWAIT, **members:
 
 
 def test_a_plan_has_one_await_item_for_each_related_order_and_definition_whoever_waits():
-    engine = Engine(sites(depends("site/on", "core/check", "relatedOrder")))
+    both = (depends("site/on", each, "relatedOrder") for each in ("core/check", "core/ring"))
+    engine = Engine(sites(*both))
     plan = engine.accept(site_order("core-1", "core-2", lines=2))
 
     assert plan.template is not None
@@ -79,8 +80,9 @@ def test_a_plan_has_one_await_item_for_each_related_order_and_definition_whoever
     assert {key for key in waits if key.startswith("await/")} == rings | checks
     for number in (1, 2):
         assert waits[f"site/switch@{number}"] == {f"site/build@{number}"} | rings
-        assert waits[f"site/on@{number}"] == {f"site/switch@{number}"} | checks
+        assert waits[f"site/on@{number}"] == {f"site/switch@{number}"} | checks | rings
         assert waits[f"site/build@{number}"] == set()
+    assert len(plan.items) == len(waits)
 
 
 def test_orders_of_one_shape_share_a_template_whichever_orders_they_relate_to():
@@ -141,6 +143,14 @@ def test_what_is_told_twice_or_of_an_item_that_is_not_there_means_nothing():
     assert told(engine, plan, "notDone") == []
     assert told(engine, plan, "done", item="await/relatedOrder@7:core/ring") == []
     assert told(engine, plan, "done", item="site/switch@1") == []
+
+
+def test_what_an_order_of_its_account_delivers_means_nothing_to_such_a_wait():
+    engine = Engine(sites())
+    plan = engine.accept(site_order("core-1"))
+
+    assert engine.tell(plan, Delivered("o9-1", None)).facts == []
+    assert engine.tell(plan, Delivered("o9-1", frozenset({"p1"}))).facts == []
 
 
 @pytest.mark.parametrize(
@@ -421,13 +431,24 @@ def test_an_order_that_would_close_a_circle_is_refused_with_the_names_of_the_ord
 
 
 def test_an_order_may_close_a_circle_through_two_of_its_own_waits():
-    ways = [("o1-a", "site-2"), ("o1-b", "site-2")]
-    theirs = [Wait(own, "w", "web", name, "site/switch", frozenset({"site/switch"}), START) for own, name in ways]
-    with pytest.raises(MutualWait):
-        accepted(
-            site_order("core-1", "site-b", external_id="site-2", account=None),
-            RelatedWaits({"site-b": "o1-b"}, theirs),
-        )
+    """Its x waits for their p, that for its y, that for their q, that for its x."""
+    release = release_of(
+        products=["own"],
+        plans=[plan_of("own", "x", "y"), plan_of("their", "p", "q")],
+        scenarios=[scenario("own", "own")],
+        dependencies=[depends("own/x", "their/p", "relatedOrder"), depends("own/y", "their/q", "relatedOrder")],
+    )
+    theirs = [
+        Wait("o1-1", f"wait for {waited}", "web", "me", f"own/{waited}", frozenset({f"their/{blocked}"}), START)
+        for blocked, waited in (("p", "y"), ("q", "x"))
+    ]
+    order = order_of(line("1", "own"), external_id="me", account=None, related=("them",))
+    order.order_id = "o1-2"
+    others = RelatedWaits({"them": "o1-1"}, theirs)
+
+    with pytest.raises(MutualWait) as refused:
+        accept(order, release, Account(None), now=START, protector=OpenProtector(), others=others)
+    assert refused.value.facts["orders"] == ["o1-1"]
 
 
 # What designers and people see.

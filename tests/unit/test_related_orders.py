@@ -221,6 +221,7 @@ async def test_all_pages_are_gone_through(monkeypatch: pytest.MonkeyPatch):
     world = World()
     core = world.accept("core", "core")
     made = [world.accept("site", f"site-{number}", "core") for number in range(7)]
+    await world.look(4)
     world.answer(core, "core/ring")
     await world.look(4)
     assert {world.states(each)["await/relatedOrder"] for each in made} == {"Completed"}

@@ -74,6 +74,16 @@ def awaited(plan: Plan, item: ItemRun) -> tuple[str, str]:
     return plan.order.related[place], ref
 
 
+def item_name(plan: Plan, item: ItemRun) -> str:
+    """How an item is called in lists, those that wait for other orders too."""
+    if item.definition is not None:
+        return item.definition.name
+    if is_related(plan, item):
+        name, ref = awaited(plan, item)
+        return f"Await {ref} of order {name}"
+    return f"Await delivery of {plan.lines_of(item)[0].name}"
+
+
 def open_waits(plan: Plan, opened_at: datetime) -> Iterator[Wait]:
     """The plan's waits that are open, as of this moment; without a plan an order has none."""
     if plan.template is None:

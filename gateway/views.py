@@ -10,7 +10,7 @@ from domain.items import ItemRun
 from domain.order_states import line_states
 from domain.payloads import next_payload
 from domain.plan import Plan
-from domain.related import awaited, is_related
+from domain.related import item_name
 from domain.sealing import MASK, is_encrypted, is_sealed
 from domain.states import OrderState
 from domain.turn import is_waited_for
@@ -123,7 +123,7 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
     definition = item.definition
     view: dict[str, Any] = {
         "key": item.key,
-        "name": definition.name if definition else _await_name(plan, item),
+        "name": item_name(plan, item),
         "type": definition.type.value if definition else "await",
         "plan": definition.plan if definition else None,
         "state": item.state.value,
@@ -159,13 +159,6 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         if shown:
             view[name] = shown
     return view
-
-
-def _await_name(plan: Plan, item: ItemRun) -> str:
-    if is_related(plan, item):
-        name, ref = awaited(plan, item)
-        return f"Await {ref} of order {name}"
-    return f"Await delivery of {plan.lines_of(item)[0].name}"
 
 
 def next_payload_view(plan: Plan, item: ItemRun) -> dict[str, Any]:

@@ -17,13 +17,16 @@ from domain.explanation import World
 from domain.facts import Fact
 from domain.intake import accept
 from domain.inventory import Account
-from domain.messages import Delivered, RelatedTold
+from domain.messages import ChangeOrder, Delivered, RelatedTold
 from domain.orders import Order, moved_relations
 from domain.plan import Plan
+from domain.preview import preview
 from domain.related import RelatedWaits, Wait, find_circle, open_waits, standing_of
 from domain.release import CompiledRelease
 from domain.states import ItemState, OrderState
+from domain.turn import Turn
 from domain.watchdog import stuck_items
+from gateway.views import plan_view
 from tests.support.build import callout, depends, line, milestone, order_of, plan_of, release_of, rule, scenario
 from tests.support.engine import START, Engine, OpenProtector
 
@@ -275,6 +278,40 @@ def test_a_cancelled_order_waits_for_nobody():
 
     assert list(open_waits(plan, START)) == []
     assert plan.order_state is OrderState.CANCELLED
+
+
+def test_an_order_that_is_moved_to_a_release_with_other_dependencies_waits_by_those():
+    engine = Engine(sites(version="1"))
+    later = sites(depends("site/on", "core/check", "relatedOrder"), version="2")
+    engine.releases[later.release_id] = later
+    plan = engine.accept(site_order("core-1"))
+    engine.answer(plan, engine.call(plan, "site/build"))
+    engine.change(plan, "move", release=later.release_id)
+
+    assert {each.item: each.blocks for each in open_waits(plan, START)} == {
+        AWAIT: {"site/switch", "site/on"}, "await/relatedOrder@0:core/check": {"site/on"},
+    }  # fmt: skip
+
+
+def test_previews_name_what_will_be_waited_for():
+    engine = Engine(sites())
+    plan = engine.accept(site_order("core-1"))
+    engine.answer(plan, engine.call(plan, "site/build"))
+    order = amended(plan, related=("core-1", "core-2"))
+    shown = preview(
+        Turn(plan, START, engine.protector),
+        ChangeOrder("amend", "because", "m-1", order=order.to_dict(), is_dry_run=True),
+        engine.account_of(plan),
+        plan.release,
+    )
+
+    names = {each["key"]: each["name"] for each in shown["plan"] if each["type"] == "await"}
+    assert names == {
+        AWAIT: "Await core/ring of order core-1",
+        "await/relatedOrder@1:core/ring": "Await core/ring of order core-2",
+    }
+    assert {each["name"] for each in plan_view(plan)["items"] if each["type"] == "await"} == {names[AWAIT]}
+    assert [each["key"] for each in shown["added"]] == ["await/relatedOrder@1:core/ring"]
 
 
 # How the other order stands.

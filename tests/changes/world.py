@@ -15,6 +15,7 @@ from domain import facts as f
 from domain.change import Change, decide_change
 from domain.compose import UNDO
 from domain.decide import pending_effects
+from domain.evolve import evolve
 from domain.items import ItemRun
 from domain.messages import ChangeOrder
 from domain.plan import Plan
@@ -80,6 +81,8 @@ class World(Engine):
         self.books: dict[str, Book] = {}
         self.payloads: dict[tuple[str, str, int], dict[str, Any]] = {}
         self.open_calls: dict[tuple[str, str], Call] = {}
+        self._followers: dict[str, tuple[int, Plan]] = {}
+        """By order: how many of its facts a copy of its plan has seen, and the copy."""
         self.changed: list[str] = []
         """Kinds of facts about changes, as they come."""
 
@@ -166,6 +169,27 @@ class World(Engine):
         if item.is_callout:
             return said(self.payloads.get((plan.order_id, item.key, item.attempt), {}))
         return None
+
+    def replayed(self, plan: Plan) -> Plan:
+        """The plan from its facts as they are stored, carried on from the last time."""
+        facts = self.facts[plan.order_id]
+        known, follower = self._followers.get(plan.order_id, (0, None))
+        if follower is None:
+            follower = super().replayed(plan)
+        else:
+            for fact in facts[known:]:
+                payload: Any = json.loads(json.dumps(fact.payload)) if fact.payload else fact.payload
+                if fact.kind in (f.PLAN_COMPOSED, f.PLAN_CHANGED):
+                    follower.release = self.releases[payload["release"]]
+                if fact.kind == f.PLAN_COMPOSED:
+                    follower.template = self._stored_template(payload["template"])
+                evolve(follower, fact._replace(payload=payload))
+        self._followers[plan.order_id] = len(facts), follower
+        return follower
+
+    def replayed_from_empty(self, plan: Plan) -> Plan:
+        """The plan from all of its facts."""
+        return super().replayed(plan)
 
     def says_again_what_it_said(self, plan: Plan) -> None:
         """A new owner of the plan sends the calls that are awaited as they were sent."""

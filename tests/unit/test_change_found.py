@@ -373,17 +373,19 @@ def test_what_was_undone_with_its_group_to_be_done_again_is_not_undone_once_more
     assert [node.role for node in plan.template.nodes].count("undo") == 1
 
 
-def test_a_call_that_an_amendment_overtakes_is_tried_again_as_what_it_was() -> None:
-    engine = engine_of(callout("call", freeze="goOn"))
+@pytest.mark.parametrize("request_of", [None, {"amount": "line.quantity", "text": "order.description"}])
+def test_a_call_that_an_amendment_overtakes_is_tried_again_as_what_it_was(request_of: dict[str, str] | None) -> None:
+    engine = engine_of(callout("call", freeze="goOn", **({"request": request_of} if request_of else {})))
     plan = engine.accept(order_of(line("1", "x", quantity=1)))
     first = engine.call(plan, "p/call@1")
-    amend(engine, plan, line("1", "x", quantity=4))
+    engine.change(plan, "patch", patch={"description": "calm", "lines": {"1": {"quantity": 4}}})
     engine.fail(plan, first, unheard=True)
     engine.fire(plan, "p/call@1")
     again = engine.call(plan, "p/call@1")
     assert (again.attempt, again.payload) == (first.attempt, first.payload)
-    made = engine.finish(plan)
-    assert made[-1].payload["lines"][0]["quantity"] == 4
+    assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
+    said = engine.finish(plan)[-1].payload
+    assert said == {"amount": 4, "text": "calm"} if request_of else said["lines"][0]["quantity"] == 4
 
 
 def done_again() -> tuple[Engine, Plan]:

@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate faults overload soak faults-table bench bench-large delay-backtest clean
+.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large delay-backtest clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test: check  ## check, then all tests
 
 simulate: install  ## Run SEEDS=n simulated clusters (2,000); SEED=n tells the story of one that fails
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FIRST),--first $(FIRST))
+
+changes-properties: install  ## Change CASES=n random orders (50,000) and compare what is left; SEED=n tells one step by step
+	$(BIN)/python -m tests.changes $(if $(SEED),--seed $(SEED),--cases $(or $(CASES),50000)) $(if $(FIRST),--first $(FIRST))
 
 faults: install  ## The long form of the kill test: 1,000 orders, ten kills; SEED=n draws others
 	ORDERPLAN_FAULTS=long $(if $(SEED),ORDERPLAN_SEED=$(SEED)) $(BIN)/pytest -s -m faults tests/faults

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any, Final, Protocol
 
 from domain.catalogue import Release
@@ -13,6 +14,7 @@ from domain.compose import Template
 from domain.errors import IllegalTransition, NotFound, PlanUnreadable
 from domain.evolve import evolve, plan_from_facts
 from domain.facts import PLAN_CHANGED, PLAN_COMPOSED, Fact, upcast
+from domain.lineup import Lineup
 from domain.plan import Plan
 from domain.publish import compile_release
 from domain.release import CompiledRelease
@@ -27,8 +29,8 @@ class StorePort(Protocol):
 
     async def facts_of(self, order_ids: Iterable[str]) -> dict[str, list[StoredFact]]: ...
     async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None: ...
-    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None: ...
-    async def newest_release(self, tenant: str) -> str | None: ...
+    async def release_body(self, tenant: str, release_id: str) -> dict[str, Any] | None: ...
+    async def lineup(self, tenant: str, now: datetime) -> Lineup: ...
 
 
 class PlanFolder:
@@ -38,18 +40,21 @@ class PlanFolder:
         self._store = store
         self._compiling = asyncio.Lock()
         self._releases: dict[tuple[str, str], CompiledRelease] = {}
-        self._newest: dict[str, str] = {}
+        self._lineups: dict[str, Lineup] = {}
         self._templates: dict[tuple[str, str], Template] = {}
         self.stored_templates: set[tuple[str, str]] = set()
         """Templates known to be in the database."""
 
-    async def refresh_releases(self, tenant: str) -> str | None:
-        """Learn the newest published release; returns its id, None when nothing is published."""
-        release_id = await self._store.newest_release(tenant)
-        if release_id is not None:
+    async def refresh_releases(self, tenant: str, now: datetime) -> str | None:
+        """Learn which release new orders take at `now`, and which follow when; returns the id of the current one.
+
+        Those to come are compiled, too: at their moment nobody has to wait for them.
+        """
+        lineup = await self._store.lineup(tenant, now)
+        for release_id in lineup.release_ids():
             await self.release(tenant, release_id)
-            self._newest[tenant] = release_id
-        return release_id
+        self._lineups[tenant] = lineup
+        return lineup.current
 
     async def release(self, tenant: str, release_id: str) -> CompiledRelease:
         """A release by id, compiled once, in a thread: a large one takes seconds, in which a loop has other work.
@@ -67,7 +72,7 @@ class PlanFolder:
                 found = await self._store.release_body(tenant, release_id)
                 if found is None:
                     raise NotFound(f"there is no release {release_id!r}")
-                known = await asyncio.to_thread(_compiled, found[1])
+                known = await asyncio.to_thread(_compiled, found)
                 self._releases[tenant, release_id] = known
             return known
 
@@ -86,10 +91,10 @@ class PlanFolder:
             raise NotFound(f"there is no release {release_id!r}", path="release", mend="name one of GET /v1/releases")
         return known
 
-    def newest_release(self, tenant: str) -> CompiledRelease | None:
-        """The release that new orders take."""
-        release_id = self._newest.get(tenant)
-        return self._releases[tenant, release_id] if release_id else None
+    def current_release(self, tenant: str, now: datetime) -> CompiledRelease | None:
+        """The release that new orders take at `now`, by what was last learned; None: there is none."""
+        release_id = self._lineups.get(tenant, Lineup()).at(now)
+        return self._releases[tenant, release_id] if release_id is not None else None
 
     async def fold(self, stored: list[StoredFact]) -> Plan:
         """A plan from its stored facts, the first of which is its acceptance or rejection.

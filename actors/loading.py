@@ -9,7 +9,7 @@ from typing import Final
 
 import structlog
 
-from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Redrive, Submission, ToPlan
+from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Readmit, Redrive, Submission, ToPlan
 from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
@@ -22,7 +22,7 @@ from persistence.rows import KnownKey
 log = structlog.get_logger(__name__)
 
 
-_OF_AN_ORDER: Final = (ToPlan, Due, Redrive, Submission)
+_OF_AN_ORDER: Final = (ToPlan, Due, Redrive, Readmit, Submission)
 
 
 class Loader:

@@ -71,11 +71,15 @@ class Replay:
         if fact.kind == f.PLAN_COMPOSED:
             plan.release = self._releases[payload["release"]]
             plan.template = self._templates[payload["template"]][1]
+        elif fact.kind == f.PLAN_CHANGED:
+            plan.release = self._releases[payload["release"]]
         item = plan.by_key.get(fact.item) if fact.item is not None else None
-        was_in_progress = item is not None and item.state in IN_PROGRESS
+        touched = [item] if item is not None else plan.items if fact.kind in f.ABOUT_ALL_ITEMS else []
+        were_in_progress = [each.state in IN_PROGRESS for each in touched]
         evolve(plan, fact)
-        if item is not None:
-            self._count(item, was_in_progress)
+        for each, was_in_progress in zip(touched, were_in_progress, strict=False):
+            # A change may have added items behind the others: none of those is at work yet.
+            self._count(each, was_in_progress)
         self._clock.take(order_id, fact.item, fact.kind, fact.at)
         if plan.ended_at is not None:
             del self.plans[order_id]

@@ -130,7 +130,7 @@ class ProductClass(_Element):
 
 
 class Mapping(_Element):
-    """One way a target attribute gets its value; exactly one of copy, static, list or expression."""
+    """One way a target attribute gets its value; exactly one of copy, static, list, expression or function."""
 
     to: str = Field(min_length=1)
     """The attribute of the target that is set."""
@@ -144,6 +144,9 @@ class Mapping(_Element):
     """With `list`: source value (as text) to target value."""
     expression: Cel | None = None
     """CEL over the source line, giving the value."""
+    function: str | None = Field(default=None, min_length=1, max_length=200)
+    """A price function of one's own, whose value of that name is taken: its name in the entry points
+    `orderplan.price_functions`, or `module:function`. Mappings of a rule that name one function share one call."""
 
 
 class Decomposition(_Element):
@@ -220,8 +223,8 @@ class Item(_Element):
     forces it; shown in the plan."""
     on_amend: Literal["redo", "undoThenRedo", "nothing"] | None = Field(default=None, alias="onAmend")
     """What becomes of it when it is done and an amendment changes what it worked on: done again (`redo`), undone by its
-    rollback plan and then done again, or left as it is. None: a callout, a manual task, a back-propagation and a
-    function of one's own are done again, the rest is left. An amend plan takes the place of all that."""
+    rollback plan and then done again, or left as it is. None: a callout, a manual task, a back-propagation, an assetize
+    item and a function of one's own are done again, the rest is left. An amend plan takes the place of all that."""
     amend_plan: Code | None = Field(default=None, alias="amendPlan")
     """The plan definition that brings what it has done in line with an amendment, instead of doing it again."""
     rollback_plan: Code | None = Field(default=None, alias="rollbackPlan")
@@ -363,7 +366,8 @@ class Release(_Element):
     code: Code
     """The catalogue's name."""
     version: str = Field(min_length=1, max_length=100)
-    """A text of your own; a published version never changes. New orders take the release that was published last."""
+    """A text of your own; a published version never changes. New orders take the current release: of those whose moment
+    has come, the last one."""
     undeclared: Literal["keep", "seal", "drop"] = "keep"
     """What becomes of attributes that the product does not declare."""
     empty_plan: Literal["reject", "complete"] = Field(default="reject", alias="emptyPlan")

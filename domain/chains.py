@@ -11,7 +11,7 @@ from typing import Final
 
 from domain.items import ItemRun
 from domain.plan import Plan
-from domain.states import SATISFYING_ITEM_STATES, ItemState
+from domain.states import TERMINAL_ITEM_STATES, ItemState
 
 LOOKED_AT_MAX: Final = 500
 """Items that one search looks at."""
@@ -41,7 +41,7 @@ def stands_before(plan: Plan, item: ItemRun) -> list[ItemRun]:
         found = [plan.items[node] for node in plan.template.children.get(item.node, ())]
     else:
         return []
-    return [each for each in found if each.state not in SATISFYING_ITEM_STATES]
+    return [each for each in found if each.state not in TERMINAL_ITEM_STATES]
 
 
 def chain_to(plan: Plan, item: ItemRun) -> tuple[list[ItemRun], int]:

@@ -26,13 +26,14 @@ from domain.errors import (
     ProtectedAttribute,
     StaleVersion,
 )
-from domain.inventory import Account, Asset, OpenOrder
+from domain.inventory import Account, Asset, OpenOrder, Projection
 from domain.line_changes import ChangedLines, LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
-from domain.orders import Order, moved_relations
+from domain.orders import Order, OrderLine, moved_relations
 from domain.plan import Plan
+from domain.price_calls import NO_ANSWERS, Answers, FunctionsWanted, PriceAnswer
 from domain.release import CompiledRelease
 from domain.resolve import named_product, resolve_lines
 from domain.revise import Revision, revise
@@ -74,7 +75,11 @@ class Change:
 
 
 def decide_change(
-    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+    turn: Turn,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    answers: Answers = NO_ANSWERS,
 ) -> Change | None:
     """Change the order, or ask for it where work under way has to end first; None when nothing would be other.
 
@@ -83,7 +88,9 @@ def decide_change(
         message: what is wanted.
         account: the plan's; None when another host keeps it.
         release: that the order is to run by from now on.
+        answers: what price functions have said.
     Raises:
+        FunctionsWanted: `answers` lacks calls of price functions that have to be made first; nothing was changed.
         NotPossibleNow: the order has ended, another change waits, or items would wait in a circle.
         StaleVersion: the order has changed since the version that the message was made for.
         PastNoReturn: a bundle that would change is past its point of no return.
@@ -98,11 +105,11 @@ def decide_change(
         return _change_waiting(turn, message, account, release)
     # What is refused must not have replaced a secret value.
     protector = _LaterProtector(turn.protector)
-    change = planned_change(plan, message, account, release, protector)
+    change = planned_change(plan, message, account, release, protector, answers)
     if change.is_empty and change.order.to_dict() == plan.order.to_dict():
         return None
     protector.carry_out()
-    turn.add(f.CHANGE_ASKED, None, _asked(message, change))
+    turn.add(f.CHANGE_ASKED, None, _asked(message, change, answers))
     freeze(turn, message.reason)
     if message.kind == "cancel" and change.is_cancel:
         move_order(turn, OrderState.ASSESSING_CANCELLATION)
@@ -121,8 +128,9 @@ def carry_out_asked(turn: Turn, account: Account | None, release: CompiledReleas
     plan = turn.plan
     assert plan.change is not None, "asked for before"
     message = _message_of(plan.change)
+    answers = {key: PriceAnswer(values) for key, values in plan.change.get("prices", {}).items()}
     try:
-        change = planned_change(plan, message, account, release, turn.protector)
+        change = _planned_without_asking(turn, message, account, release, answers)
     except OrderplanError as error:
         was_held = plan.is_held_again
         turn.add(f.CHANGE_REFUSED, None, {"id": plan.change["id"], "reasons": [error.as_dict()]})
@@ -133,6 +141,18 @@ def carry_out_asked(turn: Turn, account: Account | None, release: CompiledReleas
     _carry_out(turn, change, message.reason)
     turn.settle()
     return change
+
+
+def _planned_without_asking(
+    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease, answers: Answers
+) -> Change:
+    try:
+        return planned_change(turn.plan, message, account, release, turn.protector, answers)
+    except FunctionsWanted as wanted:
+        raise NotPossibleNow(
+            "what price functions have to be asked is other than when the change was asked for",
+            mend="send the change again",
+        ) from wanted
 
 
 def _refuse_untimely(plan: Plan, message: ChangeOrder) -> None:
@@ -161,7 +181,12 @@ def _refuse_untimely(plan: Plan, message: ChangeOrder) -> None:
 
 
 def planned_change(
-    plan: Plan, message: ChangeOrder, account: Account | None, release: CompiledRelease, protector: Protector
+    plan: Plan,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    protector: Protector,
+    answers: Answers = NO_ANSWERS,
 ) -> Change:
     """Work a change out; nothing of the plan or the account is changed. See `decide_change` for what it raises."""
     assert plan.template is not None
@@ -174,13 +199,13 @@ def planned_change(
             revision = revise(plan, plan.order, release, lines, nothing)
             return Change("cancel", plan.order, release, revision, frozenset(), is_cancel=True)
         order, wanted = plan.order, _without(plan, gone)
-    else:
-        order = _order_of(plan, message, release, protector)
-        wanted = replace(order, lines=[line for line in order.lines if not _is_gone(plan, line.line_id)])
     before = _account_before(plan, account)
     projection = before.projected()
+    if message.kind != "cancel":
+        order = _order_of(plan, message, release, projection, protector)
+        wanted = _with_lines(order, [line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
-    target = decompose(wanted, release, resolved, projection, protector)
+    target = decompose(wanted, release, resolved, projection, protector, answers)
     lines = changed_lines(plan, target, release.products)
     _refuse_protected(plan, lines, release)
     _refuse_late(plan, lines, is_forced=message.is_forced)
@@ -198,7 +223,9 @@ def planned_change(
 # The order as it is from now on.
 
 
-def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protector: Protector) -> Order:
+def _order_of(
+    plan: Plan, message: ChangeOrder, release: CompiledRelease, projection: Projection, protector: Protector
+) -> Order:
     if message.kind == "move":
         return plan.order
     if message.kind == "patch":
@@ -233,7 +260,7 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
             for name, value in line.attributes.items()
         }
     for line in order.lines:
-        product = named_product(release, line, Account(None).projected())
+        product, old = named_product(release, line, projection), known.get(line.line_id)
         line.attributes = classify(
             release,
             product,
@@ -241,16 +268,29 @@ def _order_of(plan: Plan, message: ChangeOrder, release: CompiledRelease, protec
             protector,
             tenant=order.tenant,
             order_id=order.order_id,
-            line_key=line.line_id,
+            # A secret that is said anew gets a name of its own: nobody can compare it with the one that is out of
+            # sight, so it counts as another one, and what was done with that is done again.
+            line_key=line.line_id if old is None else f"{line.line_id}~{plan.facts}",
         )
+        if old is not None and _is_gone(plan, line.line_id) and not _says_the_same(old, line):
+            raise Conflict(
+                f"item {line.line_id!r} was cancelled",
+                path=line.path,
+                mend="give what is wanted instead an id of its own",
+            )
     return order
+
+
+def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
+    names = old.attributes.keys() | new.attributes.keys()
+    pairs = [(old.attributes.get(name), new.attributes.get(name)) for name in names]
+    is_same = all(same_value(then, now) or (is_sealed(then) and is_sealed(now)) for then, now in pairs)
+    return is_same and (old.quantity, old.place) == (new.quantity, new.place)
 
 
 def _is_gone(plan: Plan, line_id: str) -> bool:
     """Whether a line of the order was cancelled: it does not come back under its id."""
-    index = plan.line_at.get(line_id)
-    named = any(line.line_id == line_id for line in plan.order.lines)
-    return named and index is not None and plan.lines[index].is_cancelled
+    return line_id in plan.cancelled_lines
 
 
 def _cancelled_roots(plan: Plan, named: Iterable[str]) -> frozenset[str] | None:
@@ -279,11 +319,19 @@ def _without(plan: Plan, roots: frozenset[str]) -> Order:
         for line in plan.order.lines
         if (stands := plan.lines[plan.line_at[line.line_id]]).root not in roots and not stands.is_cancelled
     ]
-    known = {line.line_id for line in left}
+    return _with_lines(plan.order, left)
+
+
+def _with_lines(order: Order, lines: list[OrderLine]) -> Order:
+    """The order with these of its lines alone, and without relations to the others."""
+    known = {line.line_id for line in lines}
+    gone = {line.line_id for line in order.lines} - known
+    if not gone:
+        return order
     return replace(
-        plan.order,
+        order,
         lines=[
-            replace(line, relations=tuple(pair for pair in line.relations if pair[1] in known)) for line in left
+            replace(line, relations=tuple(pair for pair in line.relations if pair[1] not in gone)) for line in lines
         ],
     )
 
@@ -336,8 +384,10 @@ def _take_back(account: Account, line: Line) -> None:
 
 def _refuse_protected(plan: Plan, lines: ChangedLines, release: CompiledRelease) -> None:
     for key, outcome in lines.outcomes.items():
-        line = lines.lines[plan.line_at[key]] if outcome is LineOutcome.AMEND else None
-        if line is None or line.sources:
+        if outcome not in (LineOutcome.AMEND, LineOutcome.NO_CHANGE) or key in plan.delivered:
+            continue
+        line = lines.lines[plan.line_at[key]]
+        if line.sources:
             continue
         old, declared = plan.lines[plan.line_at[key]], release.products[line.product].attributes
         for name in sorted(old.ordered.keys() | line.ordered.keys()):
@@ -419,13 +469,16 @@ def _refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines) -
 # Carrying it out.
 
 
-def _asked(message: ChangeOrder, change: Change) -> dict[str, Any]:
+def _asked(message: ChangeOrder, change: Change, answers: Answers) -> dict[str, Any]:
     asked: dict[str, Any] = {"id": message.message_id, "kind": message.kind, "reason": message.reason}
     if message.kind in ("amend", "patch"):
         # As it is stored: what must not stay has been taken out of sight.
         asked["kind"], asked["order"] = "amend", change.order.to_dict()
         if _has_sealed(change.order):
             asked["secrets"] = True
+    if answers:
+        # Whoever carries it out has nobody to ask.
+        asked["prices"] = {key: dict(each.values) for key, each in answers.items()}
     if message.lines:
         asked["lines"] = list(message.lines)
     if message.release is not None:
@@ -506,8 +559,9 @@ def _change_waiting(
     if message.kind == "move":
         raise NotPossibleNow("the order waits and has no plan yet", mend="move it when its turn has come")
     protector = _LaterProtector(turn.protector)
-    order = _order_of(plan, message, release, protector)
-    resolved = resolve_lines(order, release, account.projected())
+    projection = account.projected()
+    order = _order_of(plan, message, release, projection, protector)
+    resolved = resolve_lines(order, release, projection)
     protector.carry_out()
     behind = account.holders(resolved.roots, before=plan.order_id)
     payload: dict[str, Any] = {"order": order.to_dict(), "roots": sorted(resolved.roots), "behind": behind}

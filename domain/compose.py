@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from domain.catalogue import Scope
@@ -37,7 +37,8 @@ class Node:
     """One item of a template. `lines` are places in the order's line list; `instance` is (kind, value).
 
     `round` is 0 for what the first composition made; a change of the order raises it for what is done again or undone.
-    `role` says what a change has made the item for, `of` for which other one.
+    `role` says what a change has made the item for, `of` for which other one, `also` for which more of its rollback
+    group.
     """
 
     ref: str
@@ -46,18 +47,22 @@ class Node:
     round: int = 0
     role: str = ""
     of: int | None = None
+    also: tuple[int, ...] = ()
 
     def to_list(self) -> list[Any]:
         """The stored form."""
         stored: list[Any] = [self.ref, list(self.instance), list(self.lines)]
         # Left out where there is nothing: templates of before keep their names.
-        return [*stored, self.round, self.role, self.of] if self.round or self.role else stored
+        if self.round or self.role:
+            stored += [self.round, self.role, self.of]
+        return [*stored, list(self.also)] if self.also else stored
 
     @classmethod
     def from_list(cls, stored: Sequence[Any]) -> Node:
         """The inverse of `to_list`."""
         ref, (kind, value), lines, *more = stored
-        return cls(ref, (kind, value), tuple(lines), *more)
+        node = cls(ref, (kind, value), tuple(lines), *more[:3])
+        return replace(node, also=tuple(more[3])) if more[3:] else node
 
 
 REDO: Final = "redo"

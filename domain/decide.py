@@ -180,8 +180,10 @@ def _is_awaited(item: ItemRun, report: Report) -> bool:
         return False
     if item.is_running:
         return True
-    is_open = item.state in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
-    return report.kind == "completed" and is_open
+    stands = item.frozen_from or item.state
+    is_open = stands in (ItemState.FAILED, ItemState.FATALLY_FAILED, ItemState.ON_HOLD)
+    # What a change has put other values to was done with those of before: the next attempt does it again.
+    return report.kind == "completed" and is_open and bool(item.sent)
 
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:
@@ -280,7 +282,7 @@ def _claim(turn: Turn, message: ClaimTask) -> None:
 
 
 def _release(turn: Turn, message: ReleaseTask) -> None:
-    item = _manual(turn, message.item)
+    item = _manual(turn, message.item, RUNNING_ITEM_STATES)
     if item.worker == message.worker:
         turn.add(f.ITEM_RELEASED, item, {"worker": message.worker})
 

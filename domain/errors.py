@@ -110,6 +110,13 @@ class InventoryConflict(OrderplanError):
     code = "inventoryConflict"
 
 
+class ParentUnknown(OrderplanError):
+    """The account has no product of the id that an imported one names as its parent."""
+
+    status = 409
+    code = "parentUnknown"
+
+
 class OpenOrderConflict(OrderplanError):
     """The root asset has an open order, and the release does not let a second one wait."""
 
@@ -125,7 +132,7 @@ class ClientKeyReused(OrderplanError):
 
 
 class StaleRelease(OrderplanError):
-    """The order names a release that is not the newest; new orders take that one only."""
+    """The order names a release that is not the current one; new orders take that one only."""
 
     status = 409
     code = "staleRelease"

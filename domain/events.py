@@ -39,7 +39,7 @@ class ChannelEvent(NamedTuple):
     """One event for the channel.
 
     `state` is the order's after the fact, `lines` the order lines whose state changed, with their new ones; empty
-    unless the event is about lines.
+    unless the event is about lines. A change of attributes without lines says that the order itself was changed.
     """
 
     event_type: str
@@ -83,7 +83,9 @@ class Standing:
         events: list[ChannelEvent] = []
         if before[0] is not plan.order_state:
             events.append(ChannelEvent(STATE_CHANGED, plan.order_state))
-        if moved or is_other:
+        if is_other:
+            events.append(ChannelEvent(ATTRIBUTE_CHANGED, plan.order_state))
+        if moved:
             events.append(ChannelEvent(ATTRIBUTE_CHANGED, plan.order_state, tuple(moved)))
         return tuple(events)
 

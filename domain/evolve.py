@@ -157,6 +157,8 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
     if item.frozen_from is not None and state not in FROZEN_ITEM_STATES:
         item.frozen_from = None
+    if before is ItemState.FROZEN_RUNNING and item.definition is not None and item.is_callout:
+        plan.waited_for -= item.definition.source.freeze == "wait"
     runs, ran = state in RUNNING_ITEM_STATES, before in RUNNING_ITEM_STATES
     if runs is not ran and not item.is_accepted and item.is_callout:
         plan.calling += 1 if runs else -1
@@ -182,7 +184,7 @@ def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
 
 
 def _set_timer(plan: Plan, item: ItemRun, at: datetime | None) -> None:
-    item.timer_at = at
+    item.timer_at, item.paused_at = at, None
     if at is not None:
         heapq.heappush(plan.timers, (at, item.node))
 
@@ -304,7 +306,7 @@ def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         item.started_at = item.started_at or fact.at
         path = (ARRIVAL[item.state],) if item.state in ARRIVAL else ()
         _move(plan, item, *path, ItemEvent.STARTED, ItemEvent.COMPLETED)
-    elif item.is_running:
+    elif item.is_running or item.state in FROZEN_ITEM_STATES:
         _move(plan, item, ItemEvent.COMPLETED)
     else:
         _move(plan, item, ItemEvent.OPERATOR_COMPLETED)

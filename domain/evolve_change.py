@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
-from domain.compose import UNDO, Template
+from domain.compose import REDO, UNDO, Template
 from domain.facts import Fact
 from domain.items import ItemRun
 from domain.lines import Line
@@ -118,11 +118,14 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.changes += 1
     plan.is_cancelled = plan.is_cancelled or bool(payload.get("cancel"))
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
+    plan.version += 1
     if "order" in payload:
         plan.order = Order.from_dict(payload["order"])
-        plan.version += 1
     lines_then = plan.lines
     plan.lines = [Line.from_dict(stored) for stored in payload["lines"]]
+    if payload["kind"] == "cancel":
+        ordered = (line for line in plan.lines if line.is_cancelled and not line.sources)
+        plan.cancelled_lines.update(line.key for line in ordered if not _was_gone(lines_then, plan, line.key))
     template = plan.template = Template.from_dict(payload["template"], plan.release)
     known = len(plan.items)
     amended, cancelled = frozenset(payload["amended"]), frozenset(payload["cancelled"])
@@ -137,14 +140,23 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
             _thaw(plan, item)
     for node in range(known, len(template.nodes)):
         run = ItemRun(template.key_of(node, plan.lines), node, template.definitions[node], waits=0)
-        if template.nodes[node].role == UNDO:
+        role, of = template.nodes[node].role, template.nodes[node].of
+        if role == UNDO:
             run.lines_then = tuple(lines_then[index] for index in template.nodes[node].lines)
+        elif role == REDO and of is not None and plan.items[of].is_running and plan.items[of].lines_then is None:
+            # A call that is overtaken while it runs: it ends, or is tried again, as what it was.
+            plan.items[of].lines_then = tuple(lines_then[index] for index in template.nodes[of].lines)
         plan.items.append(run)
     template.definitions = tuple(item.definition for item in plan.items)
     for item in plan.items:
         _go_on(plan, item)
     reindex(plan)
     recount(plan)
+
+
+def _was_gone(lines_then: list[Line], plan: Plan, key: str) -> bool:
+    """Whether an order line was taken out of the order before: that is no cancellation."""
+    return lines_then[plan.line_at[key]].is_cancelled
 
 
 def _overtake(item: ItemRun, at: datetime) -> None:
@@ -164,9 +176,11 @@ def _amend(item: ItemRun) -> None:
     item.frozen_from = None
     if item.state is ItemState.AMENDED:
         return
-    # What was sent before is not repeated: the next attempt says something else, so it has a key of its own.
+    # What was sent before is not repeated, nor does its success count any more: the next attempt says something else,
+    # so it has a key of its own.
     item.is_unheard = False
     item.edited = None
+    item.sent = ()
     if item.state is not ItemState.PENDING:
         return
     item.tries = 0
@@ -187,6 +201,7 @@ def _order_amended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 def _order_prioritized(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.order.priority = payload["priority"]
+    plan.version += 1
 
 
 CHANGES: Final[dict[str, Callable[[Plan, Fact, Mapping[str, Any]], None]]] = {

@@ -21,7 +21,14 @@ from domain.placement import DEDICATED, NO_PLACE, SHARED
 from domain.plan import Plan
 from domain.related import awaited, is_related
 from domain.release import TASKS_SYSTEM, ItemDef
-from domain.states import TERMINAL_ITEM_STATES, ItemState, OrderState
+from domain.states import (
+    FROZEN_ITEM_STATES,
+    OVERTAKEN_ITEM_STATES,
+    TERMINAL_ITEM_STATES,
+    ItemState,
+    OrderState,
+    PlanState,
+)
 from domain.turn import deadline_of
 from domain.watchdog import TEXTS, stuck_items
 
@@ -60,6 +67,7 @@ def _summary(plan: Plan, reasons: Sequence[Reason], items: Sequence[Standing], o
     if reasons and reasons[0].code == "stuck":
         return reasons[0].text
     found = [(URGENCY.get(reason.code, len(URGENCY)), reason) for each in items for reason in each.reasons]
+    found.extend((URGENCY[reason.code], reason) for reason in reasons if reason.code in URGENCY)
     if not found:
         return reasons[0].text if reasons else f"The order is {plan.order_state.value}; nothing of it waits."
     _, first = min(found, key=lambda each: each[0])
@@ -72,6 +80,9 @@ def _summary(plan: Plan, reasons: Sequence[Reason], items: Sequence[Standing], o
 
 
 _URGENT: Final = (
+    "orderHeld",
+    "orderFrozen",
+    "changeWaits",
     "fatallyFailed",
     "systemUnknown",
     "systemHeld",
@@ -113,6 +124,7 @@ def _of_order(plan: Plan, world: World, now: datetime) -> list[Reason]:
         for each in plan.reasons
         if each.get("code") == "unstorable"
     )
+    found.extend(_of_steering(plan, now))
     if plan.bookings:
         text = f"{len(plan.bookings)} bookings wait for the account's host to confirm them."
         found.append(Reason("booking", text, {"numbers": sorted(plan.bookings)}))
@@ -121,6 +133,25 @@ def _of_order(plan: Plan, world: World, now: datetime) -> list[Reason]:
     if plan.template is not None:
         found.extend(explain_idle(plan))
     return found
+
+
+def _of_steering(plan: Plan, now: datetime) -> list[Reason]:
+    """What somebody has asked of the order as a whole, as long as it keeps items from moving."""
+    waits_for = [item.key for item in plan.items if item.is_waited_for]
+    facts: dict[str, Any] = {"waitsFor": waits_for[:CHAIN_SHOWN_MAX]}
+    if plan.change is not None:
+        named = ", ".join(waits_for[:CHAIN_SHOWN_MAX])
+        text = f"A change of the order ({plan.change['kind']}: {plan.change['reason']}) waits for {named} to end."
+        return [Reason("changeWaits", text, facts | {"change": plan.change["id"], "kind": plan.change["kind"]})]
+    if plan.state is PlanState.HELD:
+        return [Reason("orderHeld", "Somebody holds the order: nothing of it begins until it is resumed.")]
+    if plan.state in (PlanState.FREEZING, PlanState.FROZEN):
+        text = f"Somebody has frozen the order ({plan.state.value}): nothing of it begins until it is thawed."
+        return [Reason("orderFrozen", text, facts)]
+    if plan.is_cancelled:
+        left = sum(item.state not in TERMINAL_ITEM_STATES for item in plan.items)
+        return [Reason("cancelling", f"The order is being cancelled; {left} items that undo are left.", {"left": left})]
+    return []
 
 
 def _watched(plan: Plan, now: datetime) -> list[Reason]:
@@ -389,6 +420,23 @@ def _sentence(text: str) -> str:
     return f"{text.rstrip('.')}."
 
 
+def _frozen(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: datetime) -> list[Reason]:
+    before = item.frozen_from.value if item.frozen_from is not None else "not known"
+    text = f"{definition.name} is frozen with its order; before that it was {before}."
+    found = [Reason("itemFrozen", text, {"frozenFrom": before})]
+    if item.is_waited_for:
+        found = [*_running(plan, item, definition, world, now), *found]
+    return found
+
+
+def _overtaken(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: datetime) -> list[Reason]:
+    assert plan.template is not None
+    later = [each.key for each in plan.items if plan.template.nodes[each.node].of == item.node]
+    text = f"A change of the order has overtaken {definition.name} ({item.state.value})"
+    text += f"; what became of it: {', '.join(later)}." if later else "; nothing had to be done about it."
+    return [Reason("overtaken", text, {"by": later})]
+
+
 _BY_STATE: Final = {
     ItemState.PENDING: _pending,
     ItemState.SKIPPED: _skipped,
@@ -398,6 +446,8 @@ _BY_STATE: Final = {
     ItemState.RUNNING: _running,
     ItemState.FAILED: _failed,
     ItemState.FATALLY_FAILED: _fatal,
+    **dict.fromkeys(FROZEN_ITEM_STATES, _frozen),
+    **dict.fromkeys(OVERTAKEN_ITEM_STATES, _overtaken),
 }
 
 

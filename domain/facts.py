@@ -105,6 +105,11 @@ VERSIONS: Final[dict[str, int]] = {
 }
 """The newest schema version of every kind."""
 
+ABOUT_ALL_ITEMS: Final = frozenset(
+    {PLAN_HELD, PLAN_RESUMED, PLAN_FROZEN, PLAN_THAWED, PLAN_CHANGED, ORDER_PRIORITIZED, PLAN_REDRIVEN}
+)
+"""After these any item of the order may stand otherwise than before, although the fact names none."""
+
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {
     # 2: `placement` and `accountShard`, absent where the release's rule does not ask for a host.

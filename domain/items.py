@@ -58,7 +58,9 @@ class ItemRun:
     paused_at: datetime | None = None
     """While its plan is frozen or held: its timer, which does not fire meanwhile."""
     lines_then: tuple[Line, ...] | None = None
-    """Of what undoes another item: its lines as they were when that was done."""
+    """Of what undoes another item: its lines as they were when that was done. Of a call that an amendment has overtaken
+    while it ran: its lines as they were before.
+    """
 
     @property
     def is_callout(self) -> bool:
@@ -81,6 +83,12 @@ class ItemRun:
     def is_running(self) -> bool:
         """Whether its work is under way, be the plan frozen or not."""
         return self.state in RUNNING_ITEM_STATES
+
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether a change of the order waits for the end of its work (REFERENCE b2, Frozen - Running)."""
+        definition = self.definition
+        return definition is not None and definition.is_call and self.is_running and definition.source.freeze == "wait"
 
     @property
     def is_event(self) -> bool:

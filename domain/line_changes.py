@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from domain.lines import Line
 from domain.plan import Plan
@@ -64,8 +64,13 @@ def changed_lines(plan: Plan, target: Sequence[Line], products: dict[str, Produc
             lines[index] = new
             outcomes[new.key] = LineOutcome.CREATE
             continue
-        outcomes[new.key] = LineOutcome.AMEND if _differs(old, new, products[new.product]) else LineOutcome.NO_CHANGE
-        if new.key in plan.delivered and outcomes[new.key] is LineOutcome.NO_CHANGE:
+        if old.joins is not None and new.joins is None:
+            # What it joined is delivered by now, and its item that awaited that is done: nothing else is wanted of it.
+            new.joins, new.awaits = old.joins, old.awaits
+        is_delivered = new.key in plan.delivered
+        is_other = _differs(old, new, products[new.product], is_delivered=is_delivered)
+        outcomes[new.key] = LineOutcome.AMEND if is_other else LineOutcome.NO_CHANGE
+        if is_delivered and not is_other:
             # It is an asset by now; it is compared with what was before only to see that nothing else is wanted.
             continue
         lines[index] = replace(new, attributes=_merged(old, new), ordered=new.attributes)
@@ -77,14 +82,21 @@ def changed_lines(plan: Plan, target: Sequence[Line], products: dict[str, Produc
     return ChangedLines(lines, at, outcomes)
 
 
-def _differs(old: Line, new: Line, product: ProductDef) -> bool:
-    """Whether something that matters is wanted otherwise than before; what answers have added since does not count."""
-    structure = ("product", "action", "quantity", "sub_action", "place", "requested_start_at", "relations", "joins")
-    if any(getattr(old, name) != getattr(new, name) for name in structure):
+_STRUCTURE: Final = ("product", "action", "quantity", "sub_action", "place", "requested_start_at", "relations", "joins")
+_USES: Final = ("add_uses", "drop_uses")
+
+
+def _differs(old: Line, new: Line, product: ProductDef, *, is_delivered: bool) -> bool:
+    """Whether something that matters is wanted otherwise than before; what answers have added since does not count.
+
+    What is delivered stands in the inventory, where everything matters: nobody brings it anything any more.
+    """
+    if any(getattr(old, name) != getattr(new, name) for name in (*_STRUCTURE, *(_USES if is_delivered else ()))):
         return True
     names = old.ordered.keys() | new.attributes.keys()
     return any(
-        product.is_significant(name) and not same_value(old.ordered.get(name), new.attributes.get(name))
+        (is_delivered or product.is_significant(name))
+        and not same_value(old.ordered.get(name), new.attributes.get(name))
         for name in names
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, Final
 
 from domain.errors import BadDocument, NotFound
@@ -35,13 +36,30 @@ def patched_order(order: Order, patch: Mapping[str, Any]) -> Order:
         if not isinstance(each, Mapping):
             raise BadDocument("must be an object", path=f"lines.{line_id}")
         known[line_id] = _patched_line(known[line_id], each)
+    description = patch.get("description", order.description)
+    if not isinstance(description, str):
+        raise BadDocument("must be a text", path="description")
     return replace(
         order,
         lines=list(known.values()),
-        description=patch.get("description", order.description),
-        due_at=patch.get("dueAt", order.due_at),
-        requested_start_at=patch.get("requestedStartAt", order.requested_start_at),
+        description=description,
+        due_at=_instant(patch, "dueAt", order.due_at, ""),
+        requested_start_at=_instant(patch, "requestedStartAt", order.requested_start_at, ""),
     )
+
+
+def _instant(patch: Mapping[str, Any], name: str, before: str | None, where: str) -> str | None:
+    """An instant as text, null for none."""
+    given = patch.get(name, before)
+    if given is None:
+        return None
+    try:
+        is_instant = isinstance(given, str) and datetime.fromisoformat(given).tzinfo is not None
+    except ValueError:
+        is_instant = False
+    if not is_instant:
+        raise BadDocument("must be an instant with a time zone (RFC 3339)", path=f"{where}{name}")
+    return str(given)
 
 
 def _patched_line(line: OrderLine, patch: Mapping[str, Any]) -> OrderLine:
@@ -53,13 +71,16 @@ def _patched_line(line: OrderLine, patch: Mapping[str, Any]) -> OrderLine:
     quantity = patch.get("quantity", line.quantity)
     if quantity is not None and (isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 1):
         raise BadDocument("must be a whole number from 1 on", path=f"{where}.quantity")
+    place = patch.get("place", line.place)
+    if not isinstance(place, Mapping):
+        raise BadDocument("must be an object", path=f"{where}.place")
     laid_over = {**line.attributes, **attributes}
     return replace(
         line,
         attributes={name: value for name, value in laid_over.items() if value is not None},
         quantity=quantity,
-        requested_start_at=patch.get("requestedStartAt", line.requested_start_at),
-        place=dict(patch.get("place", line.place)),
+        requested_start_at=_instant(patch, "requestedStartAt", line.requested_start_at, f"{where}."),
+        place=dict(place),
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.errors import BadDocument
+from domain.pricing import OrderPrices
 
 CHILD_RELATIONS = frozenset({"bundles", "contains", "sells"})
 """`a bundles b`: b stands below a in the tree."""
@@ -41,6 +42,8 @@ class OrderLine:
     requested_start_at: str | None = None
     sub_action: str = ""
     """What more the channel says of the action, such as `renew` of a modify."""
+    prices: list[dict[str, Any]] = field(default_factory=list)
+    """Price elements (`domain/pricing.py`)."""
     path: str = ""
     """Where the line stood in the channel's document, for messages."""
 
@@ -59,6 +62,7 @@ class OrderLine:
             ("place", self.place, {}),
             ("requestedStartAt", self.requested_start_at, None),
             ("subAction", self.sub_action, ""),
+            ("prices", self.prices, []),
             ("path", self.path, ""),
         ):
             if value != empty:
@@ -82,6 +86,7 @@ class OrderLine:
             place=dict(stored.get("place", {})),
             requested_start_at=stored.get("requestedStartAt"),
             sub_action=stored.get("subAction", ""),
+            prices=list(stored.get("prices", ())),
             path=stored.get("path", ""),
         )
 
@@ -112,6 +117,20 @@ class Order:
 
     A place in it means the same order for as long as this one lives (`moved_relations`); empty: related no more.
     """
+    prices: list[dict[str, Any]] = field(default_factory=list)
+    """Price elements of the order as a whole."""
+    _priced: tuple[list[OrderLine], int, OrderPrices | None] | None = field(
+        default=None, init=False, compare=False, repr=False
+    )
+
+    def priced(self) -> OrderPrices | None:
+        """The prices of its lines; None when the channel sent none. Asked with every condition, so it is kept."""
+        known = self._priced
+        if known is None or known[0] is not self.lines or known[1] != len(self.lines):
+            has_prices = bool(self.prices) or any(line.prices for line in self.lines)
+            found = OrderPrices(self.lines, self.prices) if has_prices else None
+            known = self._priced = (self.lines, len(self.lines), found)
+        return known[2]
 
     def to_dict(self) -> dict[str, Any]:
         """The stored form; keys with empty values are left out."""
@@ -132,6 +151,7 @@ class Order:
             ("accountFacts", self.account_facts, {}),
             ("rest", self.rest, {}),
             ("related", list(self.related), []),
+            ("prices", self.prices, []),
         ):
             if value != empty:
                 stored[key] = value
@@ -155,6 +175,7 @@ class Order:
             account_facts=dict(stored.get("accountFacts", {})),
             rest=dict(stored.get("rest", {})),
             related=tuple(stored.get("related", ())),
+            prices=list(stored.get("prices", ())),
         )
 
     @property

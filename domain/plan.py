@@ -84,8 +84,12 @@ class Plan:
     """How many changes of the order were carried out."""
     version: int = 1
     """Of the order's document: grows with whatever people or channels change of it."""
+    cancelled_lines: set[str] = field(default_factory=set)
+    """Order lines whose bundles were cancelled: they do not come back under their ids."""
     is_cancelled: bool = False
     """The whole order is taken back: what is left is to undo."""
+    waited_for: int = 0
+    """While it freezes: items under way that the freeze waits for."""
     is_held_again: bool = False
     """It was held when it was frozen, and is held again when the freeze is over."""
     redriven_at: datetime | None = None

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from domain import facts as f
 from domain.change import Change, carry_out_asked, decide_change
+from domain.decide import decide
+from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account
 from domain.items import ItemRun
-from domain.messages import ChangeOrder
+from domain.messages import ChangeOrder, OperateItem
 from domain.plan import Plan
+from domain.price_calls import NO_ANSWERS, Answers
 from domain.related import item_name
 from domain.release import CompiledRelease
 from domain.revise import ItemOutcome
-from domain.sealing import MASK, SEALED, Protector, is_encrypted, is_sealed
+from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed
 from domain.states import TERMINAL_ITEM_STATES, PlanState
-from domain.turn import Turn, complete, is_waited_for
+from domain.turn import Turn, complete
 
 
 class BlindProtector:
@@ -48,6 +52,7 @@ def copied(plan: Plan) -> Plan:
         awaiting=set(plan.awaiting),
         orphaned=set(plan.orphaned),
         delivered=set(plan.delivered),
+        cancelled_lines=set(plan.cancelled_lines),
         reasons=list(plan.reasons),
         bookings=dict(plan.bookings),
         applied=dict(plan.applied),
@@ -62,7 +67,11 @@ def copied_account(account: Account) -> Account:
 
 
 def preview(
-    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+    turn: Turn,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    answers: Answers = NO_ANSWERS,
 ) -> dict[str, Any]:
     """What a change would make of the order. Work that it would wait for is supposed to end well, with no answer.
 
@@ -71,6 +80,7 @@ def preview(
         message: the change.
         account: the plan's; None when another host keeps it.
         release: that the order is to run by from now on.
+        answers: what price functions have said.
     Returns: `lines` and `items` with what becomes of each, `added` items, `notUndone` ones, `waitsFor`, the resulting
         `plan`, the planned seconds that are left before and after, and `refused` with reasons where it would be refused
         when what it waits for has ended.
@@ -87,10 +97,10 @@ def preview(
         held=turn.held,
         owned_since=turn.owned_since,
     )
-    change = decide_change(trial, message, account, release)
+    change = decide_change(trial, message, account, release, answers)
     waits_for: list[str] = []
     if change is not None and trial.plan.state is PlanState.FREEZING:
-        for item in [item for item in trial.plan.items if is_waited_for(item)]:
+        for item in [item for item in trial.plan.items if item.is_waited_for]:
             waits_for.append(item.key)
             complete(trial, item, {})
         trial.settle()
@@ -123,7 +133,7 @@ def shown_change(plan: Plan, *, is_other: bool) -> dict[str, Any]:
         "pending": plan.change is not None,
     }
     if plan.change is not None:
-        shown["waitsFor"] = [item.key for item in plan.items if is_waited_for(item)]
+        shown["waitsFor"] = [item.key for item in plan.items if item.is_waited_for]
     return shown
 
 
@@ -222,3 +232,24 @@ def planned_rest_s(plan: Plan) -> float:
             if not waiting[follower] and is_open[follower]:
                 way.append(follower)
     return max(rest.values(), default=0.0)
+
+
+def preview_operation(plan: Plan, message: OperateItem, now: datetime, held: HeldSystems = NOTHING_HELD) -> ItemRun:
+    """The item as an operator's repair would leave it; the plan stays as it is.
+
+    Raises:
+        OrderplanError: the repair would be refused.
+    """
+    trial = Turn(plan=copied(plan), now=now, protector=_Nothing(), actor="preview", held=held)
+    decide(trial, message)
+    return trial.plan.by_key[message.item]
+
+
+class _Nothing:
+    """Takes values out of sight for good: what is previewed by it shows none."""
+
+    def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
+        return {SEALED: name}
+
+    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+        return {ENCRYPTED: "", "mac": ""}

@@ -330,9 +330,9 @@ def _attach_rules(
 def _compile_mappings(rule: Decomposition, problems: _Problems) -> Iterable[CompiledMapping]:
     for each in rule.map:
         where = f"decomposition {rule.name}, mapping to {each.to}"
-        given = each.model_fields_set & {"copy_from", "static", "list_of", "expression"}
+        given = each.model_fields_set & {"copy_from", "static", "list_of", "expression", "function"}
         if len(given) != 1:
-            problems.errors.append(f"{where}: give exactly one of copy, static, list, expression")
+            problems.errors.append(f"{where}: give exactly one of copy, static, list, expression, function")
             continue
         kind = given.pop()
         if (kind == "copy_from" and not each.copy_from) or (kind == "list_of" and not each.list_of):
@@ -343,6 +343,11 @@ def _compile_mappings(rule: Decomposition, problems: _Problems) -> Iterable[Comp
             yield CompiledMapping(each.to, "static", value=each.static)
         elif kind == "list_of":
             yield CompiledMapping(each.to, "list", source=each.list_of, table=each.table)
+        elif kind == "function":
+            if not each.function:
+                problems.errors.append(f"{where}: function names none")
+                continue
+            yield CompiledMapping(each.to, "function", source=each.function)
         else:
             expression = problems.value(where, each.expression or "")
             if expression is None:

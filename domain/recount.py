@@ -14,10 +14,6 @@ def reindex(plan: Plan) -> None:
     template = plan.template
     assert template is not None
     plan.line_at = {line.key: index for index, line in enumerate(plan.lines)}
-    # Technical instances do not lock: one that is shared may belong to the bundle of another order.
-    plan.roots = frozenset(
-        line.root_asset_id for line in plan.lines if line.is_asset and not line.sources and not line.is_cancelled
-    )
     plan.by_key = {item.key: item for item in plan.items}
     plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
     plan.awaits = tuple(item.node for item in plan.items if template.nodes[item.node].ref == AWAIT_REF)
@@ -36,6 +32,18 @@ def reindex(plan: Plan) -> None:
         if roots is None:
             roots = known[node.lines] = tuple(dict.fromkeys(root for at in node.lines for root in roots_of_line[at]))
         plan.roots_of_node.append(roots)
+    held = [line for line in plan.lines if line.is_asset and not line.sources]
+    if any(line.is_cancelled for line in held):
+        # What is taken back is worked on all the same.
+        at_work = {
+            root
+            for item in plan.items
+            if item.state not in TERMINAL_ITEM_STATES
+            for root in plan.roots_of_node[item.node]
+        }
+        held = [line for line in held if not line.is_cancelled or line.root in at_work]
+    # Technical instances do not lock: one that is shared may belong to the bundle of another order.
+    plan.roots = frozenset(line.root_asset_id for line in held)
 
 
 def recount(plan: Plan) -> None:
@@ -60,6 +68,7 @@ def recount(plan: Plan) -> None:
     plan.held_items = standing.count(ItemState.ON_HOLD)
     plan.fatally_failed = states.count(ItemState.FATALLY_FAILED)
     plan.calling = sum(item.is_running and item.is_callout and not item.is_accepted for item in plan.items)
+    plan.waited_for = sum(item.state is ItemState.FROZEN_RUNNING and item.is_waited_for for item in plan.items)
     plan.open_children = {
         parent: sum(is_open[node] for node in nodes) for parent, nodes in template.children.items()
     }

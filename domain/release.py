@@ -11,7 +11,7 @@ from domain.catalogue import Attribute, Item, ItemType, Product, Release, Scope
 from domain.expressions import Expression
 from domain.forms import Form
 
-LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place"})
+LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place", "prices"})
 """What conditions and mappings may read: see docs/EXPRESSIONS.md."""
 ANSWER_VARIABLES = LINE_VARIABLES | {"answer"}
 ASSETIZE = "assetize"
@@ -90,7 +90,9 @@ class ItemDef:
         self.system = TASKS_SYSTEM if is_task else self.source.system or ""
         self.operation = self.source.task or "" if is_task else self.source.operation
         self.timeout = timedelta(seconds=self.source.timeout_s)
-        is_work = self.is_call or self.type is ItemType.MANUAL_TASK or self.source.task == BACK_PROPAGATE
+        # Assetize too: it delivers what is not delivered yet.
+        is_auto = self.source.task in (BACK_PROPAGATE, ASSETIZE)
+        is_work = self.is_call or self.type is ItemType.MANUAL_TASK or is_auto
         self.on_amend = self.source.on_amend or ("redo" if is_work else "nothing")
         if self.source.amend_plan is not None:
             self.on_amend = "amendPlan"
@@ -108,7 +110,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class CompiledMapping:
-    """A mapping with its expression parsed."""
+    """A mapping with its expression parsed; `source` is the attribute that it reads, or the function that it calls."""
 
     to: str
     kind: str

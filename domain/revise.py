@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -24,7 +24,7 @@ from domain.lines import Line, line_context, order_context
 from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease, ItemDef
-from domain.states import OVERTAKEN_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
+from domain.states import SATISFYING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 from domain.stock_items import RESOLVE_FALLOUT
 
 Slot = tuple[str, tuple[str, Any]]
@@ -35,6 +35,8 @@ _COMPENSATING: Final = frozenset({UNDO, AMEND, RESOLVE})
 _GONE: Final = frozenset({ItemState.CANCELLED, ItemState.DISCARDED, ItemState.FAILED_DISCARDED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.AMENDED})
 _BEGUN: Final = frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED})
+_REOPENED: Final = frozenset({ItemState.SKIPPED, ItemState.SCHEDULED})
+"""States that follow from conditions and dates alone: where those are others, they are looked at again."""
 _DUE: Final = frozenset({ItemState.READY, ItemState.SCHEDULED, ItemState.ON_HOLD})
 
 
@@ -112,6 +114,8 @@ class _Reviser:
         self.plan, self.old = plan, plan.template
         self.release, self.target, self.lines = release, target, lines
         self.context_then, self.context_now = order_context(plan.order), order_context(order)
+        self.roots_changed = {root for root, value in self.context_now.items() if value != self.context_then[root]}
+        """What of the order itself is other: `order`, `account`."""
         self.by_ref = {item.ref: item for item in release.items}
         self.nodes = list(self.old.nodes)
         self.waits: list[set[int]] = [set(each) for each in self.old.waits]
@@ -130,6 +134,25 @@ class _Reviser:
         self.compensations: list[_Compensation] = []
         self.owner: dict[int, _Compensation] = {}
         """By node of the plan: what undoes it."""
+        self.adapting: dict[int, list[int]] = defaultdict(list)
+        """By node of the plan: what of its amend plans is not done yet."""
+        for index, node in enumerate(self.old.nodes):
+            if node.role == AMEND and node.of is not None and self._is_open(index):
+                self.adapting[node.of].append(index)
+        self.undone_by = {
+            index: (node.of, *node.also)
+            for index, node in enumerate(self.old.nodes)
+            if node.role == UNDO and node.of is not None
+        }
+        """By node of a rollback plan: what it takes back."""
+        self.taken_back = frozenset(index for undone in self.undone_by.values() for index in undone)
+        """Nodes that an earlier change has undone already, some of them to do them again."""
+        self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
+        """What still undoes an earlier one of a slot: it ends before a new one begins."""
+        for undo, undone in self.undone_by.items():
+            for slot in {(self.old.nodes[each].ref, self.old.nodes[each].instance) for each in undone}:
+                if self._is_open(undo):
+                    self.still_undoing[slot].append(undo)
 
     def run(self) -> Revision:
         way = _way(self.target)
@@ -161,8 +184,14 @@ class _Reviser:
     def _chains(self) -> dict[Slot, list[int]]:
         chains: dict[Slot, list[int]] = {}
         for index, node in enumerate(self.old.nodes):
-            if node.role not in _COMPENSATING and self.plan.items[index].state not in _GONE:
-                chains.setdefault((node.ref, node.instance), []).append(index)
+            if node.role in _COMPENSATING:
+                continue
+            slot = (node.ref, node.instance)
+            if self.plan.items[index].state in _GONE:
+                # All that stood for it was taken back then, also what was amended before.
+                chains.pop(slot, None)
+            else:
+                chains.setdefault(slot, []).append(index)
         return chains
 
     def _slot(self, node: Node) -> Slot:
@@ -187,6 +216,11 @@ class _Reviser:
         """Whether a node is at work and stays so: what it waited for was done once."""
         return index < len(self.plan.items) and self._before(index) in _BEGUN
 
+    def _stands_done(self, index: int) -> bool:
+        """Whether a node of the plan is done or skipped, and the change leaves that as it is."""
+        is_overtaken = index in self.amended or index in self.cancelled
+        return self.plan.items[index].state in SATISFYING_ITEM_STATES and not is_overtaken
+
     def _waits_open(self, index: int) -> bool:
         return any(self._is_open(target) for target in self.waits[index])
 
@@ -201,10 +235,15 @@ class _Reviser:
         if chain is None:
             self.now_at[at] = self._add(Node(node.ref, slot[1], places))
             return
+        self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
         item, state = self.plan.items[index], self._before(index)
         then = self.old.nodes[index].lines
-        is_other = self._is_other(item, then, places)
+        is_other = (
+            self._is_other(item, then, places)
+            or (state in _REOPENED and self._is_redefined(item))
+            or (state in _DONE and self._covers_more(at, index))
+        )
         self.outcomes[index] = ItemOutcome.KEEP
         if item.definition is None:
             return
@@ -213,10 +252,8 @@ class _Reviser:
                 self._amend_done(at, index, places)
             return
         if state is ItemState.SKIPPED:
-            is_open_before = item.skip_reason == "branch" and any(
-                self._is_open(self.now_at[each]) for each in self._above(at)
-            )
-            if item.skip_reason == "operator" or not (is_other or is_open_before):
+            is_let_go = item.skip_reason == "branch" and not self._is_branch_skipped(at)
+            if item.skip_reason == "operator" or not (is_other or is_let_go):
                 return
         elif not is_other:
             return
@@ -228,22 +265,79 @@ class _Reviser:
         self.amended[index] = None
         self.nodes[index] = Node(node.ref, slot[1], places, *_trace(self.old.nodes[index]))
 
-    def _above(self, at: int) -> Iterable[int]:
-        yield from self.target.waits[at]
-        if at in self.target.parents:
-            yield self.target.parents[at]
+    def _adapt_on(self, at: int, chain: Sequence[int], places: tuple[int, ...]) -> None:
+        """What earlier changes have left of amend plans works on what the order says now, too."""
+        left = [part for index in chain for part in self.adapting[index]]
+        if left:
+            self.after[at] = tuple(left)
+        for part in left:
+            node, item = self.old.nodes[part], self.plan.items[part]
+            is_other = set(node.lines) != set(places) or any(self.lines.has_changed(each) for each in places)
+            self.outcomes[part] = ItemOutcome.KEEP
+            if is_other and not (item.is_callout and item.is_running):
+                self.outcomes[part] = ItemOutcome.UPDATE
+                self.amended[part] = None
+                self.nodes[part] = Node(node.ref, node.instance, places, *_trace(node))
+
+    def _is_branch_skipped(self, at: int) -> bool:
+        """Whether what a target node waits for is skipped in a way that it is skipped too."""
+        parent = self.target.parents.get(at)
+        if parent is not None and self._stands_skipped(parent):
+            return True
+        above = self.target.waits[at]
+        return bool(above) and all(
+            self._stands_skipped(each) and self.plan.items[self.now_at[each]].is_branch_skipped for each in above
+        )
+
+    def _stands_skipped(self, at: int) -> bool:
+        index = self.now_at[at]
+        is_known = index < len(self.plan.items)
+        return is_known and self.plan.items[index].state is ItemState.SKIPPED and index not in self.amended
 
     def _is_other(self, item: ItemRun, then: Sequence[int], now: Sequence[int]) -> bool:
         """Whether what the item works on is not what it was."""
-        if set(then) == set(now) and not any(self.lines.has_changed(index) for index in now):
+        definition, is_done = item.definition, self._before(item.node) in _DONE
+        is_same = set(then) == set(now) and not any(self.lines.has_changed(index) for index in now)
+        if is_same and (definition is None or not self._reads_changed(definition, is_done=is_done)):
             return False
-        definition = item.definition
-        if definition is None or definition.request is None or self._before(item.node) not in _DONE:
+        if definition is None or definition.request is None or not is_done:
             return True
         # It sends what its definition says, and that may read nothing of what has changed.
         return self._says(definition, self.plan.lines[then[0]], self.context_then) != self._says(
             definition, self.lines.lines[now[0]], self.context_now
         )
+
+    def _is_redefined(self, item: ItemRun) -> bool:
+        """Whether the release that the plan runs by from now on has the item otherwise."""
+        assert item.definition is not None
+        now = self.by_ref.get(item.definition.ref)
+        return now is not None and now.source != item.definition.source
+
+    def _covers_more(self, at: int, index: int) -> bool:
+        """Whether an assetize item has lines to deliver that it had not when it was done."""
+        now = {self.lines.at[line] for line in self.target.covers.get(at, ())}
+        return not now <= set(self.old.covers.get(index, ()))
+
+    def _reads_changed(self, definition: ItemDef, *, is_done: bool) -> bool:
+        """Whether the item goes by something of the order itself that is other now; what is done, by its request."""
+        if not self.roots_changed:
+            return False
+        read = [*(definition.request or {}).values()]
+        if not is_done:
+            read += [each for each in (definition.condition, definition.process_after, definition.event) if each]
+        return any(not self.roots_changed.isdisjoint(each.variables) for each in read)
+
+    def _holds(self, at: int, places: Sequence[int]) -> bool:
+        """Whether the condition of a target node holds of its lines as they are from now on."""
+        definition = self.target.definitions[at]
+        if definition is None or definition.condition is None:
+            return True
+        readings = (line_context(self.context_now, self.lines.lines[place]) for place in places)
+        try:
+            return any(definition.condition.is_true(reading) for reading in readings)
+        except ExpressionFailed:
+            # Whoever is told of that when it is due decides.
+            return True
 
     def _says(self, definition: ItemDef, line: Line, context: dict[str, Any]) -> dict[str, Any] | None:
         reading = line_context(context, line)
@@ -262,12 +356,16 @@ class _Reviser:
         if outcome is ItemOutcome.AMEND_PLAN:
             parts = self._refs_of(definition, definition.amend_refs, "amendPlan")
             made = self._instantiate(parts, [index], places, AMEND)
-            self.after[at] = tuple(made.nodes)
             for node, waits in made.waits.items():
                 self.waits[node] |= waits
+            for node in made.entries:
+                self.waits[node].update(self.after.get(at, ()))
+            self.after[at] = (*self.after.get(at, ()), *made.nodes)
             self.again[at] = made.entries
         elif outcome is not ItemOutcome.NOTHING:
-            if outcome is ItemOutcome.UNDO_THEN_REDO:
+            if outcome is ItemOutcome.UNDO_THEN_REDO or (definition.rollback_refs and not self._holds(at, places)):
+                # Where its condition has become false, what is done again is skipped: so what was done is undone.
+                self.outcomes[index] = ItemOutcome.UNDO_THEN_REDO
                 self._compensate([index])
             self._again(at, index, places)
 
@@ -283,12 +381,13 @@ class _Reviser:
     def _cancel(self, chain: list[int]) -> None:
         """Nobody needs what these nodes stand for any more; what was done last is undone."""
         is_undone = False
-        for index in reversed(chain):
+        left = [part for index in chain for part in self.adapting[index]]
+        for index in reversed([*chain, *left]):
             item, state = self.plan.items[index], self._before(index)
             if state in _DONE:
                 if state is ItemState.COMPLETED:
                     self.cancelled[index] = None
-                if not is_undone and not self._is_taken_back(index):
+                if not is_undone and index not in self.taken_back:
                     is_undone = True
                     self.outcomes[index] = _taken_back(item.definition)
                     if self.outcomes[index] is ItemOutcome.UNDO:
@@ -304,9 +403,12 @@ class _Reviser:
                 made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
                 self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
 
-    def _is_taken_back(self, index: int) -> bool:
-        """Whether an earlier change has undone the node already, to do it again."""
-        return any(node.role == UNDO and node.of == index for node in self.old.nodes)
+    def _group_of(self, index: int) -> tuple[Any, ...] | None:
+        """With what an item is undone together, by name."""
+        definition, is_work = self.plan.items[index].definition, self.old.nodes[index].role not in _COMPENSATING
+        if definition is None or definition.source.rollback_group is None or not is_work:
+            return None
+        return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
 
     # What is new.
 
@@ -345,7 +447,9 @@ class _Reviser:
         instance = self.old.nodes[of[0]].instance
         at_ref: dict[str, int] = {}
         for part in parts:
-            at_ref[part.ref] = node = self._add(Node(part.ref, instance, places, role=role, of=of[0]))
+            at_ref[part.ref] = node = self._add(
+                Node(part.ref, instance, places, role=role, of=of[0], also=tuple(of[1:]))
+            )
             made.nodes[node] = part
         for node, part in made.nodes.items():
             targets = (self.release.items[edge.target].ref for edge in part.waits_for)
@@ -360,11 +464,8 @@ class _Reviser:
             if each.nodes:
                 continue
             index = each.of[0]
-            definition = self.plan.items[index].definition
-            assert definition is not None
-            source = definition.source
-            name = (source.rollback_plan, source.rollback_group, self.plan.roots_of_node[index])
-            groups.setdefault(name if source.rollback_group else index, []).append(index)
+            name = self._group_of(index)
+            groups.setdefault(index if name is None else name, []).append(index)
         undoing = []
         for of in groups.values():
             definition = self.plan.items[of[0]].definition
@@ -374,31 +475,49 @@ class _Reviser:
             undoing.append(self._instantiate(parts, of, places, UNDO))
         self.compensations = [*undoing, *resolving]
         self._tie_plans(undoing)
-        owner = self.owner = {index: each for each in self.compensations for index in each.of}
+        self.owner = {index: each for each in self.compensations for index in each.of}
+        owner = self._undoing_before() | self.owner
         for each in self.compensations:
-            later = {id(other): other for index in each.of for other in self._later(index, owner) if other is not each}
+            later = [other for index in each.of for other in self._later(index, owner) if other is not each]
             for entry in each.entries:
-                each.waits[entry].update(node for other in later.values() for node in other.exits)
+                each.waits[entry].update(node for other in later for node in other.exits)
         for each in self.compensations:
             for node, waits in each.waits.items():
                 self.waits[node] |= waits
 
     def _tie_plans(self, undoing: Sequence[_Compensation]) -> None:
         """Dependencies between rollback plans of one bundle; one on a plan that undoes nothing here is void."""
-        of_ref: dict[str, list[tuple[int, frozenset[str]]]] = defaultdict(list)
-        roots = [frozenset(root for index in each.of for root in self.plan.roots_of_node[index]) for each in undoing]
+        at: dict[tuple[str, str], list[int]] = defaultdict(list)
+        """By item definition and bundle."""
+        roots = [{root for index in each.of for root in self.plan.roots_of_node[index]} for each in undoing]
         for each, mine in zip(undoing, roots, strict=True):
             for node, part in each.nodes.items():
-                of_ref[part.ref].append((node, mine))
+                for root in mine:
+                    at[part.ref, root].append(node)
         for each, mine in zip(undoing, roots, strict=True):
+            own = {part.ref for part in each.nodes.values()}
             for node, part in each.nodes.items():
-                for edge in part.waits_for:
-                    others = of_ref.get(self.release.items[edge.target].ref, ())
-                    if not each.waits[node] & {other for other, _ in others}:
-                        each.waits[node].update(other for other, theirs in others if theirs & mine and other != node)
+                targets = {self.release.items[edge.target].ref for edge in part.waits_for} - own
+                others = (other for ref in targets for root in mine for other in at.get((ref, root), ()))
+                each.waits[node].update(other for other in others if other != node)
+
+    def _undoing_before(self) -> dict[int, _Compensation]:
+        """By node: what still undoes it because of an earlier change."""
+        found: dict[int, _Compensation] = {}
+        for index, undone in self.undone_by.items():
+            definition = self.plan.items[index].definition
+            if definition is None or not self._is_open(index):
+                continue
+            for of in undone:
+                each = found.setdefault(of, _Compensation([of]))
+                each.nodes[index] = definition
+                each.waits[index] = set(self.old.waits[index])
+        return found
 
     def _later(self, index: int, owner: dict[int, _Compensation]) -> list[_Compensation]:
         """The compensations nearest behind a node: of what was done because it was done."""
+        if not owner:
+            return []
         found: dict[int, _Compensation] = {}
         seen = {index}
         waiting = [index]
@@ -414,7 +533,7 @@ class _Reviser:
                 seen.add(each)
                 if each in owner:
                     found[id(owner[each])] = owner[each]
-                else:
+                if each not in self.owner:
                     waiting.append(each)
         return list(found.values())
 
@@ -432,15 +551,17 @@ class _Reviser:
         for at in way:
             index = self.now_at[at]
             above = frozenset(node for each in self.target.waits[at] for node in through(each))
-            if at in self.after:
-                behind[at] = frozenset(self.after[at])
-            elif self._is_open(index) and not self._has_begun(index):
+            if self._is_open(index) and not self._has_begun(index):
                 behind[at] = frozenset((index,))
+            elif at in self.after:
+                behind[at] = frozenset()
             else:
-                # What is done, or goes on meanwhile, lets through what is done again before it.
-                passed = frozenset(node for node in above if self._is_open(node))
-                stands = self.plan.items[index].state not in OVERTAKEN_ITEM_STATES and index not in self.amended
-                behind[at] = passed | {index} if stands else passed
+                # What is done, or goes on meanwhile, lets through what is done again before it. It is named all the
+                # same: who waits for skipped branches alone is skipped with them.
+                behind[at] = frozenset(node for node in above if self._is_open(node)) | {index}
+            behind[at] |= frozenset(self.after.get(at, ()))
+            for node in self.after.get(at, ()):
+                self.waits[node] |= above
             if at in self.again:
                 for node in self.again[at]:
                     self.waits[node] |= above
@@ -449,23 +570,24 @@ class _Reviser:
                     self.waits[node].update(end for each in self._taken_back_by(of) for end in each.exits)
             elif index >= len(self.plan.items):
                 self.waits[index] |= above
-                self.waits[index].update(self._earlier_undoing(index))
+                made = self.nodes[index]
+                self.waits[index].update(self.still_undoing.get((made.ref, made.instance), ()))
             elif self._is_open(index):
                 undone = (each for each in self.old.waits[index] if each in self.owner)
-                self.waits[index] = {*above, *(end for each in undone for end in self.owner[each].exits)}
+                ends = (end for each in undone for end in self.owner[each].exits)
+                self.waits[index] = {*above, *ends, *self._still_awaited(index)}
+
+    def _still_awaited(self, index: int) -> Iterable[int]:
+        """What an open node waits for because of an earlier change: undoing, adapting, and what it does again."""
+        for each in self.old.waits[index]:
+            node, mine = self.old.nodes[each], self.old.nodes[index]
+            is_before = (node.ref, node.instance) == (mine.ref, mine.instance)
+            if self._is_open(each) and (node.role in (UNDO, AMEND) or is_before):
+                yield each
 
     def _taken_back_by(self, index: int) -> list[_Compensation]:
         own = [self.owner[index]] if index in self.owner else []
         return [*own, *self._later(index, self.owner)]
-
-    def _earlier_undoing(self, node: int) -> Iterable[int]:
-        """What still undoes an earlier one of the same slot: it ends before the new one begins."""
-        slot = (self.nodes[node].ref, self.nodes[node].instance)
-        for index, each in enumerate(self.old.nodes):
-            if each.role == UNDO and each.of is not None and self._is_open(index):
-                undone = self.old.nodes[each.of]
-                if (undone.ref, undone.instance) == slot:
-                    yield index
 
     def _refuse_circles(self) -> None:
         waits = {
@@ -480,7 +602,8 @@ class _Reviser:
 
     def _template(self) -> Template:
         at_line = self.lines.at
-        covers = {index: lines for index, lines in self.old.covers.items() if not self._is_open(index)}
+        # What a change has overtaken makes no assets any more, so that its lines become some in another way.
+        covers = {index: lines for index, lines in self.old.covers.items() if self._stands_done(index)}
         parents = {child: parent for child, parent in self.old.parents.items() if not self._is_open(child)}
         for at, index in enumerate(self.now_at):
             if at in self.target.covers and index not in covers:
@@ -541,6 +664,6 @@ def _trace(node: Node) -> tuple[int, str, int | None]:
 
 
 def _in_round(node: Node, number: int) -> Node:
-    return node if node.round == number else Node(node.ref, node.instance, node.lines, number, node.role, node.of)
+    return node if node.round == number else replace(node, round=number)
 
 

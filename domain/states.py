@@ -172,6 +172,8 @@ ITEM_TRANSITIONS: Final[dict[ItemState, dict[ItemEvent, ItemState]]] = {
         _E.LINE_CANCELLED: _S.DISCARDED,
     },
     _S.FROZEN: {
+        # A call that came back unmade was made after all.
+        _E.COMPLETED: _S.COMPLETED,
         _E.LINE_AMENDED: _S.PENDING,
         _E.LINE_CANCELLED: _S.DISCARDED,
     },
@@ -189,11 +191,14 @@ ITEM_TRANSITIONS: Final[dict[ItemState, dict[ItemEvent, ItemState]]] = {
         _E.SYSTEM_WENT_OFFLINE: _S.FROZEN,
     },
     _S.FROZEN_FAILED: {
+        # It was done after all, and nobody had heard of it in time.
+        _E.COMPLETED: _S.COMPLETED,
         _E.LINE_AMENDED: _S.FAILED,
         # The remote effect is unknown: a person resolves it.
         _E.LINE_CANCELLED: _S.FAILED_DISCARDED,
     },
     _S.FROZEN_FATALLY_FAILED: {
+        _E.COMPLETED: _S.COMPLETED,
         _E.LINE_AMENDED: _S.FATALLY_FAILED,
         _E.LINE_CANCELLED: _S.FAILED_DISCARDED,
     },

@@ -10,7 +10,7 @@ from domain.errors import BadDocument, NotPossibleNow
 from domain.messages import SteerOrder
 from domain.priorities import CLASSES
 from domain.states import OrderState, PlanState
-from domain.turn import Turn, is_waited_for, move_order
+from domain.turn import Turn, move_order
 
 
 def steer(turn: Turn, message: SteerOrder) -> None:
@@ -51,7 +51,7 @@ def _freeze(turn: Turn, message: SteerOrder) -> None:
 def freeze(turn: Turn, reason: str) -> None:
     """Let nothing of the plan begin, so that it can be changed; work under way may have to end first."""
     payload: dict[str, object] = {"reason": reason}
-    if any(is_waited_for(item) for item in turn.plan.items):
+    if any(item.is_waited_for for item in turn.plan.items):
         payload["busy"] = True
     turn.add(f.PLAN_FROZEN, None, payload)
 
@@ -71,11 +71,10 @@ def thaw(turn: Turn, reason: str) -> None:
 
 
 def after_freeze(turn: Turn, reason: str, *, was_held: bool) -> None:
-    """Go on, or stand as held as before."""
+    """Go on, or stand as held as before; what ended or came true meanwhile is looked at in any case."""
     if was_held and not turn.plan.is_cancelled:
         turn.add(f.PLAN_HELD, None, {"reason": reason})
         move_order(turn, OrderState.HELD)
-        return
     turn.go_on()
 
 

@@ -29,7 +29,7 @@ from domain.plan import Plan
 from domain.priorities import NORMAL, class_of
 from domain.release import ASSETIZE, BACK_PROPAGATE, ItemDef
 from domain.sealing import Protector, classify, is_sealed, same_value
-from domain.states import ItemState, OrderState, PlanState
+from domain.states import TERMINAL_ITEM_STATES, ItemState, OrderState, PlanState
 
 DEADLINE_GRACE_S: Final = 5.0
 """The adapter enforces the time-out; the plan waits this much longer before it stops believing in an answer."""
@@ -141,10 +141,9 @@ class Turn:
         plan = self.plan
         for node in plan.awaiting:
             self._lines_set.update(dict.fromkeys(line.key for line in plan.lines_of(plan.items[node])))
+        # What is On Hold is listed again by whoever keeps the lists, and goes on at the pace of its system.
         for item in plan.items:
-            if item.state is ItemState.ON_HOLD and self.held.of_system(definition_of(item).system) is None:
-                send(self, item)
-            elif item.is_sub_plan and item.state is ItemState.RUNNING and plan.open_children[item.node] == 0:
+            if item.is_sub_plan and item.state is ItemState.RUNNING and plan.open_children[item.node] == 0:
                 self._parents_done.append(item)
 
     def settle(self) -> None:
@@ -163,13 +162,8 @@ class Turn:
                     _unblock(self, item)
         roots, self._roots_done = self._roots_done, {}
         _finish(self, roots)
-        if self.plan.state is PlanState.FREEZING and not any(is_waited_for(item) for item in self.plan.items):
+        if self.plan.state is PlanState.FREEZING and self.plan.waited_for == 0:
             self.add(f.PLAN_STILLED)
-
-
-def is_waited_for(item: ItemRun) -> bool:
-    """Whether a change of the order waits for the end of the item's work (REFERENCE b2, Frozen - Running)."""
-    return item.is_running and item.is_callout and definition_of(item).source.freeze == "wait"
 
 
 def start(turn: Turn) -> None:
@@ -261,6 +255,8 @@ def begin(turn: Turn, item: ItemRun) -> None:
             send(turn, item)
     elif definition.type is ItemType.MANUAL_TASK:
         turn.add(f.ITEM_OPENED, item, {"attempt": item.attempt + 1})
+        # A change may have closed it earlier in the turn: it is one task, and open.
+        turn.tasks_closed = [each for each in turn.tasks_closed if each is not item]
         turn.tasks_opened.append(item)
     elif definition.type is ItemType.PUSH_EVENT:
         _await_event(turn, item, definition)
@@ -442,7 +438,8 @@ def skip(turn: Turn, item: ItemRun, reason: str, *, is_branch: bool, text: str =
     turn.add(f.ITEM_SKIPPED, item, payload)
     assert turn.plan.template is not None
     for node in turn.plan.template.children.get(item.node, ()):
-        skip(turn, turn.plan.items[node], "branch", is_branch=True)
+        if turn.plan.items[node].state not in TERMINAL_ITEM_STATES:
+            skip(turn, turn.plan.items[node], "branch", is_branch=True)
     turn.closed(item)
 
 
@@ -508,8 +505,7 @@ def _end_of(plan: Plan) -> OrderState:
     """How an order ends of which nothing is left to do (REFERENCE b3: some lines cancelled gives partial)."""
     if plan.is_cancelled:
         return OrderState.CANCELLED
-    named = (plan.line_at[line.line_id] for line in plan.order.lines)
-    return OrderState.PARTIAL if any(plan.lines[at].is_cancelled for at in named) else OrderState.COMPLETED
+    return OrderState.PARTIAL if plan.cancelled_lines else OrderState.COMPLETED
 
 
 def move_order(turn: Turn, state: OrderState) -> None:
@@ -520,4 +516,8 @@ def move_order(turn: Turn, state: OrderState) -> None:
 
 def _is_automatic(plan: Plan, index: int) -> bool:
     """Whether a line becomes an asset with its bundle's last item: no assetize item does it, and its product allows."""
+    line = plan.lines[index]
+    if line.is_cancelled or line.key in plan.delivered:
+        # A release that the order was moved to since may not have its product any more.
+        return False
     return index not in plan.covered and plan.release.products[plan.lines[index].product].source.assetize == "auto"

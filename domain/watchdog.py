@@ -16,7 +16,7 @@ from domain.errors import ExpressionFailed
 from domain.items import ItemRun
 from domain.lines import line_context, order_context
 from domain.plan import Plan
-from domain.states import SATISFYING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState, OrderState, PlanState
+from domain.states import TERMINAL_ITEM_STATES, ItemState, OrderState, PlanState
 from domain.turn import deadline_of
 
 LATE_S: Final = 30.0
@@ -143,7 +143,8 @@ def _pending(plan: Plan, item: ItemRun, open_orders: Collection[str] | None) -> 
         if open_orders is None or plan.lines_of(item)[0].joins in open_orders:
             return None
         return AWAITED_ENDED
-    if any(plan.items[node].state not in SATISFYING_ITEM_STATES for node in template.waits[item.node]):
+    # What a change has overtaken holds nobody up: its redo, if there is one, is waited for too.
+    if any(plan.items[node].state not in TERMINAL_ITEM_STATES for node in template.waits[item.node]):
         return None
     parent = template.parents.get(item.node)
     return NOT_BEGUN if parent is None or plan.items[parent].state is ItemState.RUNNING else None
@@ -156,7 +157,7 @@ def _running(plan: Plan, item: ItemRun, now: datetime) -> str | None:
         return _late(item, now)
     if item.is_sub_plan:
         children = template.children.get(item.node, ())
-        return SUB_PLAN_DONE if all(plan.items[node].state in SATISFYING_ITEM_STATES for node in children) else None
+        return SUB_PLAN_DONE if all(plan.items[node].state in TERMINAL_ITEM_STATES for node in children) else None
     if item.is_event:
         if _has_happened(plan, item):
             return EVENT_HAPPENED

@@ -194,8 +194,8 @@ def merged(document: Any, patch: Any) -> Any:
 def _note_of(patch: dict[str, Any]) -> str:
     notes = patch.get("note")
     texts = [each.get("text") for each in notes if isinstance(each, dict)] if isinstance(notes, list) else []
-    texts = [text for text in texts if isinstance(text, str) and text.strip()]
-    return texts[-1][:REASON_LENGTH_MAX] if texts else "the channel has changed the order"
+    said = [text for text in texts if isinstance(text, str) and text.strip()]
+    return said[-1][:REASON_LENGTH_MAX] if said else "the channel has changed the order"
 
 
 async def cancel_product_order(request: web.Request) -> web.Response:
@@ -263,7 +263,7 @@ def _cancellation(facts: list[StoredFact], plan: Plan, message_id: str) -> dict[
     """A cancellation as TMF622 has it: its state is told by the order's facts, nobody keeps it apart.
 
     `inProgress` while work under way is waited for or what was done is undone, `done` when the order has ended,
-    `terminatedWithError` when it was refused after it had been taken in.
+    `terminatedWithError` when it was refused or given up after it had been taken in, whatever became of the order.
     """
     first = next((each for each in facts if _cancel_of(each) == message_id), None)
     if first is None:
@@ -271,13 +271,17 @@ def _cancellation(facts: list[StoredFact], plan: Plan, message_id: str) -> dict[
     refused = next(
         (each for each in facts if each.kind == f.CHANGE_REFUSED and (each.payload or {}).get("id") == message_id), None
     )
-    given_up = plan.change is None and not plan.is_cancelled and plan.ended_at is None
+    # An order that waited has no plan to change: it ends at once.
+    is_carried_out = first.kind == f.ORDER_ENDED or any(
+        each.kind == f.PLAN_CHANGED and (each.payload or {}).get("id") == message_id for each in facts
+    )
+    is_waiting = plan.change is not None and plan.change["id"] == message_id
     payload = first.payload or {}
-    state = "inProgress"
-    if refused is not None or given_up:
-        state = "terminatedWithError"
-    elif plan.ended_at is not None:
-        state = "done" if plan.order_state.value == "cancelled" else "terminatedWithError"
+    state = "terminatedWithError"
+    if is_carried_out and plan.ended_at is not None:
+        state = "done"
+    elif is_carried_out or is_waiting:
+        state = "inProgress"
     task = {
         "id": f"{plan.order_id}.{message_id}",
         "href": f"{CANCEL_PATH}/{plan.order_id}.{message_id}",

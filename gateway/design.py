@@ -1,10 +1,11 @@
-"""Releases, and the installed base."""
+"""Checking and publishing releases, and the installed base."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -12,8 +13,9 @@ from aiohttp import web
 from actors.envelopes import ImportAssets
 from adapters.importers.dro import Imported, import_dro
 from adapters.importers.tmf620 import import_tmf620
+from adapters.price_process import check_functions
 from domain.catalogue import Release
-from domain.errors import BadDocument, NotPossibleNow
+from domain.errors import BadDocument, NotPossibleNow, OrderplanError
 from domain.ids import account_shard
 from domain.inventory import Asset
 from domain.publish import compile_release
@@ -21,6 +23,7 @@ from domain.release import CompiledRelease
 from domain.release_file import read_release, release_document
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json
+from gateway.releases import moment_of
 from gateway.tmf637 import parse_products
 from gateway.views import product_view
 from persistence import catalogue, reads
@@ -30,29 +33,17 @@ OFFSET_MAX = 1_000_000_000
 Made = TypeVar("Made")
 
 
-async def list_releases(request: web.Request) -> web.Response:
-    """GET /v1/releases: published releases, newest first."""
-    return native_json(await catalogue.list_releases(context_of(request).pool, tenant_of(request)))
-
-
-async def get_release(request: web.Request) -> web.Response:
-    """GET /v1/releases/{id}: a published release in its file form."""
-    found = await catalogue.read_release(
-        context_of(request).pool, tenant_of(request), request.match_info["release_id"]
-    )
-    return native_json(found)
-
-
 async def validate_release(request: web.Request) -> web.Response:
     """POST /v1/releases:validate: what publishing would say; nothing is stored."""
     body = await read_object(request)
     compiled = await _off_the_loop(context_of(request), lambda: compile_release(read_release(body)))
+    await check_functions(compiled.source)
     return native_json(_checked(compiled))
 
 
 async def publish_release(request: web.Request) -> web.Response:
-    """POST /v1/releases:publish: check and store; new orders take it from then on."""
-    context = context_of(request)
+    """POST /v1/releases:publish: check and store; new orders take it from then on, or from `?effectiveFrom=` on."""
+    context, moment = context_of(request), moment_of(request)
     body = await read_object(request)
 
     def checked() -> tuple[Release, CompiledRelease]:
@@ -60,12 +51,12 @@ async def publish_release(request: web.Request) -> web.Response:
         return release, compile_release(release)
 
     release, compiled = await _off_the_loop(context, checked)
-    return native_json(await _publish(context, tenant_of(request), release, compiled), 201)
+    return native_json(await _publish(request, release, compiled, moment), 201)
 
 
 async def import_tmf620_catalogue(request: web.Request) -> web.Response:
     """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it."""
-    context = context_of(request)
+    context, moment = context_of(request), moment_of(request)
     body = await read_object(request)
     document = body.get("catalogue")
     if not isinstance(document, dict):
@@ -77,7 +68,7 @@ async def import_tmf620_catalogue(request: web.Request) -> web.Response:
         return release, compile_release(release), findings
 
     release, compiled, findings = await _off_the_loop(context, imported)
-    answer = await _publish(context, tenant_of(request), release, compiled)
+    answer = await _publish(request, release, compiled, moment)
     answer["findings"] = [*findings, *answer["findings"]]
     return native_json(answer, 201)
 
@@ -86,7 +77,7 @@ async def import_dro_catalogue(request: web.Request) -> web.Response:
     """POST /v1/releases:import-dro with `{"files": {"Product2.csv": "..."}, "bindings": {...}, "version": "1"}`:
     publish it; `environment` of the answer says who is to work in which queue.
     """
-    context = context_of(request)
+    context, moment = context_of(request), moment_of(request)
     body = await read_object(request)
     files = body.get("files")
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
@@ -98,7 +89,7 @@ async def import_dro_catalogue(request: web.Request) -> web.Response:
         return found, compile_release(found.release)
 
     found, compiled = await _off_the_loop(context, imported)
-    answer = await _publish(context, tenant_of(request), found.release, compiled)
+    answer = await _publish(request, found.release, compiled, moment)
     answer["findings"] = [*found.findings, *answer["findings"]]
     return native_json(answer | {"environment": found.environment}, 201)
 
@@ -126,33 +117,46 @@ def _checked(compiled: CompiledRelease) -> dict[str, Any]:
 
 
 async def _publish(
-    context: Context, tenant: str, release: Release, compiled: CompiledRelease
+    request: web.Request, release: Release, compiled: CompiledRelease, effective_from: datetime | None
 ) -> dict[str, Any]:
+    context = context_of(request)
+    await check_functions(release)
     is_new = await catalogue.publish_release(
-        context.pool, tenant, compiled.release_id, release_document(release), context.now()
+        context.pool,
+        tenant_of(request),
+        compiled.release_id,
+        release_document(release),
+        context.now(),
+        effective_from=effective_from,
+        actor=user_of(request),
     )
     await context.broadcast("releases")
-    return _checked(compiled) | {"published": is_new}
+    moment = effective_from.isoformat() if effective_from is not None else None
+    return _checked(compiled) | {"published": is_new, "effectiveFrom": moment}
 
 
 async def import_inventory(request: web.Request) -> web.Response:
-    """POST /v1/inventory:import with `{"products": [TMF637 product, ...]}`: load the installed base, account by
-    account.
+    """POST /v1/inventory:import with `{"products": [TMF637 product, ...]}`: load a few installed products, parents
+    before their children. Very many go to /v1/inventory:ingest.
     """
     context = context_of(request)
     body = await read_object(request)
     tenant = tenant_of(request)
-    release_id = await context.folder.refresh_releases(tenant)
+    release_id = await context.folder.refresh_releases(tenant, context.now())
     if release_id is None:
         raise NotPossibleNow("no catalogue release is published, so products have no specification to belong to")
     release = await context.folder.release(tenant, release_id)
     accounts = parse_products(body.get("products"), release)
-    results = []
+    imported = 0
     for account, assets in accounts.items():
         for start in range(0, len(assets), ASSETS_PER_MESSAGE):
             part = assets[start : start + ASSETS_PER_MESSAGE]
-            results.append(await _import(context, tenant, account, release_id, part, user_of(request)))
-    return native_json({"imported": sum(each["imported"] for each in results), "accounts": len(accounts)}, 201)
+            answer = await _import(context, tenant, account, release_id, part, user_of(request))
+            for result in answer["results"]:
+                if isinstance(result, OrderplanError):
+                    raise result
+            imported += answer["imported"]
+    return native_json({"imported": imported, "accounts": len(accounts)}, 201)
 
 
 async def _import(
@@ -205,8 +209,8 @@ async def get_product(request: web.Request) -> web.Response:
 
 
 async def _specifications(context: Context, tenant: str) -> dict[str, str]:
-    """How channels name each product of the newest release."""
-    release_id = await context.folder.refresh_releases(tenant)
+    """How channels name each product of the release that new orders take."""
+    release_id = await context.folder.refresh_releases(tenant, context.now())
     if release_id is None:
         return {}
     release = await context.folder.release(tenant, release_id)

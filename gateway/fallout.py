@@ -7,16 +7,19 @@ import base64
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, cast
 
 import orjson
 from aiohttp import web
 
 from actors.remote import is_remote_failure
 from domain.errors import BadDocument, Busy, OrderplanError, PlanUnreadable
+from domain.messages import OperateItem
+from domain.plan import Plan
+from domain.preview import preview_operation
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import read_instant
-from gateway.orders import native_json, read_object, reason_of
+from gateway.orders import is_dry_run, native_json, read_object, reason_of
 from persistence import fallout, jobs
 from persistence.fallout import FalloutFilter, Place
 
@@ -129,7 +132,8 @@ async def start_job(request: web.Request) -> web.Response:
 
     `{"filter": {...}}` or `{"items": [[order, item], ...]}`, with `reason`, and `rate` (items a second); `answer` for
     complete, `payload` (members that change, RFC 7396) for edit. With a header `Idempotency-Key` a repeat of the same
-    request gives the first one's job.
+    request gives the first one's job. With dryRun=true nothing is done: of at most 1,000 items, those that failed
+    longest ago, it says the state that each would have or why it would be refused.
     """
     context = context_of(request)
     action = request.match_info["action"]
@@ -138,11 +142,65 @@ async def start_job(request: web.Request) -> web.Response:
     argument = _argument(action, body)
     rate = rate_of(body, RATE_DEFAULT)
     wanted, items, selection = _selection(body)
+    if is_dry_run(request):
+        return native_json(await _rehearsed(context, tenant_of(request), action, argument, wanted, items))
     key = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
     made = await ask_jobs(
         context, "start_job", action, user_of(request), reason, selection, wanted, items, argument, rate, key
     )
     return native_json(job_view(made), 202)
+
+
+async def _rehearsed(
+    context: Context,
+    tenant: str,
+    action: str,
+    argument: dict[str, Any],
+    wanted: FalloutFilter | None,
+    items: list[tuple[str, str]],
+) -> dict[str, Any]:
+    """What a job would do, item by item."""
+    chosen = items
+    if wanted is not None:
+        rows = await fallout.list_items(context.pool, tenant, wanted, after=None, limit=LIMIT_MAX + 1)
+        chosen = [(row["order_id"], row["item"]) for row in rows]
+    plans: dict[str, Plan | OrderplanError] = {}
+    shown: list[dict[str, Any]] = []
+    for order_id, item in chosen[:LIMIT_MAX]:
+        if order_id not in plans:
+            try:
+                plans[order_id] = await context.plan(tenant, order_id)
+            except OrderplanError as error:
+                plans[order_id] = error
+        found = plans[order_id]
+        entry: dict[str, Any] = {"orderId": order_id, "item": item}
+        message = OperateItem(
+            item=item,
+            action=cast("Literal['retry', 'complete', 'skip', 'edit']", action),  # the route admits these only
+            operator="",
+            reason="",
+            message_id="",
+            answer=argument if action == "complete" else {},
+            payload=argument if action == "edit" else {},
+            is_patch=action == "edit",
+            is_fallout_only=True,
+        )
+        try:
+            if isinstance(found, OrderplanError):
+                raise found
+            entry["stateAfter"] = preview_operation(found, message, context.now()).state.value
+        except OrderplanError as error:
+            entry["refused"] = error.as_dict()
+        shown.append(entry)
+    refused = sum("refused" in entry for entry in shown)
+    return {
+        "dryRun": True,
+        "total": len(shown),
+        "refused": refused,
+        "done": len(shown) - refused,
+        "more": len(chosen) > LIMIT_MAX,
+        "items": shown,
+    }
 
 
 def _argument(action: str, body: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from domain.catalogue import Action
 from domain.errors import BadDocument
 from domain.orders import Order, OrderLine, bundle_tree
 from gateway.documents import ROOT, Problems, decode_body, kind_of, read_instant, shown
+from gateway.tmf622_prices import ITEM_PRICES, ORDER_PRICES, read_prices
 from gateway.tmf622_render import PRIORITIES, PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import ListQuery, parse_list_query, select_fields, tmf_error
 
@@ -165,6 +166,7 @@ class _Reader:
             rest=rest,
             # As sent it stands in `rest`, too: there is nothing in it to be hidden.
             related=self._related(body.get("orderRelationship"), external_id),
+            prices=read_prices(rest, ORDER_PRICES, "", self.problems),
         )
         if self.items_rest:
             rest["items"] = self.items_rest
@@ -231,6 +233,7 @@ class _Reader:
             self._refuse_characteristics(left, path)
             kept["item"] = left
         line = OrderLine(line_id, action, quantity=quantity, sub_action=sub_action or "", path=path)
+        line.prices = read_prices(left, ITEM_PRICES, path, self.problems)
         offering = item.get("productOffering")
         if offering is not None:
             line.offering = self._reference(offering, f"{path}.productOffering", "productOffering", kept)

@@ -39,11 +39,14 @@ def render_event(plan: Plan, event: ChannelEvent, event_id: str, at: datetime, f
         "event": {"productOrder": select_fields(document, fields)},
     }
     if event.event_type == ATTRIBUTE_CHANGED:
-        envelope["fieldPath"] = "productOrderItem.state"
+        # Without states of lines the order itself was changed.
+        envelope["fieldPath"] = "productOrderItem.state" if event.lines else "productOrderItem"
     return envelope
 
 
 def _description(event: ChannelEvent) -> str:
+    if event.event_type == ATTRIBUTE_CHANGED and not event.lines:
+        return "the order was changed"
     if event.event_type == ATTRIBUTE_CHANGED:
         named = ", ".join(f"{line_id}: {state.value}" for line_id, state in event.lines[:_LINES_NAMED])
         more = len(event.lines) - _LINES_NAMED

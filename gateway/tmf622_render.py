@@ -42,8 +42,8 @@ def render_order(order_document: Mapping[str, Any], view: Mapping[str, Any]) -> 
     Args:
         order_document: what `Order.to_dict` gave, its attributes classified: values out of sight show as asterisks.
         view: any of `state`, `orderDate`, `completionDate`, `expectedCompletionDate`, `cancellationDate` (texts),
-            `stateReasons` (a list), `notes` (added to the channel's own), and `lines`: by line id `state` and the
-            `productId` of what was delivered.
+            `stateReasons` (a list), `notes` (added to the channel's own), and `lines`: by line id `state`, the
+            `productId` of what was delivered, and the `attributes` that the line has got since.
     Returns:
         A document that shares parts with `order_document`: write it out, do not change it.
     """
@@ -108,7 +108,7 @@ def _render_item(line: Mapping[str, Any], kept: Mapping[str, Any], line_view: Ma
         item["subAction"] = line["subAction"]
     if "requestedStartAt" in line:
         item["requestedStartDate"] = line["requestedStartAt"]
-    product = _render_product(line, kept, line_view.get("productId"))
+    product = _render_product(line, kept, line_view.get("productId"), line_view.get("attributes", {}))
     offering = _joined(line.get("offering"), kept.get("productOffering"))
     if offering is not None:
         if kept.get("offeringInside"):
@@ -131,14 +131,16 @@ def _render_item(line: Mapping[str, Any], kept: Mapping[str, Any], line_view: Ma
     return item
 
 
-def _render_product(line: Mapping[str, Any], kept: Mapping[str, Any], delivered: str | None) -> dict[str, Any]:
+def _render_product(
+    line: Mapping[str, Any], kept: Mapping[str, Any], delivered: str | None, got: Mapping[str, Any]
+) -> dict[str, Any]:
     product: dict[str, Any] = dict(kept.get("product", {}))
     if (product_id := line.get("productId", delivered)) is not None:
         product["id"] = product_id
     if (specification := _joined(line.get("specification"), kept.get("specification"))) is not None:
         product["productSpecification"] = specification
     configured = frozenset(kept.get("configured", ()))
-    attributes = line.get("attributes", {})
+    attributes = {**line.get("attributes", {}), **got}
     metadata = kept.get("characteristics", {})
     characteristics = [
         {"name": name, "value": _shown_value(value), **metadata.get(name, {})}

@@ -11,9 +11,8 @@ from domain.order_states import line_states
 from domain.payloads import next_payload
 from domain.plan import Plan
 from domain.related import item_name
-from domain.sealing import MASK, is_encrypted, is_sealed
+from domain.sealing import MASK, is_encrypted, is_sealed, same_value
 from domain.states import OrderState
-from domain.turn import is_waited_for
 from gateway.warnings import warnings_of
 from persistence.readstore import StoredFact
 
@@ -42,8 +41,19 @@ def order_view(plan: Plan) -> dict[str, Any]:
 def _line_view(plan: Plan, line_id: str, state: OrderState) -> dict[str, Any]:
     view: dict[str, Any] = {"state": state.value}
     index = plan.line_at.get(line_id)
-    if index is not None and plan.lines[index].is_asset:
-        view["productId"] = plan.lines[index].asset_id
+    if index is None:
+        return view
+    line = plan.lines[index]
+    if line.is_asset:
+        view["productId"] = line.asset_id
+    got = {
+        name: value
+        for name, value in line.attributes.items()
+        if name not in line.ordered or not same_value(value, line.ordered[name])
+    }
+    if got:
+        # What the order has learnt since the channel sent it.
+        view["attributes"] = got
     return view
 
 
@@ -94,7 +104,7 @@ def _change_view(plan: Plan) -> dict[str, Any] | None:
     """The change that waits for work under way, if one does."""
     if plan.change is None:
         return None
-    waits_for = [item.key for item in plan.items if is_waited_for(item)]
+    waits_for = [item.key for item in plan.items if item.is_waited_for]
     return {name: plan.change[name] for name in ("id", "kind", "reason")} | {"waitsFor": waits_for}
 
 

@@ -1,55 +1,213 @@
-"""Published releases, and the environment's systems."""
+"""Published releases and the line they stand in, and the environment's systems."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import orjson
 
 from domain.errors import NotFound, NotPossibleNow
+from domain.lineup import Standing, check_moment, check_retire, check_unretire, standing_of, takes_up_again
 from persistence.servers import certain
+
+_MOMENT: Final = (
+    "coalesce($4, greatest($3, (select max(r.effective_at) from release as r "
+    "where r.tenant = $1 and (not r.is_scheduled or r.effective_at <= $3))))"
+)
+"""From when a release counts that is given a moment ($4) or none, at $3: not before any that counts already, so that
+the last one to be published is current whatever the clocks of two gateways say.
+"""
 
 
 async def publish_release(
-    pool: asyncpg.Pool[Any], tenant: str, release_id: str, body: Mapping[str, Any], now: datetime
+    pool: asyncpg.Pool[Any],
+    tenant: str,
+    release_id: str,
+    body: Mapping[str, Any],
+    now: datetime,
+    *,
+    effective_from: datetime | None = None,
+    actor: str = "system",
 ) -> bool:
-    """Store a checked release as the newest; False when this very release is published already.
+    """Store a checked release, and let new orders take it from now or from `effective_from` on.
+
+    False when this very release is published already. One that was withdrawn before is taken up again.
 
     Raises:
-        NotPossibleNow: the version is published with other contents; a release never changes.
+        NotPossibleNow: the version is published with other contents (a release never changes), is retired, or is to
+            begin at another moment.
+        BadDocument: `effective_from` is past.
     """
     text = orjson.dumps(body).decode()
-    async with certain(pool) as connection:
-        done = await connection.fetchval(
-            "insert into release (tenant, release_id, body, published_at) values ($1, $2, $3::jsonb, $4) "
-            "on conflict do nothing returning true",
-            tenant,
-            release_id,
-            text,
-            now,
+    async with certain(pool) as connection, connection.transaction():
+        found = await _standings(connection, tenant, release_id, is_changing=True)
+        if found:
+            is_same = await connection.fetchval(
+                "select body = $3::jsonb from release where tenant = $1 and release_id = $2", tenant, release_id, text
+            )
+            if not is_same:
+                raise NotPossibleNow(
+                    f"release {release_id} is published with other contents",
+                    mend="give the changed release a new version",
+                )
+            if not takes_up_again(found[0], effective_from, now):
+                return False
+            check_moment(effective_from, now)
+            await connection.execute(
+                f"update release set sequence = default, published_at = $3, effective_at = {_MOMENT}, "
+                "is_scheduled = $4::timestamptz is not null, retired_at = null where tenant = $1 and release_id = $2",
+                tenant,
+                release_id,
+                now,
+                effective_from,
+            )
+        else:
+            check_moment(effective_from, now)
+            await connection.execute(
+                "insert into release (tenant, release_id, body, published_at, effective_at, is_scheduled) "
+                f"values ($1, $2, $5::jsonb, $3, {_MOMENT}, $4::timestamptz is not null)",
+                tenant,
+                release_id,
+                now,
+                effective_from,
+                text,
+            )
+        kind = "published" if effective_from is None else "scheduled"
+        moment = {} if effective_from is None else {"effectiveFrom": effective_from.isoformat()}
+        await _note_release(connection, tenant, release_id, kind, actor, now, moment)
+    return True
+
+
+async def retire_release(
+    pool: asyncpg.Pool[Any],
+    tenant: str,
+    release_id: str,
+    *,
+    replacement: str | None,
+    reason: str,
+    actor: str,
+    now: datetime,
+) -> bool:
+    """Take a release out of the line; orders on it go on. False: it is retired already.
+
+    `replacement` is a published release that new orders take instead, where it is the current one.
+
+    Raises:
+        NotFound, NotPossibleNow: see `check_retire`.
+    """
+    async with certain(pool) as connection, connection.transaction():
+        standings = await _standings(connection, tenant, is_changing=True)
+        if not check_retire(standings, release_id, replacement, now):
+            return False
+        is_withdrawn = not standing_of(standings, release_id).has_begun(now)
+        await connection.execute(
+            "update release set retired_at = $3 where tenant = $1 and release_id = $2", tenant, release_id, now
         )
-    if done:
-        return True
-    is_same = await pool.fetchval(
-        "select body = $3::jsonb from release where tenant = $1 and release_id = $2", tenant, release_id, text
+        why: dict[str, Any] = {"reason": reason}
+        if replacement is not None:
+            why["replacement"] = replacement
+            await connection.execute(
+                f"update release set sequence = default, effective_at = {_MOMENT}, is_scheduled = false "
+                "where tenant = $1 and release_id = $2",
+                tenant,
+                replacement,
+                now,
+                None,
+            )
+            beside = {"reason": reason, "replaces": release_id}
+            await _note_release(connection, tenant, replacement, "madeCurrent", actor, now, beside)
+        kind = "withdrawn" if is_withdrawn else "retired"
+        await _note_release(connection, tenant, release_id, kind, actor, now, why)
+    return True
+
+
+async def unretire_release(
+    pool: asyncpg.Pool[Any], tenant: str, release_id: str, *, reason: str, actor: str, now: datetime
+) -> bool:
+    """Take a release back into the line, which changes nothing for new orders. False: it is not retired.
+
+    Raises:
+        NotFound, NotPossibleNow: see `check_unretire`.
+    """
+    async with certain(pool) as connection, connection.transaction():
+        if not check_unretire(await _standings(connection, tenant, is_changing=True), release_id, now):
+            return False
+        await connection.execute(
+            "update release set retired_at = null where tenant = $1 and release_id = $2", tenant, release_id
+        )
+        await _note_release(connection, tenant, release_id, "unretired", actor, now, {"reason": reason})
+    return True
+
+
+async def list_standings(pool: asyncpg.Pool[Any], tenant: str) -> list[Standing]:
+    """All releases of a tenant in their order: by when they begin, then as they were published."""
+    return await _standings(pool, tenant)
+
+
+async def _standings(
+    connection: Any, tenant: str, release_id: str | None = None, *, is_changing: bool = False
+) -> list[Standing]:
+    """`is_changing`: nobody else changes the line until the transaction ends."""
+    if is_changing:
+        # Of the table, and short: the line is as wide as what is about to be published, which has no row to lock yet.
+        await connection.execute("lock table release in share row exclusive mode")
+    rows = await connection.fetch(
+        "select release_id, published_at, effective_at, is_scheduled, retired_at from release "
+        "where tenant = $1 and ($2::text is null or release_id = $2) order by effective_at, sequence",
+        tenant,
+        release_id,
     )
-    if not is_same:
-        raise NotPossibleNow(
-            f"release {release_id} is published with other contents", mend="give the changed release a new version"
-        )
-    return False
+    return [Standing(**row) for row in rows]
 
 
-async def list_releases(pool: asyncpg.Pool[Any], tenant: str) -> list[dict[str, Any]]:
-    """Published releases, newest first."""
+async def count_open_orders(
+    pool: asyncpg.Pool[Any], tenant: str, release_id: str | None = None
+) -> dict[str, int]:
+    """How many orders that have not ended run on each release that has any; only of one, if it is named.
+
+    From `product_order_open_account_idx` alone, which holds open orders and nothing else: however many have ended
+    costs nothing.
+    """
     rows = await pool.fetch(
-        "select release_id, published_at from release where tenant = $1 order by sequence desc", tenant
+        "select release_id, count(*) as n from product_order where tenant = $1 and ended_at is null "
+        "and ($2::text is null or release_id = $2) group by release_id",
+        tenant,
+        release_id,
     )
-    return [{"id": row["release_id"], "publishedAt": row["published_at"].isoformat()} for row in rows]
+    return {row["release_id"]: row["n"] for row in rows if row["release_id"] is not None}
+
+
+async def list_release_changes(
+    pool: asyncpg.Pool[Any], tenant: str, release_id: str, limit: int
+) -> list[dict[str, Any]]:
+    """What was done to a release: at, actor, kind, body; newest first."""
+    rows = await pool.fetch(
+        "select at, actor, kind, body from release_change where tenant = $1 and release_id = $2 "
+        "order by change_id desc limit $3",
+        tenant,
+        release_id,
+        limit,
+    )
+    return [{**row, "body": orjson.loads(row["body"])} for row in rows]
+
+
+async def _note_release(
+    connection: Any, tenant: str, release_id: str, kind: str, actor: str, now: datetime, body: Mapping[str, Any]
+) -> None:
+    """Keep who did what to a release, in the transaction that does it."""
+    await connection.execute(
+        "insert into release_change (tenant, release_id, at, actor, kind, body) values ($1, $2, $3, $4, $5, $6::jsonb)",
+        tenant,
+        release_id,
+        now,
+        actor,
+        kind,
+        orjson.dumps(body).decode(),
+    )
 
 
 async def read_release(pool: asyncpg.Pool[Any], tenant: str, release_id: str) -> dict[str, Any]:
@@ -62,7 +220,7 @@ async def read_release(pool: asyncpg.Pool[Any], tenant: str, release_id: str) ->
         "select body from release where tenant = $1 and release_id = $2", tenant, release_id
     )
     if body is None:
-        raise NotFound(f"there is no release {release_id!r}")
+        raise NotFound(f"there is no release {release_id!r}", mend="GET /v1/releases lists them")
     found: dict[str, Any] = orjson.loads(body)
     return found
 

@@ -63,7 +63,9 @@ select (select count(*) from queue_member where tenant = $1 and queue = $3) as m
 _QUEUES: Final = """
 with named as (
     select q ->> 'code' as code, coalesce(q ->> 'name', '') as name
-      from (select body from release where tenant = $1 order by sequence desc limit 1) as r,
+      from (select body from release
+             where tenant = $1 and retired_at is null and (not is_scheduled or effective_at <= $2)
+             order by effective_at desc, sequence desc limit 1) as r,
            jsonb_array_elements(coalesce(r.body -> 'queues', '[]')) as q),
 work as (
     select t.queue, count(*) as open, count(c.task_id) as held, min(t.opened_at) as oldest, min(t.due_at) as due_next
@@ -107,7 +109,7 @@ async def staffing(
 async def list_queues(
     pool: asyncpg.Pool[Any], tenant: str, now: datetime, code: str | None = None
 ) -> list[dict[str, Any]]:
-    """Queues of the newest release, and others that have tasks or members, with what is going on in each."""
+    """Queues of the current release, and others that have tasks or members, with what is going on in each."""
     return [
         {
             "code": row["code"],

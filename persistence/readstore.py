@@ -12,6 +12,7 @@ import asyncpg
 import orjson
 
 from domain.facts import ORDER_ACCEPTED, ORDER_REJECTED
+from domain.lineup import Lineup, Standing, lineup_of
 
 _FACTS_OF: Final = (
     'select shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload from {} '
@@ -19,6 +20,15 @@ _FACTS_OF: Final = (
 )
 _FIRST: Final = (ORDER_ACCEPTED, ORDER_REJECTED)
 """What every order's facts begin with."""
+_STANDING: Final = "select release_id, published_at, effective_at, is_scheduled, retired_at, sequence from release"
+_LINE: Final = f"""
+select release_id, published_at, effective_at, is_scheduled, retired_at from (
+    ({_STANDING} where tenant = $1 and retired_at is null and (not is_scheduled or effective_at <= $2)
+      order by effective_at desc, sequence desc limit 1)
+    union all
+    {_STANDING} where tenant = $1 and retired_at is null and is_scheduled and effective_at > $2) as line
+ order by effective_at, sequence"""
+"""The current release and those to come: read by every host every few seconds, however many there were before."""
 
 
 class StoredFact(NamedTuple):
@@ -76,24 +86,17 @@ class ReadStore:
         )
         return orjson.loads(body) if body is not None else None
 
-    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None:
-        """(id, body) of a release, or of the newest published one when no id is given."""
-        if release_id is None:
-            row = await self._pool().fetchrow(
-                "select release_id, body from release where tenant = $1 order by sequence desc limit 1", tenant
-            )
-        else:
-            row = await self._pool().fetchrow(
-                "select release_id, body from release where tenant = $1 and release_id = $2", tenant, release_id
-            )
-        return (row["release_id"], orjson.loads(row["body"])) if row is not None else None
-
-    async def newest_release(self, tenant: str) -> str | None:
-        """The id of the newest published release."""
-        found: str | None = await self._pool().fetchval(
-            "select release_id from release where tenant = $1 order by sequence desc limit 1", tenant
+    async def release_body(self, tenant: str, release_id: str) -> dict[str, Any] | None:
+        """The body of a release."""
+        body = await self._pool().fetchval(
+            "select body from release where tenant = $1 and release_id = $2", tenant, release_id
         )
-        return found
+        return orjson.loads(body) if body is not None else None
+
+    async def lineup(self, tenant: str, now: datetime) -> Lineup:
+        """Which release new orders take at `now`, and which follow when."""
+        rows = await self._pool().fetch(_LINE, tenant, now)
+        return lineup_of([Standing(**row) for row in rows], now)
 
 
 def stored_fact(row: Mapping[str, Any]) -> StoredFact:

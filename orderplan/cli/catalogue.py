@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -12,8 +13,9 @@ import typer
 from rich.console import RenderableType
 
 from domain.errors import BadExpression, BadRelease
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, print_json, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, print_json, show
 from orderplan.cli.files import document_text, read_folder, read_object, write_document, write_text
+from orderplan.cli.release import list_releases
 from orderplan.client import URL_DEFAULT, Client
 
 if TYPE_CHECKING:
@@ -23,7 +25,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Check, import and publish catalogue releases.", no_args_is_help=True)
 importers = typer.Typer(help="Turn a foreign catalogue into a release.", no_args_is_help=True)
 app.add_typer(importers, name="import")
-
 
 
 class Form(StrEnum):
@@ -38,8 +39,8 @@ File = Annotated[str, typer.Argument(help="A release, YAML or JSON; - reads stan
 
 @app.command("validate")
 def validate(file: File, as_json: Json = False) -> None:
-    """Check a release as publishing would; needs no server."""
-    compiled = _compiled(file, read_object(file, "a release"))
+    """Check a release as publishing would; needs no server. Price functions are looked for on this machine."""
+    compiled = _compiled(file, read_object(file, "a release"), with_functions=True)
     summary = {"valid": True, **_summary(compiled)}
     show(as_json, summary, lambda: _shown(summary, "is valid"))
 
@@ -48,32 +49,25 @@ def validate(file: File, as_json: Json = False) -> None:
 def publish(
     file: File,
     version: Annotated[str | None, typer.Option("--version", help="Publish it under this version instead.")] = None,
+    effective_from: Annotated[
+        str | None, typer.Option("--effective-from", help="From when new orders take it, such as 2027-01-31T00:00:00Z.")
+    ] = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Publish a release: new orders take it from then on."""
+    """Publish a release: new orders take it from then on, or from the moment that is given."""
     document = read_object(file, "a release")
     if version is not None:
         document["version"] = version
     _compiled(file, document)
     with client_of(url, user) as client:
-        answer = client.publish_release(document)
+        answer = client.publish_release(document, effective_from=effective_from)
         answer["systemsMissing"] = _missing(client, document)
     show(as_json, answer, lambda: _shown(answer, _published(answer)))
 
 
-@app.command("list")
-def list_releases(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
-    """List published releases, newest first; new orders take the first one."""
-    with client_of(url, user) as client:
-        releases = client.list_releases()
-    rows = [(each["id"], moment(each["publishedAt"])) for each in releases]
-    show(
-        as_json,
-        {"releases": releases},
-        lambda: [table(("release", "published (UTC)"), rows) if rows else "nothing is published yet"],
-    )
+app.command("list")(list_releases)
 
 
 @app.command("export")
@@ -196,17 +190,21 @@ def _keep_import(
     show(as_json, summary, lambda: _shown(summary, verdict))
 
 
-def _compiled(file: str, document: Mapping[str, Any]) -> CompiledRelease:
-    """The release compiled.
+def _compiled(file: str, document: Mapping[str, Any], *, with_functions: bool = False) -> CompiledRelease:
+    """The release compiled; its price functions loaded, too, if asked for.
 
     Raises:
         BadRelease: it cannot be published; every problem is listed.
     """
+    from adapters.price_process import check_functions
     from domain.publish import compile_release
     from domain.release_file import read_release
 
     try:
-        return compile_release(read_release(document))
+        compiled = compile_release(read_release(document))
+        if with_functions:
+            asyncio.run(check_functions(compiled.source))
+        return compiled
     except BadRelease as error:
         _list_problems(error.facts.get("problems", ()))
         where = f"{error.path}: " if error.path else ""
@@ -244,6 +242,10 @@ def _missing(client: Client, document: Mapping[str, Any]) -> list[str]:
 
 
 def _published(answer: Mapping[str, Any]) -> str:
+    moment_given = answer.get("effectiveFrom")
+    if moment_given is not None:
+        verb = "is" if answer["published"] else "was"
+        return f"{verb} scheduled: new orders take it from {moment(moment_given)} (UTC) on"
     return "is published" if answer["published"] else "was published before, with the same contents"
 
 

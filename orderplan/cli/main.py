@@ -18,9 +18,11 @@ from orderplan.cli import (
     fallout,
     hub,
     inventory,
+    model,
     order,
     order_changes,
     queue,
+    release,
     risk,
     simulate,
     system,
@@ -44,6 +46,7 @@ app.command("events")(events.events)
 app.command("archive")(archive.archive)
 app.command("simulate")(simulate.simulate)
 app.add_typer(catalogue.app, name="catalogue")
+app.add_typer(release.app, name="release")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
@@ -55,6 +58,7 @@ app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")
 app.add_typer(risk.app, name="risk")
+app.add_typer(model.app, name="model")
 app.add_typer(hub.app, name="hub")
 app.add_typer(fallout.app, name="fallout")
 app.add_typer(fallout.jobs, name="job")

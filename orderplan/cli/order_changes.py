@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
 
 import typer
@@ -208,16 +208,16 @@ def _rendered_outcomes(result: Document) -> Iterable[RenderableType]:
         yield "and " + ", ".join(f"{count} items: {word}" for word, count in sorted(counts.items()))
     added = result.get("added", ())
     if added:
-        rows = [
+        made = [
             (each["key"], each["name"], f"{each.get('role', 'new')} {each.get('of', '')}".strip(), each["stateAfter"])
             for each in added[:ITEMS_SHOWN_MAX]
         ]
-        yield table(["added", "name", "what for", "state"], rows)
+        yield table(["added", "name", "what for", "state"], made)
     if len(added) > ITEMS_SHOWN_MAX:
         yield f"and {len(added) - ITEMS_SHOWN_MAX} more items"
 
 
-COMMANDS: Final = {
+COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "amend": amend,
     "patch": patch,
     "cancel": cancel,

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from domain.events import ATTRIBUTE_CHANGED
 from orderplan.client import ApiError, Client
-from tests.support.build import manual
+from tests.acceptance.test_events import Channel, listening, registered
+from tests.support.build import callout, depends, manual, plan_of, release_document, rule, scenario
 from tests.support.running import TMF622, Running, until
 
 FOLDER = Path(__file__).parents[2] / "examples" / "dedicated-internet"
@@ -61,7 +63,7 @@ def account() -> str:
     return f"changes-{next(ACCOUNTS)}"
 
 
-def plan_of(running: Running, order_id: str) -> dict[str, dict[str, Any]]:
+def items_of(running: Running, order_id: str) -> dict[str, dict[str, Any]]:
     return {item["key"]: item for item in running.ok("GET", f"/v1/orders/{order_id}/plan")["items"]}
 
 
@@ -74,7 +76,7 @@ def reaches(running: Running, order_id: str, **states: str) -> dict[str, dict[st
             for name, state in states.items()
         )
 
-    found: dict[str, dict[str, Any]] = until(lambda: plan_of(running, order_id), holds)
+    found: dict[str, dict[str, Any]] = until(lambda: items_of(running, order_id), holds)
     return found
 
 
@@ -82,6 +84,7 @@ def effects(running: Running, order_id: str) -> list[str]:
     return [call["operation"] for call in running.calls(order_id)]
 
 
+@pytest.mark.rule("C2.17")
 def test_an_amendment_is_previewed_and_the_plan_is_then_exactly_what_was_shown(site: Running) -> None:
     name = account()
     order_id = site.submit(order(name))
@@ -99,7 +102,7 @@ def test_an_amendment_is_previewed_and_the_plan_is_then_exactly_what_was_shown(s
             client.hold_system(code, "to look at the plan")
         try:
             client.amend_order(order_id, order(name, bandwidthMbps=1000), "the customer wants more")
-            after = {key: (item["state"], item["dependsOn"]) for key, item in plan_of(site, order_id).items()}
+            after = {key: (item["state"], item["dependsOn"]) for key, item in items_of(site, order_id).items()}
         finally:
             for code in SYSTEMS:
                 client.release_system(code)
@@ -109,7 +112,7 @@ def test_an_amendment_is_previewed_and_the_plan_is_then_exactly_what_was_shown(s
         assert all(after[key][0] in ("On Hold", "Running") for key in running_then)
 
         reaches(site, order_id, completion__hold="Running", billing__start="Completed")
-        until(lambda: plan_of(site, order_id), lambda plan: plan["billing/start@site-billing@1~1"]["endedAt"])
+        until(lambda: items_of(site, order_id), lambda plan: plan["billing/start@site-billing@1~1"]["endedAt"])
         client.change_line(order_id, "1", {"acceptedOn": "2026-12-01"}, "signed on site")
         task = until(lambda: client.list_tasks(queue="customer-care"), lambda tasks: any_of(tasks, order_id))
         client.claim_task(any_of(task, order_id)["id"], "carla")
@@ -127,6 +130,7 @@ def any_of(tasks: list[dict[str, Any]], order_id: str) -> Any:
     return next((task for task in tasks if task["orderId"] == order_id), None)
 
 
+@pytest.mark.rule("B3.6")
 def test_a_cancelled_order_is_undone_and_the_channel_sees_its_cancellation_go(site: Running) -> None:
     name = account()
     order_id = site.submit(order(name))
@@ -147,11 +151,11 @@ def test_a_cancelled_order_is_undone_and_the_channel_sees_its_cancellation_go(si
 def test_of_two_sites_one_is_cancelled_and_the_other_is_delivered(site: Running) -> None:
     name = account()
     order_id = site.submit(order(name, sites=2))
-    until(lambda: plan_of(site, order_id), lambda plan: plan["completion/hold@2"]["state"] == "Running")
+    until(lambda: items_of(site, order_id), lambda plan: plan["completion/hold@2"]["state"] == "Running")
     with Client(site.url, user="agent-1") as client:
         client.cancel_order(order_id, "the second site is not needed", items=["2"])
         until(
-            lambda: plan_of(site, order_id),
+            lambda: items_of(site, order_id),
             lambda plan: plan.get("undo-order/done@2", {}).get("state") == "Completed",
         )
         states = {item["id"]: item["state"] for item in site.ok("GET", f"{TMF622}/{order_id}")["productOrderItem"]}
@@ -246,3 +250,144 @@ def test_a_rehearsed_order_shows_its_plan_and_stores_nothing(site: Running) -> N
         assert {each["key"] for each in shown["plan"]} >= {"order/start@1", "completion/hold@1"}
         assert shown["lines"][0]["attributes"]["contactPhone"] == "********"
         assert client.list_orders(externalId=name).items == []
+
+
+class Keeping(Channel):
+    """A channel that keeps what it hears."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.events: list[dict[str, Any]] = []
+
+    def take(self, event: dict[str, Any]) -> int:
+        self.events.append(event)
+        return super().take(event)
+
+    def heard_of(self, order_id: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["event"]["productOrder"]["id"] == order_id]
+
+
+def landline_release(version: str) -> dict[str, Any]:
+    """A line whose work reads contact and date; its number comes from a system and goes back to the order line."""
+    copied = [{"to": name, "copy": name} for name in ("contact", "installDate")]
+    names = [{"name": name} for name in ("contact", "installDate", "MSISDN")]
+    return release_document(
+        code="landline",
+        version=version,
+        products=[
+            {
+                "code": "landline",
+                "kind": "commercial",
+                "attributes": [*names, {"name": "tariff", "changeable": False}],
+            },
+            {"code": "access", "attributes": names},
+        ],
+        decompositions=[rule("landline", "access", *copied)],
+        plans=[
+            plan_of(
+                "access",
+                callout("reserve", system="line-system", response={"MSISDN": "answer.reference"}),
+                {"code": "agreed", "type": "pushEvent", "event": "has(attributes.installDate)"},
+                callout("install", system="line-system"),
+                {"code": "back", "type": "autoTask", "task": "backPropagate"},
+                manual("check", queue="line-desk"),
+            )
+        ],
+        dependencies=[
+            depends("access/agreed", "access/reserve"),
+            depends("access/install", "access/agreed"),
+            depends("access/back", "access/install"),
+            depends("access/check", "access/back"),
+        ],
+        scenarios=[scenario("access", "access")],
+    )
+
+
+def landline(name: str) -> dict[str, Any]:
+    given = {"contact": "Ann Example", "tariff": "flat"}
+    return {
+        "externalId": name,
+        "billingAccount": {"id": name},
+        "productOrderItem": [
+            {
+                "id": "1",
+                "action": "add",
+                "productOffering": {"id": "landline"},
+                "product": {"productCharacteristic": [{"name": each, "value": given[each]} for each in given]},
+            }
+        ],
+    }
+
+
+def values_of(document: dict[str, Any]) -> dict[str, Any]:
+    """The characteristics of the only item of an order, as its channel sees it."""
+    [item] = document["productOrderItem"]
+    return {each["name"]: each["value"] for each in item["product"]["productCharacteristic"]}
+
+
+def test_an_agent_changes_contact_and_date_and_work_waiting_and_channel_follow(running: Running) -> None:
+    running.ok("POST", "/v1/releases:publish", landline_release(f"changes {next(VERSIONS)}"))
+    stand_in = {"adapter": "http", "config": {"url": f"{running.standins}/billing"}, "concurrency": 10}
+    running.ok("PUT", "/v1/systems/line-system", stand_in)
+    name, channel = account(), Keeping()
+    with Client(running.url, user="agent-1") as client, listening(channel) as callback, registered(client, callback):
+        order_id = running.submit(landline(name))
+        reaches(running, order_id, access__agreed="Running")
+        first = client.plan(order_id)["lines"][1]["attributes"]["MSISDN"]
+        version = client.order(order_id)["version"]
+
+        patch = {"lines": {"1": {"attributes": {"contact": "Ben Example", "installDate": "2026-12-24"}}}}
+        assert client.patch_order(order_id, patch, "another contact, and a date", version=version)["changed"]
+        with pytest.raises(ApiError) as stale:
+            client.patch_order(order_id, patch, "so they have told me", version=version)
+        assert (stale.value.status, stale.value.code) == (412, "staleVersion")
+        with pytest.raises(ApiError) as fixed:
+            client.patch_order(order_id, {"lines": {"1": {"attributes": {"tariff": "metered"}}}}, "a cheaper one")
+        assert (fixed.value.status, fixed.value.code, fixed.value.path) == (422, "protectedAttribute", "1.tariff")
+
+        # What was done with the old contact is done again, what waited for a date goes on, the rest carries both.
+        plan = reaches(running, order_id, access__check="Ready")
+        assert plan["access/reserve@access@1"]["state"] == "Amended"
+        assert plan["access/agreed@access@1"]["state"] == "Completed"
+        contacts = [call["payload"]["lines"][0]["attributes"]["contact"] for call in running.calls(order_id)]
+        assert contacts == ["Ann Example", "Ben Example", "Ben Example"]
+        told = until(
+            lambda: [event for event in channel.heard_of(order_id) if event["eventType"] == ATTRIBUTE_CHANGED],
+            lambda events: any(event.get("fieldPath") == "productOrderItem" for event in events),
+        )
+        changed = next(event for event in told if event["fieldPath"] == "productOrderItem")
+        assert values_of(changed["event"]["productOrder"])["contact"] == "Ben Example"
+
+        # The number that the second reservation gave is on the order line, the asset and in what the channel hears.
+        number = client.plan(order_id)["lines"][1]["attributes"]["MSISDN"]
+        assert number != first
+        task = any_of(client.list_tasks(queue="line-desk"), order_id)
+        client.claim_task(task["id"], "lena")
+        client.complete_task(task["id"], "lena", {})
+        assert running.ended(order_id)["state"] == "completed"
+        assert values_of(running.ok("GET", f"{TMF622}/{order_id}"))["MSISDN"] == number
+        [asset] = [each for each in client.list_products(account=name).items if each["name"] == "access"]
+        assert {one["name"]: one["value"] for one in asset["productCharacteristic"]}["MSISDN"] == number
+        last = until(
+            lambda: channel.heard_of(order_id)[-1]["event"]["productOrder"], lambda heard: heard["state"] == "completed"
+        )
+        assert values_of(last)["MSISDN"] == number
+
+
+def test_a_bulk_repair_is_rehearsed_and_then_does_what_it_said(running: Running) -> None:
+    version = f"changes {next(VERSIONS)}"
+    running.ok("POST", "/v1/releases:publish", landline_release(version))
+    running.ok("PUT", "/v1/systems/line-system", {"adapter": "simulated", "config": {"permanentRate": 1.0}})
+    orders = [running.submit(landline(account())) for _ in range(3)]
+    with Client(running.url, user="olga") as client:
+        until(lambda: client.list_fallout(system="line-system")["items"], lambda items: len(items) == 3)
+        body = {"filter": {"system": "line-system"}, "reason": "the line system is mended"}
+        told = running.ok("POST", "/v1/fallout:skip?dryRun=true", body)
+        assert (told["total"], told["done"], told["refused"]) == (3, 3, 0)
+        assert {entry["orderId"]: entry["stateAfter"] for entry in told["items"]} == dict.fromkeys(orders, "Skipped")
+        assert len(client.list_fallout(system="line-system")["items"]) == 3, "nothing was done"
+        job = client.wait_for_job(client.start_job("skip", "done by hand", filter={"system": "line-system"})["id"])
+        assert job["done"] == 3
+        for order_id in orders:
+            client.cancel_order(order_id, "only a test")
+            running.ended(order_id)

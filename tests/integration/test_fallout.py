@@ -37,6 +37,7 @@ async def listed(pool, state: str) -> list[tuple[str, bool]]:
     return [(row["error_code"], row["retry_at"] is not None) for row in rows]
 
 
+@pytest.mark.rule("B2.11")
 async def test_an_item_is_listed_from_its_first_failure_until_it_works(host, pool):
     await host.submit(order_of(line("1", "offer")))
     await host.report(host.dispatch.calls()[0], "retryable", error="busy", error_code="503")

@@ -135,6 +135,7 @@ async def test_a_held_system_keeps_its_own_items_and_nobody_elses_and_all_comple
     assert len(host.dispatch.sent) == len(set(host.dispatch.sent)) == 20
 
 
+@pytest.mark.rule("B2.7")
 async def test_held_items_go_on_at_the_systems_rate(host, pool):
     await hold(pool, host)
     await submit(host, 30)
@@ -153,6 +154,7 @@ async def test_held_items_go_on_at_the_systems_rate(host, pool):
     assert max(after - before for before, after in pairwise(gone)) <= 2
 
 
+@pytest.mark.rule("B2.7")
 async def test_urgent_items_go_first_and_then_those_that_could_start_first(host, pool):
     await hold(pool, host)
     [old] = await submit(host, 1)

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import pytest
 
 from actors.ports import JournalPort, OwnershipPort
+from domain.lineup import Lineup
 from domain.related import RelatedWaits, Wait
 from persistence import catalogue
 from persistence.incarnations import Ownership
@@ -253,8 +254,8 @@ async def test_releases_and_templates_are_found(place: Place) -> None:
     body = {"nodes": [1]}
     await journal.commit(commit_of(fact(1), templates={"t": TemplateRow("main", "t", "r@1", json.dumps(body))}))
 
-    assert await journal.newest_release("main") == "r@2"
-    assert (await journal.release_body("main", "r@1") or ("", {}))[0] == "r@1"
+    assert await journal.lineup("main", AT) == Lineup("r@2")
+    assert await journal.release_body("main", "r@1") == {"code": "r@1"}
     assert await journal.release_body("main", "r@3") is None
     assert await journal.template("main", "t") == body
     assert await journal.template("main", "u") is None

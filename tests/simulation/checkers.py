@@ -9,44 +9,25 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final
 
-from tests.simulation.catalogue import INSIDE, WAITS_FOR, WORK
+from tests.simulation import altered
+from tests.simulation.catalogue import INSIDE, WAITS_FOR
+from tests.simulation.seen import Item, Order, Violation, Wish, parsed
 
+VEIL: Final = 0x5A
+"""With what the twin of the vault veils each byte."""
 SECRET: Final = "SECRET-"
 """Begins every value that must not stay."""
 _DONE: Final = frozenset({"item.completed", "item.skipped"})
 _NOTES: Final = frozenset({"item.noted", "item.annotated"})
-_BEGINS: Final = frozenset({"item.started", "item.opened", "item.begun"})
-
-
-class Violation(AssertionError):
-    """An invariant does not hold."""
-
-
-@dataclass(slots=True)
-class _Item:
-    """What the facts have said of an item so far."""
-
-    begun: bool = False
-    done: bool = False
-    attempt: int = 0
-    failed: str = ""
-    """Empty, `heard` or `unheard`: how the last attempt ended, until the next one."""
-    is_edited: bool = False
-
-
-@dataclass(slots=True)
-class _Order:
-    lines: list[dict[str, Any]] = field(default_factory=list)
-    items: dict[str, _Item] = field(default_factory=lambda: defaultdict(_Item))
-    release: str | None = None
-    is_composed: bool = False
-    ended: str = ""
-    account: str | None = None
-    roots: frozenset[str] = frozenset()
-    is_closing: bool = False
+_BEGINS: Final = frozenset({"item.started", "item.opened", "item.begun", "item.scheduled"})
+"""Facts with which something begins, which nothing does in a plan that is held or frozen."""
+_PLAN: Final = {
+    "plan.held": "held", "plan.resumed": "going", "plan.stilled": "frozen", "plan.thawed": "going"
+}  # fmt: skip
+"""How a plan stands after a fact about all of it."""
 
 
 @dataclass(slots=True)
@@ -62,7 +43,7 @@ class Checkers:
     """All invariants; raises `Violation` at the moment one is broken."""
 
     def __init__(self) -> None:
-        self.orders: dict[str, _Order] = {}
+        self.orders: dict[str, Order] = {}
         self.offsets: dict[int, int] = defaultdict(int)
         self.owners: Mapping[int, Any] = {}
         """The table of owners, as the server has it: shard -> row with `incarnation_id`."""
@@ -80,9 +61,13 @@ class Checkers:
         self.facts = 0
         self.effects = 0
         self._bookings: set[str] = set()
-        self._held: set[tuple[str, str]] = set()
-        """Items On Hold, by the facts."""
-        self._listed: set[tuple[str, str]] = set()
+        self._listed: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        """Order -> `held`, `task` and `fallout`: items with a row of that list."""
+        self._tasks: dict[str, tuple[str, str]] = {}
+        self.wishes: dict[str, Wish] = {}
+        """Changes of orders as they were asked for, by the name of the message."""
+        self._asked: set[str] = set()
+        """Those of them that facts tell of."""
         self._sealed: set[str] = set()
         """Ids of keys with which something stored is sealed."""
         self.edited: set[str] = set()
@@ -95,6 +80,9 @@ class Checkers:
         if incarnation_id in self.fenced:
             raise Violation(f"9: fenced host {incarnation_id} has written")
         touched: dict[str, None] = {}
+        moves = {
+            row.order_id: json.loads(row.payload)["release"] for row in commit.facts if row.kind == "plan.changed"
+        }
         for row in commit.facts:
             if row.offset != self.offsets[row.shard] + 1:
                 raise Violation(f"journal: shard {row.shard} has {row.offset} after {self.offsets[row.shard]}")
@@ -106,7 +94,9 @@ class Checkers:
             if row.order_id.startswith("o"):
                 touched[row.order_id] = None
                 payload = json.loads(row.payload) if row.payload else {}
-                self._fact(row.order_id, row.kind, row.item, payload, row.release_id)
+                self._released(row.order_id, row.release_id, row.kind, moves)
+                self._wished(row.order_id, row.kind, row.cause)
+                self._fact(row.order_id, row.kind, row.item, payload, row.release_id, row.cause)
             elif row.kind == "assets.booked":
                 self._booked(row.order_id, json.loads(row.payload))
         for row in commit.orders_new.values():
@@ -129,12 +119,59 @@ class Checkers:
         for row in commit.sealed:
             self._sealed.add(row.key_id)
             self._hide("a sealed value", row.ciphertext.decode("latin-1"))
-        for place, held in commit.held.items():
-            (self._listed.discard if held is None else self._listed.add)(place)
-        if self._held != self._listed:
-            raise Violation(f"5: On Hold {self._held}, listed {self._listed}: nobody lets go what is not listed")
+            self._sealed_by(bytes(each ^ VEIL for each in row.ciphertext).decode(errors="replace"))
+        self._lists(commit)
         for order_id in touched:
             self._goes_on(order_id)
+
+    def _sealed_by(self, text: str) -> None:
+        """What a change wants kept out of sight is kept when the change is: one that is refused replaces nothing."""
+        _, _, name = text.strip('"').partition(SECRET)
+        if name in self.wishes and name not in self._asked:
+            raise Violation(f"6: a value of {name} is kept, which is not asked for")
+
+    def _lists(self, commit: Any) -> None:
+        """What stands in the lists of tasks, of failed items and of items On Hold is what the facts say."""
+        touched = {row.order_id: None for row in commit.facts if row.order_id.startswith("o")}
+        for kind, rows in (("held", commit.held), ("fallout", commit.fallout)):
+            for (order_id, name), row in rows.items():
+                touched[order_id] = None
+                listed = self._listed[order_id][kind]
+                (listed.discard if row is None else listed.add)(name)
+        for task_id, task in commit.tasks_new.items():
+            self._tasks[task_id] = task.order_id, task.item
+            self._listed[task.order_id]["task"].add(task.item)
+        for task_id in commit.tasks_closed:
+            order_id, name = self._tasks[task_id]
+            self._listed[order_id]["task"].discard(name)
+        for order_id in touched:
+            order = self.orders[order_id]
+            lists = self._listed[order_id]
+            items = {name: item for name, item in order.items.items() if not item.done and not order.ended}
+            held = {name for name, item in items.items() if item.phase == "held" and order.plan == "going"}
+            if lists["held"] != held:
+                raise Violation(f"5: On Hold {held} of {order_id}, listed {lists['held']}: nobody lets them go")
+            failed = {name for name, item in items.items() if item.phase in ("failed", "fatallyFailed")}
+            failed = failed if order.plan in ("going", "held") else set()
+            if lists["fallout"] != failed:
+                raise Violation(f"12: {failed} of {order_id} have failed, listed are {lists['fallout']}")
+            open_tasks = {name for name, item in items.items() if item.phase in ("opened", "claimed")}
+            if lists["task"] != open_tasks:
+                raise Violation(f"12: open tasks of {order_id} are {open_tasks}, listed are {lists['task']}")
+
+    def _released(self, order_id: str, release: str | None, kind: str, moves: Mapping[str, str]) -> None:
+        """An order stays on its release, but for what a change of this commit moves."""
+        order = self.orders.get(order_id)
+        if order is not None and release not in (order.release, moves.get(order_id)):
+            raise Violation(f"8: {order_id} was on release {order.release}, {kind} is on {release}")
+
+    def _wished(self, order_id: str, kind: str, cause: str | None) -> None:
+        """Nothing is stored of a rehearsal, nor of what was refused."""
+        wish = self.wishes.get(cause or "")
+        if wish is not None and wish.is_dry_run:
+            raise Violation(f"6: {wish.name} is a rehearsal, and stores {kind} of {order_id}")
+        if wish is not None and wish.is_refused:
+            raise Violation(f"6: {wish.name} was refused, and stores {kind} of {order_id}")
 
     def _booked(self, name: str, payload: Mapping[str, Any]) -> None:
         """An account's host has booked what a dedicated plan delivered."""
@@ -151,21 +188,26 @@ class Checkers:
                 raise Violation(f"10: a value that must not stay stands in {where}")
 
     def _fact(
-        self, order_id: str, kind: str, name: str | None, payload: Mapping[str, Any], release: str | None
+        self,
+        order_id: str,
+        kind: str,
+        name: str | None,
+        payload: Mapping[str, Any],
+        release: str | None,
+        cause: str | None,
     ) -> None:
         order = self.orders.get(order_id)
         if order is None:
             if kind not in ("order.accepted", "order.rejected"):
                 raise Violation(f"1: the facts of {order_id} begin with {kind}")
-            order = self.orders[order_id] = _Order(release=release, account=payload["order"].get("account"))
+            order = self.orders[order_id] = Order(release=release, account=payload["order"].get("account"))
+            order.document = payload["order"]
             if release not in self.published:
                 raise Violation(f"8: {order_id} is on release {release}, which is not published")
         elif kind in ("order.accepted", "order.rejected"):
             raise Violation(f"1: {order_id} is accepted twice")
         if order.ended and kind not in _NOTES:
             raise Violation(f"4: {kind} of {order_id} after its end")
-        if release != order.release:
-            raise Violation(f"8: {order_id} was on release {order.release}, {kind} is on {release}")
         if kind == "plan.redriven":
             # What the watchdog mends is no less a mistake of whatever let the plan stand still.
             raise Violation(f"5: {order_id} stood still: {payload['stuck']}")
@@ -175,25 +217,57 @@ class Checkers:
             self._ended(order_id, order, kind, payload)
         elif name is not None:
             self._item_fact(order_id, order, kind, name, payload)
+        else:
+            self._plan_fact(order_id, order, kind, payload, cause)
 
-    def _composed(self, order_id: str, order: _Order, payload: Mapping[str, Any]) -> None:
+    def _plan_fact(
+        self, order_id: str, order: Order, kind: str, payload: Mapping[str, Any], cause: str | None
+    ) -> None:
+        """A fact about the whole of an order that is under way."""
+        order.plan = _PLAN.get(kind, order.plan)
+        if kind == "plan.frozen":
+            order.plan = "freezing" if payload.get("busy") else "frozen"
+        elif kind == "plan.thawed":
+            order.change = None
+        elif kind == "change.asked":
+            if payload["id"] in self._asked:
+                raise Violation(f"6: {payload['id']} of {order_id} is asked for twice")
+            altered.asked(order, order_id, payload, self.wishes.get(payload["id"]))
+            self._asked.add(payload["id"])
+        elif kind == "change.refused":
+            order.change = None
+        elif kind == "plan.changed":
+            altered.changed(order, order_id, payload, self.wishes[payload["id"]])
+            self.edited.update(f"{order_id} {each}" for each in payload["amended"])
+            self._hold(order_id, order)
+        elif kind == "order.amended":
+            altered.amended_waiting(order, order_id, payload, cause, self.wishes.get(cause or ""))
+            self._asked.add(cause or "")
+
+    def _composed(self, order_id: str, order: Order, payload: Mapping[str, Any]) -> None:
         if order.is_composed:
             raise Violation(f"2: {order_id} is composed twice")
         order.is_composed = True
         order.lines = list(payload["lines"])
-        order.roots = frozenset(line["rootAssetId"] for line in order.lines if not line.get("sources"))
-        for root in order.roots:
+        self._hold(order_id, order)
+
+    def _hold(self, order_id: str, order: Order) -> None:
+        """The order is at work on its products; on those of lines that are taken back, until it has ended."""
+        order.roots |= {line["rootAssetId"] for line in order.lines if not line.get("sources")}
+        for root in sorted(order.roots):
             holder = self._holders.setdefault(root, order_id)
             if holder != order_id:
                 raise Violation(f"13: {order_id} begins on {root} while {holder} is at work on it")
 
-    def _ended(self, order_id: str, order: _Order, kind: str, payload: Mapping[str, Any]) -> None:
+    def _ended(self, order_id: str, order: Order, kind: str, payload: Mapping[str, Any]) -> None:
         order.ended = "rejected" if kind == "order.rejected" else payload["state"]
         self._let_go(order_id)
-        if order.ended == "completed":
-            for line in order.lines:
-                for code in WORK.get(line["product"], ()) if line["action"] != "noChange" else ():
-                    if not order.items[f"{code}@{line['key']}"].done:
+        if order.changes:
+            altered.ended(order, order_id)
+        if order.ended in ("completed", "partial"):
+            for line in order.wanted():
+                for code in order.codes_of(line):
+                    if not order.slots[f"{code}@{line['key']}"].is_done:
                         raise Violation(f"5: {order_id} ends, {code}@{line['key']} is not done")
 
     def _let_go(self, order_id: str) -> None:
@@ -201,15 +275,20 @@ class Checkers:
             if self._holders.get(root) == order_id:
                 del self._holders[root]
 
-    def _item_fact(self, order_id: str, order: _Order, kind: str, name: str, payload: Mapping[str, Any]) -> None:
+    def _item_fact(self, order_id: str, order: Order, kind: str, name: str, payload: Mapping[str, Any]) -> None:
         if kind in _NOTES:
             return
         item = order.items[name]
         where = f"{order_id} {name}"
         if item.done:
             raise Violation(f"4: {kind} of {where}, which is done")
+        parts = parsed(name)
         is_passed_over = kind == "item.skipped" and payload.get("reason") in ("operator", "branch")
-        if not item.begun and not is_passed_over:
+        # A call under way that a takeover has left behind is made again in a plan that is held: it begins nothing new.
+        is_again = order.plan == "held" and item.is_left_behind and kind == "item.started"
+        if kind in _BEGINS and order.plan != "going" and not is_again:
+            raise Violation(f"5: {kind} of {where}, while its plan is {order.plan}")
+        if not item.begun and not is_passed_over and altered.may_begin(order, parts, name, where):
             self._may_begin(order, name, where)
         if kind == "item.started":
             self._started(item, payload["attempt"], where)
@@ -217,31 +296,33 @@ class Checkers:
             item.failed = "unheard" if payload.get("unheard") else "heard"
         elif kind == "item.edited":
             item.is_edited = True
-        if kind in _BEGINS or kind in ("item.failed", "item.fatallyFailed", "item.scheduled", "item.held"):
+        if kind in _BEGINS or kind in ("item.failed", "item.fatallyFailed", "item.held"):
             item.begun = True
-        if kind == "item.held":
-            self._held.add((order_id, name))
-        else:
-            self._held.discard((order_id, name))
+        item.is_left_behind = kind == "item.held" and payload["cause"] == "away"
+        if kind not in ("item.edited", "item.accepted", "item.released"):
+            item.phase = kind.removeprefix("item.")
         if kind in _DONE:
             item.done = True
+            item.skip_reason = payload.get("reason", "") if kind == "item.skipped" else ""
+            altered.finished(order, parts, item, kind)
 
-    def _may_begin(self, order: _Order, name: str, where: str) -> None:
+    def _may_begin(self, order: Order, name: str, where: str) -> None:
         """Everything that it waits for is done, by the facts before this one."""
-        code, _, instance = name.partition("@")
+        code, line, _ = parsed(name)
         for needed in WAITS_FOR.get(code, ()):
             if needed == "mailbox/create":
                 others = [each for each in order.items if each.startswith("mailbox/create@")]
+                is_done = {each: order.items[each].done for each in others}
             else:
-                others = [f"{needed}@{instance}"]
-            for other in others:
-                if not order.items[other].done:
+                is_done = {f"{needed}@{line}": order.slots[f"{needed}@{line}"].meets}
+            for other, done in is_done.items():
+                if not done:
                     raise Violation(f"2: {where} begins before {other} is done")
         outer = INSIDE.get(code)
-        if outer is not None and not order.items[f"{outer}@{instance}"].begun:
+        if outer is not None and not order.items[f"{outer}@{line}"].begun:
             raise Violation(f"2: {where} begins before {outer} is entered")
 
-    def _started(self, item: _Item, attempt: int, where: str) -> None:
+    def _started(self, item: Item, attempt: int, where: str) -> None:
         if attempt == item.attempt:
             if item.failed == "heard" and not item.is_edited:
                 raise Violation(f"3: {where} repeats attempt {attempt}, whose failure was heard")
@@ -255,21 +336,28 @@ class Checkers:
     def _goes_on(self, order_id: str) -> None:
         """No item rests although everything that it waits for is done."""
         order = self.orders[order_id]
-        if order.ended or not order.is_composed:
+        if order.ended or not order.is_composed or order.plan != "going":
             return
-        for line in order.lines:
-            if line["action"] == "noChange":
+        undone = {name.partition("@")[2] for name, slot in order.slots.items() if slot.must_undo}
+        for line in order.wanted():
+            if order.suspects or line["key"] in undone:
+                # What is taken back comes first; that it is, is seen at the end.
                 continue
-            for code in WORK.get(line["product"], ()):
+            for code in order.codes_of(line):
+                if code == "voice/port":
+                    continue
                 name = f"{code}@{line['key']}"
-                item = order.items[name]
-                if item.begun or item.done:
+                slot = order.slots[name]
+                rounds = [f"{name}~{number}" if number else name for number in range(max(slot.least, slot.newest) + 1)]
+                if slot.is_done or order.items[rounds[-1]].begun:
+                    continue
+                if any(order.items[each].begun and not order.items[each].done for each in rounds[:-1]):
+                    # An earlier one goes on, and is waited for.
                     continue
                 outer = INSIDE.get(code)
                 is_inside = outer is None or order.items[f"{outer}@{line['key']}"].begun
-                waits = WAITS_FOR.get(code, ())
-                if is_inside and all(order.items[f"{each}@{line['key']}"].done for each in waits):
-                    raise Violation(f"5: {order_id} {name} could go on and does not")
+                if is_inside and all(order.slots[f"{each}@{line['key']}"].meets for each in altered.before(code)):
+                    raise Violation(f"5: {order_id} {rounds[-1]} could go on and does not")
 
     def _asset(self, row: Any) -> None:
         if row.product != "mailbox":
@@ -300,6 +388,14 @@ class Checkers:
             raise Violation(f"1: the repeat of {client_key} is taken for another order")
         if client_key in self.acknowledged:
             raise Violation(f"1: {client_key} is refused ({code}) after it was acknowledged")
+
+    def answered_change(self, wish: Wish, answer: Any, *, is_refused: bool, is_first: bool) -> None:
+        """An agent was told what becomes of the change that was asked for."""
+        is_taken = not isinstance(answer, BaseException) and bool(answer.get("changed"))
+        if wish.is_forbidden and is_taken and not wish.is_dry_run:
+            raise Violation(f"6: {wish.name} was to be refused, and is taken: {answer}")
+        if is_refused and is_first and wish.copies == 1:
+            wish.is_refused = True
 
     # What systems see.
 
@@ -351,9 +447,9 @@ class Checkers:
         """What accounts have is what their completed orders gave and took."""
         expected: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         for order in self.orders.values():
-            if order.ended == "completed":
+            if order.ended in ("completed", "partial"):
                 for line in order.lines:
-                    if line["product"] != "mailbox":
+                    if line["product"] != "mailbox" and not line.get("cancelled"):
                         change = {"add": 1, "delete": -1}.get(line["action"], 0)
                         expected[order.account][line["product"]] += change
         found: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from tests.simulation.checkers import Violation
+from tests.simulation.seen import Violation
 
 _CREATED: Final = "ProductOrderCreateEvent"
 

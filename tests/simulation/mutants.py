@@ -11,6 +11,7 @@ import contextlib
 import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,8 +20,11 @@ import pytest
 import actors.deliveries
 import actors.host_loop
 import actors.tick
+import domain.change
 import domain.decide
 import domain.evolve
+import domain.evolve_change
+import domain.facts
 import domain.turn
 from actors.bookings import Bookings
 from actors.dispatcher import Dispatcher, _Open
@@ -35,6 +39,8 @@ from actors.tick import Tick
 from actors.timers import Timers
 from domain.inventory import Account, Projection
 from domain.items import ItemRun
+from domain.revise import ItemOutcome, _Reviser
+from domain.states import ItemState
 from domain.turn import Turn
 from persistence.hub import Delivery, Outcome
 from persistence.journal import DataRefused, Fenced
@@ -353,7 +359,7 @@ def a_running_order_takes_the_newest_release(patch: Patch) -> None:
 
     async def fold(self: PlanFolder, stored: Any) -> Any:
         plan = await folded(self, stored)
-        newest = self.newest_release(plan.order.tenant)
+        newest = self.current_release(plan.order.tenant, stored[-1].at)
         if newest is not None:
             plan.release = newest
         return plan
@@ -557,6 +563,177 @@ def a_listener_is_told_what_was_before_it(patch: Patch) -> None:
         return name
 
     patch.setattr(HubTables, "register", register)
+
+
+# Changes of orders under way.
+
+
+@_mutant
+def timers_fire_in_a_plan_that_stands_still(patch: Patch) -> None:
+    patch.setattr(domain.evolve, "pause_timer", lambda _: None)
+    patch.setattr(domain.evolve_change, "pause_timer", lambda _: None)
+
+
+@_mutant
+def a_paused_timer_is_lost(patch: Patch) -> None:
+    def go_on(plan: Any, item: ItemRun) -> None:
+        item.paused_at = None
+
+    patch.setattr(domain.evolve_change, "_go_on", go_on)
+
+
+@_mutant
+def a_change_does_not_wait_for_running_work(patch: Patch) -> None:
+    patch.setattr(ItemRun, "is_waited_for", False)
+
+
+@_mutant
+def a_takeover_forgets_the_change_that_waits(patch: Patch) -> None:
+    folded = PlanFolder.fold
+
+    async def fold(self: PlanFolder, stored: Any) -> Any:
+        plan = await folded(self, stored)
+        plan.change = None
+        return plan
+
+    patch.setattr(PlanFolder, "fold", fold)
+
+
+@_mutant
+def what_is_done_is_not_undone(patch: Patch) -> None:
+    patch.setattr(_Reviser, "_compensate", lambda *_: None)
+
+
+@_mutant
+def what_is_undone_is_undone_again(patch: Patch) -> None:
+    cancelled = _Reviser._cancel
+
+    def cancel(self: _Reviser, chain: list[int]) -> None:
+        self.taken_back = frozenset()
+        cancelled(self, chain)
+
+    patch.setattr(_Reviser, "_cancel", cancel)
+
+
+@_mutant
+def what_is_undone_goes_in_the_order_in_which_it_was_done(patch: Patch) -> None:
+    patch.setattr(_Reviser, "_later", lambda *_: [])
+
+
+@_mutant
+def done_work_is_kept_although_its_line_is_another(patch: Patch) -> None:
+    def keep(self: _Reviser, at: int, index: int, places: Any) -> None:
+        self.outcomes[index] = ItemOutcome.KEEP
+
+    patch.setattr(_Reviser, "_amend_done", keep)
+
+
+@_mutant
+def nobody_finds_out_what_a_failed_call_has_done(patch: Patch) -> None:
+    cancelled = _Reviser._cancel
+
+    def cancel(self: _Reviser, chain: list[int]) -> None:
+        before = self._before
+        failed = (ItemState.FAILED, ItemState.FATALLY_FAILED)
+        self._before = lambda index: ItemState.PENDING if before(index) in failed else before(index)  # type: ignore[method-assign]
+        cancelled(self, chain)
+        self._before = before  # type: ignore[method-assign]
+
+    patch.setattr(_Reviser, "_cancel", cancel)
+
+
+@_mutant
+def a_task_stays_open_after_its_line_is_cancelled(patch: Patch) -> None:
+    carried_out = domain.change._carry_out
+
+    def carry_out(turn: Turn, *rest: Any) -> None:
+        carried_out(turn, *rest)
+        turn.tasks_closed = [each for each in turn.tasks_closed if each.state is not ItemState.DISCARDED]
+
+    patch.setattr(domain.change, "_carry_out", carry_out)
+
+
+@_mutant
+def lists_are_not_written_again_after_a_thaw(patch: Patch) -> None:
+    patch.setattr(domain.facts, "ABOUT_ALL_ITEMS", domain.facts.ABOUT_ALL_ITEMS - {"plan.thawed"})
+
+
+@_mutant
+def no_version_is_checked(patch: Patch) -> None:
+    refused = domain.change._refuse_untimely
+    patch.setattr(
+        domain.change, "_refuse_untimely", lambda plan, message: refused(plan, replace(message, version=None))
+    )
+
+
+@_mutant
+def the_point_of_no_return_is_passed_over(patch: Patch) -> None:
+    patch.setattr(domain.change, "roots_past", lambda _: frozenset())
+
+
+@_mutant
+def a_protected_attribute_changes(patch: Patch) -> None:
+    patch.setattr(domain.change, "_refuse_protected", lambda *_: None)
+
+
+@_mutant
+def a_change_that_is_refused_replaces_a_secret(patch: Patch) -> None:
+    def seal(self: Any, order_id: str, name: str, value: Any) -> Any:
+        return self._protector.seal(order_id, name, value)
+
+    patch.setattr(domain.change._LaterProtector, "seal", seal)
+
+
+@_mutant
+def a_rehearsal_is_carried_out(patch: Patch) -> None:
+    changed = Tick._change
+
+    def change(self: Tick, plan: Any, message: Any, envelope: Any) -> dict[str, Any]:
+        return changed(self, plan, replace(message, is_dry_run=False), envelope)
+
+    patch.setattr(Tick, "_change", change)
+
+
+@_mutant
+def a_change_that_comes_twice_is_made_twice(patch: Patch) -> None:
+    patch.setattr(domain.evolve, "_APPLIED_MAX", 0)
+
+
+@_mutant
+def an_amended_order_keeps_its_old_document(patch: Patch) -> None:
+    added = Turn.add
+
+    def add(self: Turn, kind: str, item: Any = None, payload: Any = None) -> None:
+        if kind == "plan.changed" and payload is not None and "order" in payload:
+            payload = payload | {"order": self.plan.order.to_dict()}
+        added(self, kind, item, payload)
+
+    patch.setattr(Turn, "add", add)
+
+
+@_mutant
+def a_move_stays_on_its_release(patch: Patch) -> None:
+    planned = domain.change.planned_change
+
+    def plan(plan: Any, message: Any, account: Any, release: Any, protector: Any) -> Any:
+        return planned(plan, message, account, plan.release, protector)
+
+    patch.setattr(domain.change, "planned_change", plan)
+
+
+@_mutant
+def a_held_plan_goes_on(patch: Patch) -> None:
+    settled = Turn.settle
+
+    def settle(self: Turn) -> None:
+        if self.plan.state == "Held":
+            ready = [each for each in self._ready if each.state is ItemState.PENDING and each.waits == 0]
+            self._ready.clear()
+            for item in ready:
+                domain.turn._unblock(self, item)
+        settled(self)
+
+    patch.setattr(Turn, "settle", settle)
 
 
 @contextlib.contextmanager

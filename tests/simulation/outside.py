@@ -16,10 +16,11 @@ from domain.errors import OrderplanError
 from domain.ids import account_shard, parse_effect_key
 from domain.messages import ChangeLine, ClaimTask, CompleteTask, OperateItem, PlanMessage, ReleaseTask, Report
 from domain.orders import Order
-from tests.simulation.catalogue import SYSTEMS
+from tests.simulation.catalogue import RESOLVE, SYSTEMS
 from tests.simulation.checkers import SECRET
 from tests.simulation.database import POISON
 from tests.simulation.holds import LIMITS
+from tests.simulation.seen import parsed
 from tests.support.build import line, order_of
 
 if TYPE_CHECKING:
@@ -253,7 +254,9 @@ class People:
         if world.is_rough and how < 0.25:
             await self._tell(task.order_id, lambda name: ReleaseTask(task.item, worker, name), worker)
         else:
-            data = {"n": world.draw.randrange(5)} if task.item.startswith("visit/") else {}
+            data: dict[str, Any] = {"n": world.draw.randrange(5)} if task.item.startswith("visit/") else {}
+            if task.item.startswith(RESOLVE):
+                data = {"resolution": "looked, and put right"}
             await self._tell(task.order_id, lambda name: CompleteTask(task.item, worker, data, name), worker)
         self._claims.pop(task.task_id, None)
 
@@ -280,7 +283,7 @@ class People:
             for name in [each for each in world.checkers.orders[order_id].items if each.startswith("line/wait@")]:
                 item = world.checkers.orders[order_id].items[name]
                 if item.begun and not item.done and (not world.is_rough or world.draw.random() < 0.3):
-                    await self._ready(order_id, name.partition("@")[2])
+                    await self._ready(order_id, parsed(name).line)
 
     async def _ready(self, order_id: str, line_key: str) -> None:
         await self._tell(order_id, lambda name: ChangeLine(line_key, {"go": "yes"}, "ready", name), "ann")

@@ -8,7 +8,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Final
 
-from tests.simulation.checkers import Violation
+from tests.simulation.seen import Violation
 from tests.simulation.world import Event, World, script_of
 
 CHUNK: Final = 50

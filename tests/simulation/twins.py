@@ -12,6 +12,7 @@ from typing import Any, Final
 import orjson
 
 from domain.errors import NotFound
+from domain.lineup import Lineup
 from domain.related import RelatedWaits, Wait
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
 from persistence.incarnations import Assignment, Incarnation
@@ -112,14 +113,14 @@ class MemoryStore:
         body = await self._database.ask(lambda: self._database.templates.get((tenant, template_id)))
         return dict(orjson.loads(body)) if body is not None else None
 
-    async def release_body(self, tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None:
-        releases = await self._database.ask(lambda: list(self._database.releases))
-        found = [each for each in releases if release_id in (None, each[0])]
-        return found[-1] if found else None
+    async def release_body(self, tenant: str, release_id: str) -> dict[str, Any] | None:
+        releases = await self._database.ask(lambda: dict(self._database.releases))
+        found: dict[str, Any] | None = releases.get(release_id)
+        return found
 
-    async def newest_release(self, tenant: str) -> str | None:
+    async def lineup(self, tenant: str, now: datetime) -> Lineup:
         releases = await self._database.ask(lambda: list(self._database.releases))
-        return releases[-1][0] if releases else None
+        return Lineup(releases[-1][0] if releases else None)
 
 
 def stored(row: FactRow) -> StoredFact:

@@ -26,17 +26,19 @@ from actors.rows import order_row
 from domain.errors import Busy, OrderplanError
 from domain.holds import Hold, HoldCause
 from domain.ids import shard_of
-from domain.messages import PlanMessage
+from domain.messages import ChangeOrder, PlanMessage
 from persistence.database import is_unavailable
 from persistence.holds import HoldRow
 from tests.simulation.catalogue import RELEASES, SYSTEMS
-from tests.simulation.checkers import Checkers, Violation
+from tests.simulation.changes import SHARE_CHANGED, Agents
+from tests.simulation.checkers import Checkers
 from tests.simulation.database import OUTSIDE, MemoryDatabase
 from tests.simulation.holds import MemoryHolds, SimulatedResumer
 from tests.simulation.listeners import FAULTS_OF_LISTENERS, SHARE_LISTENED_TO, Hub
 from tests.simulation.loop import Endless, Idle, Process, VirtualLoop, current_process
 from tests.simulation.network import NOTICED_S, Network, Place
 from tests.simulation.outside import SYSTEM_ROWS, Channels, People, Systems
+from tests.simulation.seen import Violation
 from tests.simulation.twins import MemoryJournal, MemoryOwnership, MemoryStore, MemoryVault
 from tests.simulation.twins import stored as stored_fact
 
@@ -77,7 +79,7 @@ def script_of(seed: int) -> list[Event]:
     for _ in range(draw.choice((0, 1, 2, 2, 3, 4, 6))):
         numbers = (draw.randrange(1 << 20), round(draw.random(), 3))
         events.append(Event(round(draw.uniform(1.0, 32.0), 2), _pick(draw, FAULTS), numbers))
-    return sorted([*events, *_listening(seed)])
+    return sorted([*events, *_listening(seed), *_changing(seed)])
 
 
 def _listening(seed: int) -> list[Event]:
@@ -93,6 +95,17 @@ def _listening(seed: int) -> list[Event]:
         numbers = (draw.randrange(1 << 20), round(draw.random(), 3))
         events.append(Event(round(draw.uniform(1.0, 34.0), 2), _pick(draw, FAULTS_OF_LISTENERS), numbers))
     return events
+
+
+def _changing(seed: int) -> list[Event]:
+    """When orders of the run of a seed are changed, held or frozen. Not always, for that costs it other faults."""
+    draw = random.Random(f"changes {seed}")
+    if draw.random() >= SHARE_CHANGED:
+        return []
+    return [
+        Event(round(draw.uniform(1.0, 30.0), 2), "change", (draw.randrange(1 << 30),))
+        for _ in range(draw.choice((1, 2, 3, 4, 6, 8)))
+    ]
 
 
 def _pick(draw: random.Random, choices: Sequence[tuple[str, int]]) -> str:
@@ -133,6 +146,7 @@ class World:
         self.systems = Systems(self)
         self.channels = Channels(self)
         self.people = People(self)
+        self.agents = Agents(self)
         self.hub = Hub(self)
         self._made = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -307,6 +321,9 @@ class World:
     def _do_order(self, number: float, seed: float) -> None:
         self.channels.order(int(number), int(seed))
 
+    def _do_change(self, seed: float) -> None:
+        self.agents.change(int(seed))
+
     def _chosen_host(self, number: float) -> Process | None:
         living = self.living_hosts()
         return living[int(number) % len(living)] if living else None
@@ -438,20 +455,28 @@ class World:
 
     async def insist(self, order_id: str, message: PlanMessage, actor: str, cause: str, repeats: int) -> bool:
         """Get a message to a plan; True when it was taken."""
+        _, answer = await self.tell(order_id, message, actor, cause, repeats)
+        if isinstance(answer, OrderplanError) and answer.status < 500:
+            self.trace(f"{actor} is refused: {answer}")
+        return not isinstance(answer, BaseException)
+
+    async def tell(
+        self, order_id: str, message: PlanMessage | ChangeOrder, actor: str, cause: str, repeats: int
+    ) -> tuple[int, Any]:
+        """Say something to a plan until somebody answers; how often it was said, and the answer or the last error."""
         envelope = ToPlan(order_id, message, actor, cause)
         lane = "receive_reports" if actor.startswith("adapter:") else "receive_orders"
-        for _ in range(repeats):
+        answer: Any = None
+        for count in range(1, repeats + 1):
             try:
                 answer = await self.gateway.ask.remote(lane, shard_of(order_id), envelope, 4.0)
             except Exception as error:
                 answer = error
-            if isinstance(answer, OrderplanError) and answer.status < 500:
-                self.trace(f"{actor} is refused: {answer}")
-                return False
-            if not isinstance(answer, BaseException):
-                return True
+            is_refused = isinstance(answer, OrderplanError) and answer.status < 500
+            if is_refused or not isinstance(answer, BaseException):
+                return count, answer
             await asyncio.sleep(0.7)
-        return False
+        return repeats, answer
 
     # The run.
 
@@ -499,6 +524,8 @@ class World:
         self.start_director()
         self.start_resumer()
         self.outside(self.people.work())
+        if any(event.what == "change" for event in self.script):
+            self.outside(self.agents.steer())
         if any(event.what == "listen" for event in self.script):
             self.hub.start()
         await self._play()

@@ -82,6 +82,9 @@ def router_arrives(engine: Engine, plan: Plan) -> None:
 # A: freeze.
 
 
+@pytest.mark.rule(
+    "B1.3", "B1.4", "B2.17", "C2.1", "C2.2", "C3.1", "C3.2", "C3.3", "C3.4", "C3.5", "C3.6", "C3.7", "C3.8", "C3.9",
+)  # fmt: skip
 def test_a_freeze_stops_what_has_not_begun_and_waits_for_the_router(engine: Engine, plan: Plan) -> None:
     engine.steer(plan, "freeze")
     assert plan.state == "Freezing"
@@ -94,6 +97,7 @@ def test_a_freeze_stops_what_has_not_begun_and_waits_for_the_router(engine: Engi
     assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
 
 
+@pytest.mark.rule("B1.5", "B2.19")
 def test_a_thaw_leads_back_to_where_everything_stood(engine: Engine, plan: Plan) -> None:
     engine.steer(plan, "freeze")
     engine.steer(plan, "thaw")
@@ -108,6 +112,10 @@ def test_a_thaw_leads_back_to_where_everything_stood(engine: Engine, plan: Plan)
 # B: amend the bandwidth.
 
 
+@pytest.mark.rule(
+    "B1.6", "B2.28", "B2.30", "C1.7", "C1.13", "C2.8", "C2.13", "C3.1", "C3.2", "C3.3", "C3.4", "C3.5", "C3.6",
+    "C3.7", "C3.8", "C3.9",
+)  # fmt: skip
 def test_an_amendment_waits_for_the_router_and_touches_what_the_bandwidth_touches(engine: Engine, plan: Plan) -> None:
     engine.change(plan, "amend", order=with_bandwidth(1000))
     assert plan.state == "Freezing"
@@ -138,6 +146,7 @@ def test_an_amendment_waits_for_the_router_and_touches_what_the_bandwidth_touche
     assert waits["billing/start@site-billing@1"] == ["provisioning/send@access-provisioning@1~1"]
 
 
+@pytest.mark.rule("B2.26", "C3.8")
 def test_after_the_amendment_billing_starts_once_with_the_new_charge(engine: Engine, plan: Plan) -> None:
     engine.change(plan, "amend", order=with_bandwidth(1000))
     router_arrives(engine, plan)
@@ -154,6 +163,7 @@ def test_after_the_amendment_billing_starts_once_with_the_new_charge(engine: Eng
     assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
 
 
+@pytest.mark.rule("B2.21", "B2.28")
 def test_more_than_a_gigabit_has_the_skipped_enrichment_done_after_all(engine: Engine, plan: Plan) -> None:
     engine.change(plan, "amend", order=with_bandwidth(2500))
     router_arrives(engine, plan)
@@ -166,6 +176,10 @@ def test_more_than_a_gigabit_has_the_skipped_enrichment_done_after_all(engine: E
 # C: cancel the whole order.
 
 
+@pytest.mark.rule(
+    "B2.23", "B2.24", "B3.12", "B3.13", "C1.9", "C1.10", "C1.16", "C2.8", "C2.16", "C3.1", "C3.2", "C3.3", "C3.4",
+    "C3.5", "C3.6", "C3.7", "C3.8", "C3.9", "C3.10",
+)  # fmt: skip
 def test_a_cancelled_order_is_undone_in_reverse_and_ends_as_cancelled(engine: Engine, plan: Plan) -> None:
     engine.change(plan, "cancel")
     assert (plan.state, plan.order_state) == ("Freezing", "assessingCancellation")
@@ -200,6 +214,7 @@ def test_a_cancelled_order_is_undone_in_reverse_and_ends_as_cancelled(engine: En
 # D: past the point of no return.
 
 
+@pytest.mark.rule("C1.1", "C2.6", "C3.11")
 def test_once_the_site_is_assetized_an_amendment_is_refused_and_nothing_has_changed(
     engine: Engine, plan: Plan
 ) -> None:
@@ -217,6 +232,7 @@ def test_once_the_site_is_assetized_an_amendment_is_refused_and_nothing_has_chan
     assert plan.state == "In Progress"
 
 
+@pytest.mark.rule("B1.5", "C3.11")
 def test_giving_an_amendment_up_thaws_what_it_has_frozen(engine: Engine) -> None:
     plan = accepted(engine, sample())
     engine.change(plan, "amend", order=with_bandwidth(1000))
@@ -229,6 +245,7 @@ def test_giving_an_amendment_up_thaws_what_it_has_frozen(engine: Engine) -> None
 # E: cancel after a failure.
 
 
+@pytest.mark.rule("B2.25", "C3.12")
 def test_a_cancelled_item_that_had_failed_is_resolved_by_a_person_before_the_order_is_cancelled(
     engine: Engine,
 ) -> None:

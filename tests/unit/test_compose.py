@@ -199,6 +199,7 @@ EVERYTHING = {f"q/b@{y}": ["p/a@xa", "p/a@xb"] for y in ("ya", "yb", "yc")}
 PER_BUNDLE = {"q/b@ya": ["p/a@xa"], "q/b@yb": ["p/a@xb"], "q/b@yc": ["p/a@xb"]}
 
 
+@pytest.mark.rule("F.23")
 @pytest.mark.parametrize(
     ("scope", "expected"),
     [
@@ -227,6 +228,7 @@ def test_a_dependency_by_key_holds_between_equal_keys() -> None:
     assert voids(plan) == [("q/b@yd", "p/a")]
 
 
+@pytest.mark.rule("F.23")
 def test_without_a_scope_items_shared_by_a_key_wait_for_those_of_the_same_key() -> None:
     # By bundles, q/b@key:n (of ya and yc) would wait for both.
     plan = two_plans(None, *x_and_y_in_two_bundles(), own="key", other="key")
@@ -253,6 +255,7 @@ def test_without_a_scope_a_dependency_reaches_past_the_bundle_when_the_bundle_ha
     assert waits(plan) == {"q/b@yb": ["p/a@xa"]}
 
 
+@pytest.mark.rule("F.23")
 def test_what_there_is_once_for_an_order_waits_for_all_of_the_order() -> None:
     # q/b shares line xa with one p/a; it still is an item of the order, not of that line.
     release = release_of(
@@ -295,6 +298,7 @@ def test_processed_before_makes_the_other_wait_and_is_void_for_its_owner() -> No
     assert (waits(other_alone), voids(other_alone)) == ({}, [])
 
 
+@pytest.mark.rule("B3.2")
 def test_a_dependency_on_what_the_order_does_not_have_is_void_and_does_not_block() -> None:
     engine_plan = two_plans(None, line("y", "y"))
 

@@ -14,6 +14,7 @@ from actors.memory import Memory
 from actors.tick import Tick
 from domain.ids import shard_of
 from domain.inventory import Account
+from domain.lineup import Lineup
 from domain.plan import Plan
 from gateway.context import CONTEXT
 from gateway.metrics import Metrics
@@ -55,15 +56,15 @@ class Cluster:
     def admit(self, _shard: int | None = None, _class: int = 2) -> None:
         """There is room for everybody."""
 
-    async def newest_release(self, _tenant: str) -> str:
-        return release_of(**self.document).release_id
+    async def lineup(self, _tenant: str, _now: datetime) -> Lineup:
+        return Lineup(release_of(**self.document).release_id)
 
-    async def release_body(self, _tenant: str, release_id: str) -> tuple[str, dict[str, Any]]:
-        return release_id, self.document
+    async def release_body(self, _tenant: str, _release_id: str) -> dict[str, Any]:
+        return self.document
 
     async def ask(self, _lane: str, shard: int, envelope: Submission, *, timeout_s: float) -> Submitted:
         assert timeout_s > 0
-        await self.memory.folder.refresh_releases("main")
+        await self.memory.folder.refresh_releases("main", AT)
         tick = Tick(
             memory=self.memory,
             heads={shard: 0},

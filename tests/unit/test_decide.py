@@ -100,6 +100,7 @@ ONCE = [{"code": "once", "attemptsMax": 1}, {"code": "steps", "attemptsMax": 4, 
 # Callouts.
 
 
+@pytest.mark.rule("B1.1", "B2.5", "B3.11")
 def test_a_callout_is_sent_as_soon_as_nothing_holds_it() -> None:
     engine, plan = started(callout("call", operation="reserve", name="Reserve", timeoutS=20))
 
@@ -119,6 +120,7 @@ def test_a_callout_is_sent_as_soon_as_nothing_holds_it() -> None:
     assert (state(plan, "call"), plan.state, plan.order_state) == ("Running", "In Progress", "inProgress")
 
 
+@pytest.mark.rule("B1.9", "B2.8", "B3.14")
 def test_success_completes_the_item_and_with_the_last_one_the_order() -> None:
     engine, plan = started("first", "second", after={"second": "first"})
     engine.answer(plan, engine.call(plan, "p/first"))
@@ -130,6 +132,7 @@ def test_success_completes_the_item_and_with_the_last_one_the_order() -> None:
     assert kinds(engine, plan)[-2:] == ["assets.changed", "order.ended"]
 
 
+@pytest.mark.rule("B2.9", "B2.10", "B2.11")
 def test_a_failure_is_retried_after_the_delays_of_its_policy_until_they_are_spent() -> None:
     engine, plan = started(callout("call", retry="steps"), retries=ONCE)
     seen = []
@@ -158,6 +161,7 @@ def test_a_failure_keeps_its_reason_and_success_clears_it() -> None:
     assert (item.error, item.error_code) == ("", "")
 
 
+@pytest.mark.rule("B2.11")
 def test_a_failure_that_no_retry_can_mend_goes_to_a_person_at_once() -> None:
     engine, plan = started(callout("call", retry="steps"), retries=ONCE)
     engine.fail(plan, engine.call(plan, "p/call"), fatal=True)
@@ -173,6 +177,7 @@ def test_a_timer_that_is_not_due_means_nothing() -> None:
     assert (turn.facts, state(plan, "call")) == ([], "Running")
 
 
+@pytest.mark.rule("B2.9")
 def test_no_answer_in_time_is_an_unheard_failure_and_the_retry_repeats_its_number() -> None:
     engine, plan = started("call")
     item = plan.by_key[key("call")]
@@ -558,6 +563,7 @@ def test_the_error_of_an_expression_never_holds_the_value() -> None:
 # Conditions, branches, dates.
 
 
+@pytest.mark.rule("B2.2")
 def test_an_item_whose_condition_is_false_is_skipped_and_does_not_block() -> None:
     _, plan = started(callout("survey", condition="attributes.a == 1"), "next", after={"next": "survey"})
 
@@ -612,6 +618,7 @@ def test_a_retry_does_not_begin_what_its_condition_forbids() -> None:
     assert states(plan) == {"call": "Skipped", "other": "Completed", "behind": "Skipped"}
 
 
+@pytest.mark.rule("B2.15")
 def test_a_skipped_branch_takes_what_stands_behind_it_along() -> None:
     _, plan = started(
         callout("survey", condition="false", skipBranch=True),
@@ -625,6 +632,7 @@ def test_a_skipped_branch_takes_what_stands_behind_it_along() -> None:
     assert plan.by_key[key("build")].skip_reason == "branch"
 
 
+@pytest.mark.rule("B2.15")
 def test_a_join_that_also_waits_for_work_goes_on() -> None:
     engine, plan = started(
         callout("survey", condition="false", skipBranch=True), "bill", "join", after={"join": "survey bill"}
@@ -635,6 +643,7 @@ def test_a_join_that_also_waits_for_work_goes_on() -> None:
     assert (before, state(plan, "join")) == ("Pending", "Running")
 
 
+@pytest.mark.rule("B2.15")
 def test_a_join_of_skipped_branches_only_is_skipped() -> None:
     _, plan = started(
         callout("left", condition="false", skipBranch=True),
@@ -666,6 +675,7 @@ def test_an_operators_skip_is_no_branch() -> None:
     assert states(plan) == {"survey": "Skipped", "build": "Running"}
 
 
+@pytest.mark.rule("B2.3", "B2.4")
 def test_an_item_waits_for_its_date() -> None:
     engine, plan = started(
         callout("call", processAfter="line.requestedStartAt"),
@@ -724,6 +734,7 @@ def test_a_retry_before_the_date_is_refused() -> None:
         engine.operate(plan, key("call"), "retry")
 
 
+@pytest.mark.rule("B2.8")
 def test_milestones_and_auto_tasks_complete_in_the_turn_that_makes_them_ready() -> None:
     engine, plan = started(
         milestone("start"),
@@ -771,6 +782,7 @@ FORM = [
 ]
 
 
+@pytest.mark.rule("B2.5", "B2.8")
 def test_a_manual_task_is_opened_taken_given_back_and_completed() -> None:
     engine, plan = started(manual("visit", form=FORM), attributes=[{"name": "serial"}])
     item = plan.by_key[key("visit")]
@@ -930,6 +942,7 @@ def in_every_state() -> tuple[Engine, Plan]:
     return engine, plan
 
 
+@pytest.mark.rule("B2.12", "B2.13", "B2.14", "B2.33")
 @pytest.mark.parametrize(
     ("action", "allowed", "result"),
     [
@@ -971,6 +984,7 @@ def test_a_repair_of_fallout_leaves_everything_else_alone(name: str, action: str
         assert fingerprint(plan) == before
 
 
+@pytest.mark.rule("B2.14")
 def test_an_operators_reason_is_kept() -> None:
     for action, kind, where in (
         ("retry", f.ITEM_RETRIED, "reason"),
@@ -984,6 +998,7 @@ def test_an_operators_reason_is_kept() -> None:
         assert fact.payload[where] == "because"
 
 
+@pytest.mark.rule("B2.12")
 def test_an_operators_retry_starts_the_policy_anew() -> None:
     engine, plan = started(callout("call", retry="steps"), retries=ONCE)
     for _ in range(3):
@@ -1006,6 +1021,7 @@ def test_an_operators_retry_of_an_unheard_attempt_repeats_its_number() -> None:
     assert engine.call(plan, "p/call").attempt == 1
 
 
+@pytest.mark.rule("B2.13")
 def test_an_operator_completes_with_an_answer() -> None:
     engine, plan = started("call", "later", attributes=[{"name": "n"}])
     call = engine.call(plan, "p/call")
@@ -1022,6 +1038,7 @@ def test_a_manual_task_that_is_skipped_is_closed() -> None:
     assert (engine.tasks[plan.order_id], plan.order_state) == ({}, "completed")
 
 
+@pytest.mark.rule("B2.14")
 def test_a_pending_item_that_is_skipped_frees_those_behind_it() -> None:
     engine, plan = started("a", "b", "c", after={"b": "a", "c": "b"})
     engine.operate(plan, key("b"), "skip")
@@ -1052,6 +1069,7 @@ def test_a_plan_remembers_a_bounded_number_of_operator_messages() -> None:
 # Held.
 
 
+@pytest.mark.rule("B3.10")
 def test_an_order_is_held_when_only_a_person_can_move_it_and_goes_on_when_one_does() -> None:
     engine, plan = started("a", "b", "c", after={"c": "a b"})
     engine.fail(plan, engine.call(plan, "p/a"), fatal=True)
@@ -1065,6 +1083,7 @@ def test_an_order_is_held_when_only_a_person_can_move_it_and_goes_on_when_one_do
     assert (still_moving, stuck, again, plan.order_state) == ("inProgress", "held", "inProgress", "completed")
 
 
+@pytest.mark.rule("B3.10")
 @pytest.mark.parametrize("waiting", [callout("b", processAfter="'2026-03-05T00:00:00Z'"), manual("b"), callout("b")])
 def test_an_order_is_not_held_while_something_will_happen_by_itself_or_somebody_is_at_work(
     waiting: dict[str, Any],
@@ -1096,6 +1115,7 @@ def test_the_last_repair_of_a_held_order_leads_back_before_it_ends(action: str) 
 # Assets.
 
 
+@pytest.mark.rule("F.5")
 def test_a_bundle_is_delivered_when_its_last_item_ends_while_others_go_on() -> None:
     engine = engine_of(products=["offer", "x"], plans=[plan_of("p", "call")], scenarios=[scenario("x", "p")])
     plan = engine.accept(
@@ -1118,6 +1138,7 @@ def test_a_bundle_is_delivered_when_its_last_item_ends_while_others_go_on() -> N
     assert (len(engine.account.assets), plan.order_state) == (5, "completed")
 
 
+@pytest.mark.rule("F.1")
 def test_a_bundle_without_work_is_delivered_at_once() -> None:
     engine, plan = started("call", products=["x", "idle"], lines=[line("1", "x"), line("2", "idle")])
 
@@ -1163,6 +1184,7 @@ def explicit(**members: Any) -> tuple[Engine, Plan]:
     return engine, engine.accept(order_of(line("1", "x")))
 
 
+@pytest.mark.rule("F.6")
 def test_an_assetize_item_delivers_its_bundle_in_the_middle_of_the_plan() -> None:
     engine, plan = explicit(scope="bundle")
     engine.answer(plan, engine.call(plan, "p/first"))
@@ -1179,6 +1201,7 @@ def test_an_assetize_item_delivers_its_line_with_what_it_became() -> None:
     assert plan.delivered == {"1", "t@1"}
 
 
+@pytest.mark.rule("F.5")
 def test_what_no_assetize_item_covers_is_delivered_with_the_bundle() -> None:
     engine, plan = started(
         "call",
@@ -1202,6 +1225,7 @@ def test_an_assetize_item_that_is_skipped_delivers_nothing() -> None:
     assert (plan.order_state, plan.delivered, engine.account.assets) == ("completed", set(), {})
 
 
+@pytest.mark.rule("F.6")
 def test_a_product_that_is_assetized_explicitly_is_no_asset_without_an_assetize_item() -> None:
     engine, plan = started(
         "call", products=[{"code": "x", "assetize": "explicit"}, "y"], lines=[line("1", "x"), line("2", "y")]
@@ -1306,6 +1330,7 @@ def test_a_plan_that_has_not_begun_or_has_ended_waits_for_no_call() -> None:
     assert pending_effects(plan, engine.now) == pending_effects(behind, engine.now) == []
 
 
+@pytest.mark.rule("B3.4")
 def test_an_order_goes_only_where_its_states_lead() -> None:
     engine, plan = started("call")
 

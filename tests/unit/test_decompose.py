@@ -180,6 +180,7 @@ def test_below_a_technical_line_the_main_item_is_the_technical_line_of_the_first
     }
 
 
+@pytest.mark.rule("F.10")
 def test_without_an_account_the_account_scope_is_the_order() -> None:
     release = release_of(products=["offer", "x", {"code": "t", "scope": "account"}], decompositions=[rule("x", "t")])
     lines = decomposed(release, two_bundles(account=None))
@@ -453,6 +454,7 @@ def test_another_quantity_of_a_source_is_a_modify() -> None:
     assert only(engine, "t").quantity == 5
 
 
+@pytest.mark.rule("B3.3")
 def test_deleting_the_source_deletes_what_it_became_down_the_chain() -> None:
     engine = Engine(delivering(products=["offer", "cfs", "rfs"], decompositions=chain_of(["offer", "cfs", "rfs"])))
     accepted(engine, line("1", "offer"))
@@ -660,6 +662,7 @@ def test_a_product_that_becomes_shared_over_the_account_leaves_its_own_instances
     assert only(engine, "t").instance == "account"
 
 
+@pytest.mark.rule("B3.3")
 def test_a_shared_instance_is_suspended_only_with_all_that_use_it_and_resumed_with_the_first() -> None:
     engine = shared_by_two(quantity="one")
     ids = [asset.asset_id for asset in installed(engine, "x")]

@@ -112,6 +112,7 @@ def test_each_item_waits_for_exactly_what_stands_before_it(engine: Engine) -> No
     assert sorted(line.product for line in plan.lines) == LINES
 
 
+@pytest.mark.rule("B3.2")
 def test_dependencies_on_what_was_not_ordered_are_void_and_listed_by_name(engine: Engine) -> None:
     items = shown(accepted(engine, sample()))
 

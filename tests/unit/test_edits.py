@@ -54,6 +54,7 @@ def patch(engine: Engine, plan: Plan, change: dict[str, Any]) -> Call:
     return engine.call(plan, ITEM)
 
 
+@pytest.mark.rule("B2.12")
 def test_an_edited_payload_replaces_that_of_all_further_attempts_and_of_recovery() -> None:
     engine, plan = failed()
 

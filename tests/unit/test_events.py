@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -54,6 +55,7 @@ def told(engine: Engine, plan: Plan) -> list[tuple[str, str, dict[str, str]]]:
     ]
 
 
+@pytest.mark.rule("B3.1", "B3.8")
 def test_an_order_is_told_from_its_acceptance_to_its_completion_with_every_line() -> None:
     engine = Engine(release_of(**RELEASE))
     bundle = order_of(line("1", "sim"), line("2", "phone", below="1"))
@@ -71,6 +73,7 @@ def test_an_order_is_told_from_its_acceptance_to_its_completion_with_every_line(
     assert by_line == {"1": ["inProgress", "completed"], "2": ["inProgress", "completed"]}
 
 
+@pytest.mark.rule("B3.1")
 def test_a_line_that_needs_somebody_is_held_and_goes_on_after_the_repair() -> None:
     engine = Engine(release_of(**RELEASE))
     plan = engine.accept(order_of(line("1", "phone")))
@@ -87,6 +90,7 @@ def test_a_line_that_needs_somebody_is_held_and_goes_on_after_the_repair() -> No
     ]  # fmt: skip
 
 
+@pytest.mark.rule("B3.9")
 def test_an_order_that_waits_for_another_is_pending_with_its_lines_until_it_begins() -> None:
     engine = Engine(release_of(**RELEASE))
     first = engine.accept(order_of(line("1", "sim")))

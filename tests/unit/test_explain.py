@@ -230,6 +230,7 @@ def test_the_summary_names_what_needs_somebody_before_what_goes_on_by_itself() -
     assert {each.item.key for each in found.items} == {"p/a@1", "p/b@1", "p/c@1"}
 
 
+@pytest.mark.rule("F.11")
 def test_an_order_behind_another_says_behind_which() -> None:
     engine = engine_of("a", scenarios=[scenario("offer", "p", "add", "modify")])
     first = accepted(engine)
@@ -384,6 +385,7 @@ def test_a_dedicated_plan_that_is_not_confirmed_yet_says_so() -> None:
     assert [(each.code, each.facts) for each in summary(plan).reasons] == [("booking", {"numbers": [1]})]
 
 
+@pytest.mark.rule("F.2")
 def test_a_line_without_work_says_why() -> None:
     products = ["offer", "modem", "cable"]
     engine = engine_of("a", products=products, scenarios=[scenario("offer", "p"), scenario("modem", "p", "delete")])

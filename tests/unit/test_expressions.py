@@ -104,6 +104,7 @@ COMPARISONS: Final = [
 ]
 
 
+@pytest.mark.rule("F.21")
 @pytest.mark.parametrize("path", ABSENT_PATHS)
 @pytest.mark.parametrize("comparison", COMPARISONS)
 def test_a_comparison_with_an_absent_attribute_is_false_and_its_opposite_true(comparison, path):
@@ -127,6 +128,7 @@ def test_a_value_that_needs_an_absent_attribute_is_absent(path):
         assert compile_value(source).evaluate(CONTEXT) is ABSENT
 
 
+@pytest.mark.rule("F.21")
 @pytest.mark.parametrize("path", ["a.gone", "gone.x", "a.gone.further", "a.x.y", "n.x", "a.none.x", "a.list.x"])
 def test_has_asks_for_what_is_absent_at_any_step(path):
     assert compile_condition(f"has({path})").is_true(CONTEXT) is False

@@ -29,9 +29,9 @@ DOCUMENT = release_document(products=["sim"])
 class Store:
     """One published release."""
 
-    async def release_body(self, _tenant: str, release_id: str | None) -> tuple[str, dict[str, Any]] | None:
+    async def release_body(self, _tenant: str, release_id: str) -> dict[str, Any] | None:
         await asyncio.sleep(0)
-        return None if release_id == "unknown" else (release_id or "r1", DOCUMENT)
+        return None if release_id == "unknown" else DOCUMENT
 
 
 class HeldCompiler:
@@ -96,7 +96,7 @@ def request_with(body: dict[str, Any]) -> Any:
 
     context = object.__new__(Context)
     context.compiling = asyncio.Lock()
-    return SimpleNamespace(read=read, app={CONTEXT: context})
+    return SimpleNamespace(read=read, app={CONTEXT: context}, query={})
 
 
 async def test_other_requests_are_answered_while_a_catalogue_is_checked(held: HeldCompiler) -> None:

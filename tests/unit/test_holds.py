@@ -62,6 +62,7 @@ def kinds(engine: Engine, plan: Plan) -> list[str]:
 # Which holds count.
 
 
+@pytest.mark.rule("B2.6")
 @pytest.mark.parametrize(
     ("holds", "system", "cause"),
     [
@@ -88,6 +89,7 @@ def test_a_system_is_held_while_any_hold_of_it_stands(holds, system, cause):
 # What a hold means for a plan.
 
 
+@pytest.mark.rule("B2.6", "B3.10")
 def test_an_item_that_is_due_while_its_system_is_held_rests_on_hold_with_a_fact_that_names_it():
     engine = engine_of(callout("call"))
     engine.hold("sys", reason="maintenance until six")
@@ -114,6 +116,7 @@ def test_only_calls_to_the_held_system_wait():
     assert plan.order_state is OrderState.IN_PROGRESS
 
 
+@pytest.mark.rule("B2.7")
 def test_a_held_item_goes_on_when_its_turn_comes_whatever_the_plan_has_heard():
     engine = engine_of(callout("call"))
     engine.hold("sys")
@@ -136,6 +139,7 @@ def test_a_turn_that_comes_twice_sends_one_call():
     assert len(engine.calls[plan.order_id]) == 1
 
 
+@pytest.mark.rule("B2.6")
 def test_a_retry_that_comes_due_meanwhile_is_held_and_costs_no_attempt():
     engine = engine_of(callout("call", retry="steps"), retries=ONCE)
     plan = accepted(engine)
@@ -214,6 +218,7 @@ def test_a_result_that_comes_before_a_call_that_was_left_behind_is_made_again_en
     assert plan.by_key["p/call@1"].state is ItemState.COMPLETED
 
 
+@pytest.mark.rule("B2.4")
 def test_a_scheduled_item_whose_time_has_come_is_held():
     engine = engine_of(callout("call", processAfter="line.requestedStartAt"))
     plan = engine.accept(order_of(line("1", "offer", requested_start_at="2026-03-02T10:00:00Z")))
@@ -281,6 +286,7 @@ def test_a_success_that_comes_late_completes_an_item_on_hold():
     assert plan.order_state is OrderState.COMPLETED
 
 
+@pytest.mark.rule("B2.14")
 def test_an_operator_may_skip_an_item_on_hold():
     engine = engine_of(callout("call"))
     engine.hold("sys")
@@ -292,6 +298,7 @@ def test_an_operator_may_skip_an_item_on_hold():
     assert plan.order_state is OrderState.COMPLETED
 
 
+@pytest.mark.rule("B2.6", "B3.10")
 def test_want_of_room_leaves_an_order_in_progress_because_it_goes_on_by_itself():
     engine = engine_of(callout("call"))
     plan = accepted(engine)

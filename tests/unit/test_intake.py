@@ -80,6 +80,7 @@ def test_two_lines_of_one_id_are_refused() -> None:
         mobile().accept(order_of(line("1", "sim"), line("1", "sim")))
 
 
+@pytest.mark.rule("F.8")
 @pytest.mark.parametrize("action", ["modify", "delete", "noChange", "suspend", "resume", "move"])
 def test_a_change_of_what_is_not_installed_is_refused(action: str) -> None:
     engine = mobile()
@@ -92,6 +93,7 @@ def test_a_change_of_what_is_not_installed_is_refused(action: str) -> None:
         engine.accept(order_of(line("1", None, action)))
 
 
+@pytest.mark.rule("F.8")
 def test_where_several_products_fit_the_refusal_names_them() -> None:
     engine = mobile()
     for _ in range(2):
@@ -103,6 +105,7 @@ def test_where_several_products_fit_the_refusal_names_them() -> None:
     assert refused.value.path == "productOrderItem[1].product"
 
 
+@pytest.mark.rule("F.8")
 def test_the_scope_key_tells_products_of_one_specification_apart() -> None:
     engine = mobile(products=[{"code": "sim", "scopeKey": "number"}, "option"])
     for number in ("078", "079"):
@@ -116,6 +119,7 @@ def test_the_scope_key_tells_products_of_one_specification_apart() -> None:
     assert plan.lines[0].asset_id == next(a.asset_id for a in installed(engine) if a.attributes["number"] == "079")
 
 
+@pytest.mark.rule("F.7")
 def test_the_product_id_of_another_product_is_refused() -> None:
     engine = mobile()
     delivered(engine, line("1", "sim"))
@@ -147,6 +151,7 @@ def test_two_lines_about_one_product_are_refused() -> None:
         engine.accept(order_of(line("1", "sim", product_id="new"), line("2", "option", product_id="new")))
 
 
+@pytest.mark.rule("F.7")
 def test_a_line_may_name_its_product_by_id_alone() -> None:
     engine = mobile()
     delivered(engine, line("1", "sim"))
@@ -192,6 +197,7 @@ def test_an_attribute_that_the_product_does_not_declare_follows_the_release(
 # What is rejected, and what is complete at once.
 
 
+@pytest.mark.rule("B3.16", "F.3")
 def test_an_order_that_composes_nothing_is_rejected_with_the_reason() -> None:
     engine = mobile(scenarios=[])
     plan = engine.accept(order_of(line("1", "sim")))
@@ -204,6 +210,7 @@ def test_an_order_that_composes_nothing_is_rejected_with_the_reason() -> None:
     assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
 
 
+@pytest.mark.rule("F.4")
 def test_an_order_that_composes_nothing_is_complete_where_the_release_says_so() -> None:
     engine = mobile(scenarios=[], emptyPlan="complete")
     plan = engine.accept(order_of(line("1", "sim")))
@@ -260,6 +267,7 @@ def behind_an_add() -> tuple[Engine, Plan, Plan]:
     return engine, first, second
 
 
+@pytest.mark.rule("F.11", "F.13")
 def test_a_modify_waits_behind_the_add_of_its_product() -> None:
     engine, first, second = behind_an_add()
     waiting = (second.order_state, second.behind, second.items)
@@ -279,6 +287,7 @@ def test_a_modify_of_the_product_id_of_an_order_under_way_waits_too() -> None:
     assert (second.order_state, second.behind) == ("pending", [first.order_id])
 
 
+@pytest.mark.rule("F.11")
 def test_a_disconnect_waits_behind_a_modify_and_what_comes_after_waits_for_both() -> None:
     engine, first, modify = behind_an_add()
     delete = engine.accept(order_of(line("1", "sim", "delete")))
@@ -309,16 +318,18 @@ def test_an_option_for_an_installed_bundle_holds_the_bundle() -> None:
     assert (option.order_state, other.order_state, other.behind) == ("inProgress", "pending", [option.order_id])
 
 
+@pytest.mark.rule("F.12")
 def test_a_release_may_refuse_a_second_order_instead() -> None:
     engine = mobile(openOrder="refuse")
     first = engine.accept(order_of(line("1", "sim")))
 
     with pytest.raises(OpenOrderConflict) as refused:
         engine.accept(order_of(line("1", "sim", "modify")))
-    assert refused.value.facts["openOrders"] == [first.order_id]
+    assert (refused.value.status, refused.value.facts["openOrders"]) == (409, [first.order_id])
     assert list(engine.account.open_orders) == [first.order_id]
 
 
+@pytest.mark.rule("F.13")
 def test_a_waiting_order_that_has_nothing_left_to_change_is_cancelled_with_the_reason() -> None:
     engine = mobile()
     delivered(engine, line("1", "sim"))
@@ -422,6 +433,7 @@ def profile(plan: Plan) -> tuple[str, str | None]:
     return found.action, found.joins
 
 
+@pytest.mark.rule("F.14")
 def test_a_second_order_joins_the_instance_that_the_first_is_making() -> None:
     engine = shared()
     first = engine.accept(order_of(line("1", "mail", domain="a.example")))
@@ -437,6 +449,7 @@ def test_a_second_order_joins_the_instance_that_the_first_is_making() -> None:
     assert second.by_key["shared/provide@profile@account"].state == "Pending"
 
 
+@pytest.mark.rule("F.15")
 def test_the_joining_order_goes_on_when_the_first_has_delivered_and_the_instance_has_both_uses() -> None:
     engine = shared()
     first = engine.accept(order_of(line("1", "mail")))
@@ -453,6 +466,7 @@ def test_the_joining_order_goes_on_when_the_first_has_delivered_and_the_instance
     assert one.quantity == 2
 
 
+@pytest.mark.rule("F.15")
 def test_a_line_that_changes_nothing_of_the_shared_instance_still_waits_for_it() -> None:
     engine = shared(quantity="one")
     first = engine.accept(order_of(line("1", "mail")))
@@ -510,6 +524,7 @@ def test_three_orders_join_one_after_the_other() -> None:
     assert len(installed(engine, "profile")[0].uses) == 3
 
 
+@pytest.mark.rule("F.14")
 def test_shared_instances_do_not_lock_the_bundle_that_they_were_made_for() -> None:
     engine = shared(quantity="one")
     first = delivered(engine, line("1", "mail"))
@@ -521,6 +536,7 @@ def test_shared_instances_do_not_lock_the_bundle_that_they_were_made_for() -> No
     assert chat.roots.isdisjoint(mail.roots)
 
 
+@pytest.mark.rule("F.14")
 def test_two_orders_that_each_drop_a_use_leave_nothing() -> None:
     engine = shared()
     delivered(engine, line("1", "mail"))

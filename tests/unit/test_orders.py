@@ -11,6 +11,7 @@ from domain.orders import Order, OrderLine, bundle_tree
 from tests.support.build import line, order_of
 
 
+@pytest.mark.rule("F.17")
 def test_a_tree_is_built_from_either_end_of_a_relation() -> None:
     for kind, owner in (
         ("bundles", "a"),

@@ -73,6 +73,7 @@ def test_the_delete_twin_gives_the_expected_plan_and_leaves_nothing_installed(en
     assert engine.account.assets == {}
 
 
+@pytest.mark.rule("F.20")
 def test_the_mixed_order_gives_the_expected_plan(engine: Engine) -> None:
     engine.finish(engine.accept(order_of(own_mobile.add_order())))
     plan = engine.accept(order_of(own_mobile.mixed_order(installed(engine))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -138,6 +139,7 @@ def no_secret_is_written(engine: Engine) -> None:
         assert "secret-" not in repr([fact.payload for fact in facts])
 
 
+@pytest.mark.rule("B2.1")
 @settings(
     max_examples=500,
     derandomize=True,

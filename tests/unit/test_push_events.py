@@ -50,6 +50,7 @@ def test_an_event_that_has_happened_already_is_done_at_once() -> None:
     assert engine.call(plan, "p/after").attempt == 1
 
 
+@pytest.mark.rule("B2.8")
 def test_an_event_waits_running_until_a_change_of_its_line_makes_it_true() -> None:
     engine = engine_of()
     plan = accepted(engine)

@@ -34,5 +34,4 @@ def test_every_promise_names_a_test(promise: str) -> None:
 def test_the_page_promises_what_the_design_asks_for() -> None:
     numbers = {line.split("|")[1].strip() for line in PROMISES}
 
-    assert {str(number) for number in range(1, 15)} - numbers == {"6", "7"}
-    assert "invariants 6 and 7" in PAGE
+    assert {str(number) for number in range(1, 15)} <= numbers

@@ -74,6 +74,9 @@ Skipped                 | lineCancelled     | Discarded
 Frozen                  | lineCancelled     | Discarded
 Frozen - Running        | lineCancelled     | Discarded
 Frozen - Running        | systemWentOffline | Frozen
+Frozen                  | completed         | Completed
+Frozen - Failed         | completed         | Completed
+Frozen - Fatally Failed | completed         | Completed
 Frozen - Failed         | lineCancelled     | Failed Discarded
 Frozen - Fatally Failed | lineCancelled     | Failed Discarded
 """
@@ -130,6 +133,7 @@ def test_the_written_tables_hold_each_arrow_once_and_known_names_only():
         assert ItemState(following)
 
 
+@pytest.mark.rule("B2.32", "B2.33")
 def test_the_seventeen_states_of_an_item_carry_the_names_of_the_reference():
     assert {state.value for state in ItemState} == {
         "Pending", "Ready", "Running", "Completed", "On Hold", "Scheduled", "Failed", "Fatally Failed", "Skipped",
@@ -177,6 +181,7 @@ def test_each_item_state_has_a_row():
     assert set(ITEM_TRANSITIONS) == set(ItemState)
 
 
+@pytest.mark.rule("B2.32")
 @pytest.mark.parametrize("state", ItemState, ids=str)
 def test_only_an_amendment_leads_out_of_a_terminal_state_and_only_terminal_rows_hold_no_other_event(state):
     others = set(ITEM_TRANSITIONS[state]) - AMENDING_EVENTS
@@ -255,6 +260,7 @@ def test_each_plan_state_has_a_row_and_only_completed_has_an_empty_one():
     assert [state for state, row in PLAN_TRANSITIONS.items() if not row] == [PlanState.COMPLETED]
 
 
+@pytest.mark.rule("B3.4")
 def test_an_order_moves_as_tmf622_says():
     written = {state: set(following.split()) for state, following in rows(ORDERS)}
 

@@ -95,6 +95,7 @@ def test_each_specification_has_a_plan_to_deliver_and_one_to_remove(own):
         assert item.code == item.operation == plan.code.partition(" ")[0].lower()
 
 
+@pytest.mark.rule("F.18", "F.20")
 def test_relies_on_orders_deliveries_and_reverses_removals(own):
     waits = set()
     for each in own.dependencies:

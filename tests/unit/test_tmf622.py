@@ -259,6 +259,7 @@ def test_a_version_5_order_is_read_by_its_own_names():
     assert read.requested_start_at == "2019-05-03T08:13:59.506Z"
 
 
+@pytest.mark.rule("F.18")
 def test_relations_of_order_in_the_text_are_kept_and_make_no_tree():
     read = parse(sample("tmf622-v5-create1.request.json"))
 
@@ -364,6 +365,7 @@ def test_small_letters_of_an_instant_become_capitals():
     assert parse(order(requestedCompletionDate="2026-11-23t09:00:00z")).due_at == "2026-11-23T09:00:00Z"
 
 
+@pytest.mark.rule("F.9")
 def test_a_billing_account_comes_before_the_customer_and_both_give_facts():
     read = parse(
         order(
@@ -383,6 +385,7 @@ def test_a_billing_account_comes_before_the_customer_and_both_give_facts():
     }
 
 
+@pytest.mark.rule("F.9")
 def test_without_a_billing_account_the_customer_is_the_account_and_without_both_there_is_none():
     assert parse(order(relatedParty=[{"id": "c1", "role": "customer"}])).account == "c1"
     assert parse(order(relatedParty=[{"id": "s1", "role": "seller"}, {"name": "no role"}])).account is None
@@ -561,6 +564,7 @@ def test_an_item_names_what_it_is_about():
     assert paths_refused(order(nothing)) == ["productOrderItem[0]"]
 
 
+@pytest.mark.rule("B3.5")
 @pytest.mark.parametrize("action", ["add", "modify", "delete", "noChange", "suspend", "resume", "move"])
 def test_every_action_is_read(action):
     assert parse(order(item(action=action))).lines[0].action == action
@@ -610,6 +614,7 @@ def test_a_tree_of_any_depth_is_built_in_one_go():
     assert time.perf_counter() - started < 1.5
 
 
+@pytest.mark.rule("F.17")
 def test_nested_items_become_children_and_come_back_nested():
     sent = order(
         item(

@@ -494,6 +494,7 @@ class HostLoop:
             holders=dict(self._holders),
             taken_at=self._taken_at,
             known_bookings=bookings,
+            related_waits=await self._loader.related_waits(mine),
             knows_call=self._call_test(mine),
             held=self.held,
             unreadable=self._loader.unreadable,

@@ -28,7 +28,7 @@ from actors.envelopes import (
 )
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
 from actors.price_desk import Asked, DeskKey
-from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row
+from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row, wait_rows
 from domain import facts as f
 from domain.change import carry_out_asked, decide_change
 from domain.decide import decide, pending_effects
@@ -64,6 +64,7 @@ from domain.plan import Plan
 from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
+from domain.related import NO_WAITS, RelatedWaits, is_related
 from domain.release import CompiledRelease
 from domain.sealing import Protector
 from domain.states import PlanState
@@ -161,6 +162,8 @@ class Tick:
     """Bookings of the batch that are stored already, by the name that stands in their fact."""
     held: Mapping[str, HeldSystems] = field(default_factory=dict)
     """Tenant -> its systems that take no calls."""
+    related_waits: Mapping[tuple[str, str, str], RelatedWaits] = field(default_factory=dict)
+    """(tenant, channel, external id) of new orders that somebody waits for -> who waits for whom from them on."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Orders whose plans cannot be read, and why."""
     asking: set[DeskKey] = field(default_factory=set)
@@ -236,6 +239,7 @@ class Tick:
                 protector=BlindProtector(self.protector),
                 held=self._held(order.tenant),
                 answers=submission.answers,
+                others=self._others(order),
             )
         except FunctionsWanted as wanted:
             raise _Postponed(Asked(key, submission, wanted.calls)) from None
@@ -301,6 +305,7 @@ class Tick:
                 account_shard=submission.shard if placement == DEDICATED and order.account is not None else None,
                 held=self._held(order.tenant),
                 answers=submission.answers,
+                others=self._others(order),
             )
         except FunctionsWanted as wanted:
             submission.order_id = ""
@@ -319,6 +324,10 @@ class Tick:
                 order.client_key, order.order_id, body_hash or b"", shown
             )
         return _submitted(plan, submission)
+
+    def _others(self, order: Order) -> RelatedWaits:
+        """Who waits for whom among the orders that a new one could close a circle with."""
+        return self.related_waits.get((order.tenant, order.channel, order.external_id or ""), NO_WAITS)
 
     def _known(self, tenant: str, client_key: str) -> KnownKey | None:
         return self._new_keys.get((tenant, client_key)) or self.known_keys.get((tenant, client_key))
@@ -511,6 +520,8 @@ class Tick:
             self._keep_fallout(turn)
         if plan.had_holds:
             self._keep_held(turn)
+        if plan.order.related:
+            self._keep_waits(turn)
         self.calls.update(((call.order_id, call.item, call.attempt), call) for call in turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
@@ -555,6 +566,18 @@ class Tick:
             item = plan.by_key[key]
             if item.held_at is not None:
                 self.commit.held[plan.order_id, key] = held_row(plan, item)
+
+    def _keep_waits(self, turn: Turn) -> None:
+        """List what waits for related orders, and strike what does not any more."""
+        plan = turn.plan
+        if plan.template is None:
+            return
+        # An item begins to wait when the plan is made or changed, and never again by itself.
+        is_other = any(fact.kind in (f.PLAN_COMPOSED, f.PLAN_CHANGED) for fact in turn.facts)
+        waiting = {row.item: row for row in wait_rows(plan, self.now)} if is_other else {}
+        for key in plan.by_key if is_other else _touched_items(turn):
+            if is_related(plan, plan.by_key[key]):
+                self.commit.waits[plan.order_id, key] = waiting.get(key)
 
     def _keep_template(self, plan: Plan) -> None:
         template = plan.template

@@ -55,6 +55,10 @@ class Scope(StrEnum):
     KEY = "key"
 
 
+RELATED_ORDER: Final = "relatedOrder"
+"""A scope of dependencies only: the orders that an order says it relates to."""
+
+
 class ItemType(StrEnum):
     """The kinds of work a plan can hold."""
 
@@ -304,6 +308,9 @@ class Dependency(_Element):
 
     `dependsOn`: `item` waits for `other`. `processedBefore`: `other` waits for `item`. Where the order has `item` but
     no `other` inside the scope, the dependency is void: it never blocks, and `explain` names it.
+    Of scope `relatedOrder` (with `dependsOn` only): `item` waits for every `other` of the orders that its order
+    relates to (`orderRelationship` of TMF622). They may come before or after it and be of any account; until each of
+    them has come and has a plan, `item` waits. `item` and `other` may be the same definition.
     """
 
     item: ItemRef
@@ -312,7 +319,7 @@ class Dependency(_Element):
     """The item at its other end."""
     type: Literal["dependsOn", "processedBefore"] = "dependsOn"
     """Who waits: `item` (dependsOn) or `other` (processedBefore)."""
-    scope: Scope | None = None
+    scope: Scope | Literal["relatedOrder"] | None = None
     """None: the narrowest scope that both items share."""
 
 

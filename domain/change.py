@@ -31,7 +31,7 @@ from domain.line_changes import ChangedLines, LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
-from domain.orders import Order, OrderLine
+from domain.orders import Order, OrderLine, moved_relations
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers, FunctionsWanted, PriceAnswer
 from domain.release import CompiledRelease
@@ -211,7 +211,7 @@ def planned_change(
     _refuse_late(plan, lines, is_forced=message.is_forced)
     _refuse_taken(plan, before, resolved.roots)
     _refuse_built_on(plan, account, lines)
-    template = compose(release, target, order_context(order))
+    template = compose(release, target, order_context(order), order.relations)
     if not template.nodes and release.source.empty_plan == "reject":
         raise NothingToFulfil(
             f"nothing of the order as it would be matches a scenario of release {release.release_id}",
@@ -237,6 +237,7 @@ def _order_of(
         # By these the channel finds it again.
         order.channel, order.client_key = plan.order.channel, plan.order.client_key
         order.external_id = plan.order.external_id
+        order.related = moved_relations(plan.order.related, order.related)
         if order.account != plan.order.account:
             raise Conflict(
                 "an amendment leaves the account as it is", path="billingAccount", mend="order it for the other account"

@@ -166,6 +166,13 @@ class Conflict(OrderplanError):
     code = "conflict"
 
 
+class MutualWait(OrderplanError):
+    """Orders would wait for one another for ever; the one that would close the circle was not taken in."""
+
+    status = 409
+    code = "mutualWait"
+
+
 class PastNoReturn(OrderplanError):
     """A bundle is past its point of no return, so it is neither amended nor cancelled; nothing was changed."""
 

@@ -23,6 +23,7 @@ from domain.messages import Delivered
 from domain.orders import Order
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers, PriceFunctionFailed
+from domain.related import NO_WAITS, RelatedWaits, refuse_mutual_wait
 from domain.release import CompiledRelease
 from domain.resolve import Resolved, named_product, resolve_lines
 from domain.sealing import Protector, classify, is_sealed
@@ -45,15 +46,18 @@ def accept(
     account_shard: int | None = None,
     held: HeldSystems = NOTHING_HELD,
     answers: Answers = NO_ANSWERS,
+    others: RelatedWaits = NO_WAITS,
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
     `placement` and `account_shard` are kept with it (`domain/placement.py`); `answers` is what price functions said.
+    `others` are orders that wait for one another, as far as this one could close a circle.
 
     Raises:
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
         InventoryConflict: an action contradicts the projected inventory.
         OpenOrderConflict: another order holds a root asset and the release says refuse.
+        MutualWait: it would wait for an order that waits for it.
         Busy: an open order of the account cannot be read, so nobody knows what the account will have.
         FunctionsWanted: `answers` lacks calls that have to be made first; nothing was changed.
     """
@@ -97,6 +101,7 @@ def accept(
     except (ExpressionFailed, PriceFunctionFailed, NothingToFulfil) as error:
         turn.add(f.ORDER_REJECTED, None, accepted | {"reasons": [error.as_dict()]})
         return turn
+    refuse_mutual_wait(plan, others)
     turn.add(f.ORDER_ACCEPTED, None, accepted)
     _begin(turn, account, composed)
     return turn
@@ -279,7 +284,7 @@ def _compose(
     order, release = plan.order, plan.release
     context = order_context(order)
     lines = decompose(order, release, resolved, projection, turn.protector, answers)
-    template = compose(release, lines, context)
+    template = compose(release, lines, context, order.relations)
     if all(node.ref == AWAIT_REF for node in template.nodes) and release.source.empty_plan == "reject":
         idle = ", ".join(f"{line.name} ({line.action})" for line in lines[:5])
         raise NothingToFulfil(

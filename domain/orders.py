@@ -114,6 +114,11 @@ class Order:
     rest: dict[str, Any] = field(default_factory=dict)
     prices: list[dict[str, Any]] = field(default_factory=list)
     """Price elements of the order as a whole."""
+    related: tuple[str, ...] = ()
+    """The orders that it relates to, by our id or by the external id of the same channel; they may not have come yet.
+
+    A place in it means the same order for as long as this one lives (`moved_relations`); empty: related no more.
+    """
     _priced: tuple[list[OrderLine], int, OrderPrices | None] | None = field(
         default=None, init=False, compare=False, repr=False
     )
@@ -146,6 +151,7 @@ class Order:
             ("accountFacts", self.account_facts, {}),
             ("rest", self.rest, {}),
             ("prices", self.prices, []),
+            ("related", list(self.related), []),
         ):
             if value != empty:
                 stored[key] = value
@@ -169,7 +175,20 @@ class Order:
             account_facts=dict(stored.get("accountFacts", {})),
             rest=dict(stored.get("rest", {})),
             prices=list(stored.get("prices", ())),
+            related=tuple(stored.get("related", ())),
         )
+
+    @property
+    def relations(self) -> tuple[int, ...]:
+        """The places in `related` that name an order."""
+        return tuple(place for place, name in enumerate(self.related) if name)
+
+
+def moved_relations(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+    """What an amended order relates to, each in its old place: items of the plan stand for places."""
+    wanted = dict.fromkeys(name for name in now if name)
+    kept = tuple(name if name in wanted else "" for name in before)
+    return (*kept, *(name for name in wanted if name not in kept))
 
 
 @dataclass(frozen=True, slots=True)

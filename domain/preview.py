@@ -15,6 +15,7 @@ from domain.items import ItemRun
 from domain.messages import ChangeOrder, OperateItem
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers
+from domain.related import item_name
 from domain.release import CompiledRelease
 from domain.revise import ItemOutcome
 from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed
@@ -146,7 +147,7 @@ def _outcomes(before: Plan, after: Plan, change: Change) -> dict[str, Any]:
         "items": [
             {
                 "key": key,
-                "name": _name(before, before.by_key[key]),
+                "name": item_name(before, before.by_key[key]),
                 "state": before.by_key[key].state_shown.value,
                 "outcome": outcome.value,
                 "stateAfter": after.by_key[key].state.value,
@@ -162,16 +163,12 @@ def _outcomes(before: Plan, after: Plan, change: Change) -> dict[str, Any]:
 def _added(plan: Plan, item: ItemRun) -> dict[str, Any]:
     assert plan.template is not None
     node = plan.template.nodes[item.node]
-    shown = {"key": item.key, "name": _name(plan, item), "stateAfter": item.state.value}
+    shown = {"key": item.key, "name": item_name(plan, item), "stateAfter": item.state.value}
     if node.role:
         shown["role"] = node.role
     if node.of is not None:
         shown["of"] = plan.items[node.of].key
     return shown
-
-
-def _name(plan: Plan, item: ItemRun) -> str:
-    return item.definition.name if item.definition else f"Await delivery of {plan.lines_of(item)[0].name}"
 
 
 def shown_items(plan: Plan) -> list[dict[str, Any]]:
@@ -181,7 +178,7 @@ def shown_items(plan: Plan) -> list[dict[str, Any]]:
     return [
         {
             "key": item.key,
-            "name": _name(plan, item),
+            "name": item_name(plan, item),
             "type": item.definition.type.value if item.definition else "await",
             "state": item.state.value,
             "dependsOn": [plan.items[target].key for target in plan.template.waits[item.node]],

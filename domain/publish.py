@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from domain.catalogue import Action, Decomposition, Item, ItemType, Release, Scope
+from domain.catalogue import RELATED_ORDER, Action, Decomposition, Item, ItemType, Release, Scope
 from domain.classes import class_chains
 from domain.cycles import find_cycle
 from domain.errors import BadExpression, BadRelease
@@ -437,6 +437,17 @@ def _compile_dependencies(release: Release, items: list[ItemDef], problems: _Pro
             if found is None:
                 problems.errors.append(f"dependency {each.item} on {each.other}: item {ref} is not in the release")
         if item is None or other is None:
+            continue
+        if each.scope == RELATED_ORDER:
+            if each.type == "processedBefore":
+                problems.errors.append(
+                    f"dependency {each.item} on {each.other}: scope relatedOrder is for dependsOn, "
+                    "since the order that waits names the other one"
+                )
+            elif other.ref in item.waits_for_related:
+                problems.findings.append(f"dependency of {item.ref} on {other.ref} of related orders is given twice")
+            else:
+                item.waits_for_related.append(other.ref)
             continue
         if item is other:
             problems.errors.append(f"item {item.ref} depends on itself")

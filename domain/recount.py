@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 
+from domain.compose import AWAIT_REF
 from domain.plan import Plan
 from domain.states import MOVING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 
@@ -15,7 +16,7 @@ def reindex(plan: Plan) -> None:
     plan.line_at = {line.key: index for index, line in enumerate(plan.lines)}
     plan.by_key = {item.key: item for item in plan.items}
     plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
-    plan.awaits = tuple(item.node for item in plan.items if item.definition is None)
+    plan.awaits = tuple(item.node for item in plan.items if template.nodes[item.node].ref == AWAIT_REF)
     plan.lines_in_root = {}
     roots_of_line: list[dict[str, None]] = []
     for index, line in enumerate(plan.lines):

@@ -69,6 +69,8 @@ class ItemDef:
     """Edges in which this item is the one that waits."""
     precedes: list[Edge] = field(default_factory=list)
     """Edges that this item owns but in which the other one waits (`processedBefore`)."""
+    waits_for_related: list[str] = field(default_factory=list)
+    """Refs of items that it waits for in related orders, which may run by another release."""
 
     # What follows from these, asked for with every fact of an item.
     is_call: bool = field(init=False)

@@ -215,7 +215,7 @@ async def get_history(request: web.Request) -> web.Response:
             )
     for release_id in releases:
         body = await context.store.release_body(tenant, release_id)
-        releases[release_id] = body[1] if body is not None else None
+        releases[release_id] = body
     return native_json(
         {
             "orders": len(page),

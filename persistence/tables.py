@@ -316,6 +316,24 @@ people_change = sa.Table(
     ),
 )
 
+# Items that wait for related orders, written and struck in the ticks of the plans that wait.
+related_wait = sa.Table(
+    "related_wait",
+    metadata,
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    # The related order's id, or its external id at this channel.
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    # What is waited for there, and what waits for it here.
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("blocks", ARRAY(sa.Text), nullable=False),
+    sa.Column("opened_at", _Instant, nullable=False),
+    sa.Index("related_wait_name_idx", "tenant", "name"),
+    postgresql_with=_CHURNING,
+)
+
 sealed_value = sa.Table(
     "sealed_value",
     metadata,

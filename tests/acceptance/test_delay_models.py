@@ -21,7 +21,11 @@ RELEASE: dict[str, Any] = release_document(
     code="models",
     products=["port"],
     plans=[
-        plan_of("port", callout("install", system="slow", durationS=2, timeoutS=120), callout("test", system="slow"))
+        plan_of(
+            "port",
+            callout("install", system="activation", durationS=2, timeoutS=120),
+            callout("test", system="activation", timeoutS=120),
+        )
     ],
     dependencies=[depends("port/test", "port/install")],
     scenarios=[scenario("port", "port")],
@@ -48,7 +52,7 @@ def test_a_model_of_ones_own_is_tried_in_shadow_promoted_and_rolled_back(running
         return int(found[name])
 
     def lasting(delay_s: int, due_in_s: float, orders: int) -> list[str]:
-        running.behave(system="slow", delayMs=1_000 * delay_s)
+        running.behave(system="activation", delayMs=1_000 * delay_s)
         return [running.submit(document(due_in_s)) for _ in range(orders)]
 
     def scored_by(name: str, order_id: str) -> None:
@@ -58,8 +62,8 @@ def test_a_model_of_ones_own_is_tried_in_shadow_promoted_and_rolled_back(running
         )
 
     running.ok("POST", "/v1/releases:publish", RELEASE)
-    config = {"url": f"{running.standins}/slow"}
-    running.ok("PUT", "/v1/systems/slow", {"adapter": "http", "config": config, "concurrency": 100})
+    config = {"url": f"{running.standins}/activation"}
+    running.ok("PUT", "/v1/systems/activation", {"adapter": "http", "config": config, "concurrency": 100})
     try:
         model("register", "own", OWN)
         model("shadow", "own")
@@ -80,7 +84,7 @@ def test_a_model_of_ones_own_is_tried_in_shadow_promoted_and_rolled_back(running
         back = model("rollback")
         scored_by("critical-path", long_id)
     finally:
-        running.behave(system="slow", delayMs=0)
+        running.behave(system="activation", delayMs=0)
     listed = model("list")
     metrics = running.call("GET", "/metrics")[1]
     exported = model("export", "--out", str(tmp_path / "history"))

@@ -241,7 +241,7 @@ class Case:
         self.is_cancelled = self.plan.is_cancelled
         if self.is_cancelled:
             self.counts["cancelled whole"] += 1
-            self.cancelled_at = max(self.world.books[self.plan.order_id].made.values(), default=0)
+            self.cancelled_at = self.world.books[self.plan.order_id].changed_at
 
     def _look(self) -> None:
         for plan in (self.plan, *([self.other] if self.other is not None else ())):

@@ -68,6 +68,8 @@ class Book:
     """Item -> when it last began."""
     made: dict[str, int] = field(default_factory=dict)
     """Item that a change has added -> when."""
+    changed_at: int = 0
+    """When the last change was carried out."""
     touched: set[str] = field(default_factory=set)
     """Items that an operator skipped, completed or edited: they say nothing of what the rules would have done."""
     clock: int = 0
@@ -131,6 +133,7 @@ class World(Engine):
             if fact.kind in (f.PLAN_CHANGED, f.CHANGE_REFUSED, f.PLAN_THAWED):
                 self.changed.append(fact.kind)
             if fact.kind == f.PLAN_CHANGED:
+                book.changed_at = book.clock
                 for item in plan.items:
                     book.made.setdefault(item.key, book.clock)
             return

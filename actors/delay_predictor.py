@@ -17,20 +17,22 @@ from typing import Any, Final
 import orjson
 import structlog
 
+from actors.batch import Batch
 from actors.config import ClusterConfig
 from actors.folding import PlanFolder, StorePort
+from actors.model_desk import MakeProcess, ModelDesk, process_of, tick_of
 from actors.model_process import ModelProcess
 from actors.plan_cache import PlanCache
 from actors.process import prepare_process
-from actors.scoring import Scorer
+from actors.scoring import PREDICT_TIMEOUT_S, Scorer
 from actors.scoring_queue import COALESCE_S, OpenOrder, ScoringQueue
 from delay.critical_path import CriticalPath
 from delay.durations import Durations, ItemClock
 from delay.model import ClosedOrder, Prediction
-from delay.snapshot import IN_PROGRESS, Snapshot, snapshot_of
+from delay.snapshot import AWAIT, IN_PROGRESS, Snapshot, snapshot_of
 from domain import facts as f
 from domain.errors import PlanUnreadable
-from persistence import scores
+from persistence import scores, ticks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.feed import Feed
 from persistence.readstore import ReadStore, StoredFact
@@ -56,6 +58,8 @@ NO_PLAN_S: Final = 3600.0
 HOUSEKEEPING_S: Final = 60.0
 HISTORY_KEPT: Final = timedelta(days=30)
 HISTORIES_DROPPED: Final = 1_000
+TICKS_KEPT: Final = timedelta(days=90)
+TICKS_DROPPED: Final = 20_000
 BANDS: Final = (("riskLow", 0.2), ("riskMedium", 0.5), ("riskHigh", 2.0))
 """Names of the bands of risk, and below what each ends."""
 
@@ -72,8 +76,22 @@ class DelayPredictor:
         tenant: str,
         *,
         clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+        make_process: MakeProcess = process_of,
+        timeout_s: float = PREDICT_TIMEOUT_S,
     ) -> None:
         self._pool = pool
+        self._builtin = scorer.builtin
+        self.desk = ModelDesk(
+            pool,
+            tenant,
+            scorer,
+            scorer.builtin,
+            self._history,
+            monotonic=monotonic,
+            make_process=make_process,
+            timeout_s=timeout_s,
+        )
         self._feed = Feed(pool, tenant)
         self._scorer = scorer
         self._tenant = tenant
@@ -103,6 +121,7 @@ class DelayPredictor:
                 self._queue.track(order_id, now, has_row=True)
         await scores.end_missed_scores(self._pool, self._tenant)
         await self._scorer.fit(await self._history())
+        await self.desk.refresh()
         self.is_started = True
 
     async def _history(self) -> list[ClosedOrder]:
@@ -139,6 +158,7 @@ class DelayPredictor:
 
     async def step(self) -> bool:
         """One round: read what is new, score what is due. Returns whether more is waiting."""
+        await self.desk.refresh()
         found = await self._feed.facts_after(self._offsets, FACTS_PER_SHARD)
         await self._take(found)
         await self._score()
@@ -164,6 +184,7 @@ class DelayPredictor:
                 await self._plans.take(fact)
         if self._ended:
             await scores.end_scores(self._pool, self._tenant, self._ended)
+            await ticks.join_ended(self._pool, self._tenant, [order_id for order_id, _ in self._ended])
             self._ended.clear()
         # Only now: if the database went away above, the same facts come again, and mean the same.
         for fact in found:
@@ -188,8 +209,11 @@ class DelayPredictor:
                 else:
                     snapshots.append(snapshot)
             if snapshots:
-                predictions = await self._scorer.predict(snapshots)
-                await self._write([waiting[each.order_id] for each in snapshots], snapshots, predictions)
+                batch = Batch(snapshots, self._builtin)
+                predictions = await self._scorer.predict(batch)
+                scored = [waiting[each.order_id] for each in snapshots]
+                await self._write(scored, snapshots, predictions)
+                await self._keep_ticks(scored, batch, predictions)
                 for each in snapshots:
                     order = waiting.pop(each.order_id)
                     self._queue.scored(order, now.timestamp(), each.due_at.timestamp())
@@ -225,6 +249,20 @@ class DelayPredictor:
         if points:
             await scores.add_points(self._pool, self._tenant, points)
 
+    async def _keep_ticks(
+        self, orders: Sequence[OpenOrder], batch: Batch, predictions: Sequence[Prediction]
+    ) -> None:
+        places: list[int] = []
+        passed: list[int] = []
+        for at, (order, snapshot) in enumerate(zip(orders, batch.snapshots, strict=True)):
+            tick = tick_of(snapshot)
+            if tick is not None and tick > order.tick:
+                places.append(at)
+                passed.append(tick)
+        await self.desk.keep(batch, predictions, places, passed)
+        for at, tick in zip(places, passed, strict=True):
+            orders[at].tick = tick
+
     async def _keep_house(self) -> None:
         now = self._clock()
         if now.timestamp() - self._housekept_at < HOUSEKEEPING_S:
@@ -232,6 +270,8 @@ class DelayPredictor:
         self._housekept_at = now.timestamp()
         self._load = +self._load
         await scores.drop_old_histories(self._pool, self._tenant, now - HISTORY_KEPT, HISTORIES_DROPPED)
+        await ticks.drop_old_ticks(self._pool, self._tenant, now - TICKS_KEPT, TICKS_DROPPED)
+        await self.desk.look(now)
 
     def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
@@ -256,6 +296,8 @@ class DelayPredictor:
             "modelErrors": self._scorer.model_errors,
             "refused": self._scorer.refused,
             "modelResting": int(self._scorer.is_resting),
+            "fallbackShare": self._scorer.fallbacks / self._scorer.asked if self._scorer.asked else None,
+            **self.desk.stats(),
             **bands,
         }
 
@@ -264,6 +306,7 @@ def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
     def instant(after_s: float) -> datetime:
         return snapshot.now + timedelta(seconds=after_s)
 
+    under_way = [item for item in snapshot.items if item.state in IN_PROGRESS]
     return ScoreRow(
         order_id=snapshot.order_id,
         scored_at=snapshot.now,
@@ -276,7 +319,14 @@ def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
         model=prediction.model,
         version=prediction.version,
         factors=orjson.dumps([factor._asdict() for factor in prediction.factors]).decode(),
+        plans=_known({item.ref.partition("/")[0] for item in snapshot.items if item.type != AWAIT}),
+        steps=_known({item.ref for item in under_way}),
+        systems=_known({item.system for item in under_way}),
     )
+
+
+def _known(names: set[str] | set[str | None]) -> tuple[str, ...]:
+    return tuple(sorted(name for name in names if name is not None))
 
 
 class DelayPredictorActor:
@@ -310,7 +360,13 @@ class DelayPredictorActor:
             timeout_s=config.delay_timeout_s,
         )
         self._predictor = DelayPredictor(
-            pool, ReadStore(pool), scorer, durations, config.tenant, clock=lambda: datetime.now(UTC)
+            pool,
+            ReadStore(pool),
+            scorer,
+            durations,
+            config.tenant,
+            clock=lambda: datetime.now(UTC),
+            timeout_s=config.delay_timeout_s,
         )
         await self._predictor.run()
 

@@ -12,6 +12,7 @@ from domain.errors import OrderplanError
 from domain.messages import ChangeOrder, PlanMessage
 from domain.placement import AssetBooking
 from domain.plan import Plan
+from domain.price_calls import PriceAnswer
 from domain.priorities import class_of
 from domain.watchdog import Stuck
 
@@ -45,11 +46,26 @@ class Submission(Envelope):
     """Say what would become of it, and store nothing."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
+    answers: dict[str, PriceAnswer] = field(default_factory=dict)
+    """What price functions have said so far (`actors/price_desk.py`)."""
+    rounds: int = 0
+    """How often they were asked."""
+    token: str = ""
+    """By which its sender asks for the answer, when that comes later than those of its neighbours."""
 
     @property
     def class_(self) -> int:
         """Its order's (`domain/priorities.py`)."""
         return class_of(self.order.get("priority", "normal"))
+
+
+@dataclass(slots=True)
+class Readmit(Envelope):
+    """A waiting order that can be taken up, with what price functions have said; a host makes it for itself."""
+
+    order_id: str
+    answers: dict[str, PriceAnswer] = field(default_factory=dict)
+    rounds: int = 0
 
 
 @dataclass(slots=True)
@@ -60,6 +76,9 @@ class ToPlan(Envelope):
     message: PlanMessage | ChangeOrder
     actor: str = "system"
     cause: str | None = None
+    answers: dict[str, PriceAnswer] = field(default_factory=dict)
+    """Of a change: what price functions have said."""
+    rounds: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Thousands a second cross processes: by constructor and without the reply, at half the cost of the default.
@@ -78,6 +97,13 @@ class ImportAssets(Envelope):
     assets: list[dict[str, Any]]
     actor: str
     cause: str
+    is_bulk: bool = False
+    """Part of very many that were sent together: whoever waits for an answer goes first."""
+
+    @property
+    def class_(self) -> int:
+        """Behind all orders."""
+        return class_of("low")
 
 
 @dataclass(slots=True)
@@ -135,6 +161,13 @@ class Redrive(Envelope):
     order_id: str
     found: tuple[Stuck, ...]
     by: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """In the place of an answer that takes longer than those beside it: ask for it by this token."""
+
+    token: str
 
 
 @dataclass(frozen=True, slots=True)

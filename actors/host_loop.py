@@ -27,7 +27,9 @@ from actors.envelopes import (
     Envelope,
     GiveAway,
     ImportAssets,
+    Later,
     NotOwner,
+    Readmit,
     Redrive,
     Submission,
     ToPlan,
@@ -37,6 +39,7 @@ from actors.inbox import Inbox
 from actors.loading import Loader
 from actors.memory import AccountKey, Memory, account_key
 from actors.ports import BookingPort, DispatchPort, JournalPort, VaultPort
+from actors.price_desk import LateAnswers, PriceDesk
 from actors.shredder import Shredder
 from actors.tick import Tick
 from actors.timers import Timers
@@ -72,7 +75,7 @@ BACKOFF_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Waits between attempts to reach the database; the last repeats for as long as nobody fences this host."""
 POISONED_PAUSE: Final = timedelta(seconds=60)
 """How long an order rests whose timers can neither be dealt with nor given to a person."""
-_OF_A_PLAN: Final = (ToPlan, Due, Redrive)
+_OF_A_PLAN: Final = (ToPlan, Due, Redrive, Readmit)
 _TICK_MIN: Final = timedelta(milliseconds=1)
 _UNAVAILABLE: Final = (CommitUnknown, OSError, TimeoutError)
 
@@ -126,6 +129,8 @@ class HostLoop:
         self._sequence = 0
         self._last_at: datetime | None = None
         self._shredder = Shredder(vault.destroy, is_unavailable=is_unavailable, sleep=sleep)
+        self.prices = PriceDesk(self._take_back, _answer)
+        self.late = LateAnswers()
         self.held: Mapping[str, HeldSystems] = {}
         """Tenant -> its systems that take no calls, as this host has last heard. One that it has not heard of in time
         costs a way to the adapters and back, no more.
@@ -156,8 +161,10 @@ class HostLoop:
             self._dispatch.settled(envelope.order_id, envelope.message.item, envelope.message.attempt)
         self._wake.set()
 
-    async def ask(self, envelopes: Sequence[Envelope]) -> list[Any]:
-        """Put envelopes in and wait for their answers; an `OrderplanError` stands for a refusal, in its place."""
+    async def ask(self, envelopes: Sequence[Envelope], *, is_patient: bool = True) -> list[Any]:
+        """Put envelopes in and wait for their answers; an `OrderplanError` stands for a refusal, in its place, and for
+        one who is not patient a `Later` for an answer that takes longer.
+        """
         loop = asyncio.get_running_loop()
         answers: list[Any] = []
         for envelope in envelopes:
@@ -167,7 +174,8 @@ class HostLoop:
             except OrderplanError as error:
                 envelope.reply.set_result(error)
             answers.append(envelope.reply)
-        return [await each for each in answers]
+        given = [await each for each in answers]
+        return [await self.late.get(each.token) if is_patient and isinstance(each, Later) else each for each in given]
 
     def stop(self) -> None:
         """Finish what is in the inbox, then return from `run`."""
@@ -276,6 +284,8 @@ class HostLoop:
             self._look()
             batch = self._take()
             if self._is_stopping and not batch:
+                self._refuse_priced()
+                await self.prices.ended()
                 return
             try:
                 await self._tick(batch)
@@ -357,7 +367,18 @@ class HostLoop:
         for envelope in [*batch, *self._inbox]:
             _answer(envelope, NotOwner(f"host {self._journal.incarnation_id} was replaced"))
         self._inbox.clear()
+        self._refuse_priced()
         self.heads.clear()
+
+    def _take_back(self, envelopes: list[Envelope]) -> None:
+        """Decide what waited for price functions before what came after it."""
+        self._inbox.put_back(envelopes)
+        self._wake.set()
+
+    def _refuse_priced(self) -> None:
+        """Let go of what waits for price functions; whoever sent it finds the next owner."""
+        for envelope in self.prices.stop():
+            _answer(envelope, NotOwner(f"host {self._journal.incarnation_id} has stopped"))
 
     async def _tick(self, batch: list[Envelope]) -> None:
         """Decide and commit a batch; returns when it is stored (or answered with its refusals)."""
@@ -473,9 +494,11 @@ class HostLoop:
             holders=dict(self._holders),
             taken_at=self._taken_at,
             known_bookings=bookings,
+            related_waits=await self._loader.related_waits(mine),
             knows_call=self._call_test(mine),
             held=self.held,
             unreadable=self._loader.unreadable,
+            asking=set(self.prices.waiting),
         )
         self._doubtful = tick
         tick.decide(self._portion(tick, mine))
@@ -528,7 +551,7 @@ class HostLoop:
         for envelope in batch:
             # What comes most is looked for first.
             match envelope:
-                case ToPlan() | Due() | Redrive():
+                case ToPlan() | Due() | Redrive() | Readmit():
                     is_mine = shard_of(envelope.order_id) in self.heads
                 case Submission() | ImportAssets() | BookAssets():
                     is_mine = envelope.shard in self.heads
@@ -587,6 +610,9 @@ class HostLoop:
             self._dispatch.settled(*settled)
         for envelope, answer in tick.replies:
             _answer(envelope, answer)
+        for asked in tick.asked:
+            self.late.put_off(asked.envelope)
+        self.prices.take(tick.asked)
         self._dispatch.send([*tick.calls.values()])
         self._bookings.send(tick.bookings)
         for order_id in tick.due:

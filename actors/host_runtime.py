@@ -127,11 +127,15 @@ class HostRuntime:
 
     async def receive_orders(self, envelopes: list[Envelope]) -> list[Any]:
         """New orders and messages from people; answers after the commit, in order."""
-        return await self.loop.ask(envelopes)
+        return await self.loop.ask(envelopes, is_patient=False)
 
     async def receive_bulk(self, envelopes: list[Envelope]) -> list[Any]:
         """New orders that were sent in bulk; answers after the commit, in order."""
-        return await self.loop.ask(envelopes)
+        return await self.loop.ask(envelopes, is_patient=False)
+
+    async def late_answer(self, token: str) -> list[Any]:
+        """The one answer that a `Later` stood for."""
+        return [await self.loop.late.get(token)]
 
     async def receive_reports(self, envelopes: list[Envelope]) -> list[Any]:
         """Results from systems; answers after the commit, in order."""

@@ -14,7 +14,7 @@ from itertools import chain
 from typing import Final
 
 from actors.classes import Classes
-from actors.envelopes import Envelope, Submission
+from actors.envelopes import Envelope, ImportAssets, Submission
 from actors.pace import Pace
 from domain.errors import Busy
 
@@ -54,15 +54,16 @@ class Inbox:
         Raises:
             Busy: its queue is full, or a new order would wait for too long.
         """
+        if isinstance(envelope, ImportAssets) and envelope.is_bulk:
+            self._put_bulk(envelope)
+            return
         if not isinstance(envelope, Submission):
             if len(self._first) >= INBOX_MAX:
                 raise Busy("the host's inbox is full", retryAfterS=1)
             self._first.append(envelope)
             return
         if envelope.is_bulk:
-            if len(self._bulk) >= BULK_MAX:
-                raise Busy("the host has bulk orders enough", retryAfterS=1)
-            self._bulk.append(envelope, envelope.class_)
+            self._put_bulk(envelope)
             return
         now = self._clock()
         if len(self._orders) >= ORDERS_MAX:
@@ -72,18 +73,24 @@ class Inbox:
         self._pace.joined(now)
         self._orders.append(envelope, class_)
 
+    def _put_bulk(self, envelope: Submission | ImportAssets) -> None:
+        if len(self._bulk) >= BULK_MAX:
+            raise Busy("the host has bulk orders enough", retryAfterS=1)
+        self._bulk.append(envelope, envelope.class_)
+
     def put_first(self, envelopes: Iterable[Envelope]) -> None:
         """Put what the host itself has to do before everything else."""
         self._first[:0] = envelopes
 
     def put_back(self, envelopes: list[Envelope]) -> None:
         """Put what a tick has left to the head of its queue, in its order; beyond the bound by a batch at most."""
-        orders = [each for each in envelopes if isinstance(each, Submission)]
-        self._first[:0] = [each for each in envelopes if not isinstance(each, Submission)]
-        awaited = [each for each in orders if not each.is_bulk]
-        self._orders.appendleft((each, each.class_) for each in awaited)
-        self._bulk.appendleft((each, each.class_) for each in orders if each.is_bulk)
-        self._pace.returned(len(awaited))
+        orders = [each for each in envelopes if isinstance(each, Submission) and not each.is_bulk]
+        bulk = [each for each in envelopes if isinstance(each, Submission | ImportAssets) and each.is_bulk]
+        behind = {id(each) for each in (*orders, *bulk)}
+        self._first[:0] = [each for each in envelopes if id(each) not in behind]
+        self._orders.appendleft((each, each.class_) for each in orders)
+        self._bulk.appendleft((each, each.class_) for each in bulk)
+        self._pace.returned(len(orders))
 
     def take(self, count_max: int) -> tuple[list[Envelope], list[Envelope]]:
         """What the next tick is to decide: what goes first, then new orders."""

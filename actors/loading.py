@@ -9,19 +9,20 @@ from typing import Final
 
 import structlog
 
-from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Redrive, Submission, ToPlan
+from actors.envelopes import BookAssets, Due, Envelope, ImportAssets, Readmit, Redrive, Submission, ToPlan
 from actors.memory import Memory, account_key
 from actors.ports import JournalPort
 from actors.tick import import_id_of
 from domain.errors import NotFound, OrderplanError
 from domain.ids import booking_id, shard_of
 from domain.messages import ChangeOrder
+from domain.related import RelatedWaits
 from persistence.rows import KnownKey
 
 log = structlog.get_logger(__name__)
 
 
-_OF_AN_ORDER: Final = (ToPlan, Due, Redrive, Submission)
+_OF_AN_ORDER: Final = (ToPlan, Due, Redrive, Readmit, Submission)
 
 
 class Loader:
@@ -125,6 +126,20 @@ class Loader:
         if not causes:
             return set()
         return {causes[name] for name, stored in (await self._journal.facts_of(causes)).items() if stored}
+
+    async def related_waits(self, batch: Iterable[Envelope]) -> dict[tuple[str, str, str], RelatedWaits]:
+        """Who waits for whom, from the new orders on that relate to others and that somebody waits for already."""
+        new: dict[tuple[str, str, str], list[str]] = {}
+        for envelope in batch:
+            order = envelope.order if isinstance(envelope, Submission) else {}
+            if order.get("related") and order.get("externalId"):
+                new[order["tenant"], order["channel"], order["externalId"]] = order["related"]
+        found = {}
+        for tenant in dict.fromkeys(each for each, _, _ in new):
+            awaited = await self._journal.awaited_orders(tenant, [name for each, _, name in new if each == tenant])
+            for key in new.keys() & {(tenant, *each) for each in awaited}:
+                found[key] = await self._journal.related_waits(tenant, key[1], new[key])
+        return found
 
     async def known_bookings(self, batch: Iterable[Envelope]) -> set[str]:
         """Names of bookings that were stored before: asked for again, they must change nothing."""

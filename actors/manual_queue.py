@@ -20,8 +20,10 @@ import structlog
 
 from actors.config import GATEWAY, ClusterConfig
 from actors.envelopes import ToPlan
+from actors.folding import PlanFolder
 from actors.jobs import Jobs
 from actors.process import prepare_process
+from actors.related import RelatedOrders
 from actors.remote import handle_of, is_remote_failure
 from actors.resumer import Resumer
 from actors.routing import HostClient
@@ -32,7 +34,9 @@ from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
+from persistence.readstore import ReadStore
 from persistence.vault import Vault
+from persistence.waits import RelatedWaitRows
 
 log = structlog.get_logger(__name__)
 
@@ -241,6 +245,7 @@ class ManualQueueActor:
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         self._jobs: Jobs | None = None
         self._resumer: Resumer | None = None
+        self._related: RelatedOrders | None = None
         self._working = asyncio.get_running_loop().create_task(self._work())
 
     async def _sweep(self) -> None:
@@ -276,20 +281,22 @@ class ManualQueueActor:
                         submit=partial(_submit_lines, tenant),
                     )
                     self._resumer = Resumer(HeldItems(pool, tenant), hosts, clock=lambda: datetime.now(UTC))
+                    store = ReadStore(pool)
+                    self._related = RelatedOrders(RelatedWaitRows(pool, tenant), store, PlanFolder(store), hosts)
                     self._queues = ManualQueues(pool, hosts, tenant)
                     opened.pop_all()
             return self._queues
 
     async def _work(self) -> None:
-        """Work on bulk jobs, and let held items go, as soon as the database is there."""
-        while self._jobs is None or self._resumer is None:
+        """Work on bulk jobs, let held items go, and tell of related orders, as soon as the database is there."""
+        while self._jobs is None or self._resumer is None or self._related is None:
             try:
                 await self._ready()
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("bulk jobs cannot begin; tried again")
                 await asyncio.sleep(SWEEP_S)
-        await asyncio.gather(self._jobs.run(), self._resumer.run())
+        await asyncio.gather(self._jobs.run(), self._resumer.run(), self._related.run())
 
     async def ask_jobs(self, method: str, *args: Any) -> Any:
         """What the method of `Jobs` gives; a refusal comes back as the error itself."""
@@ -310,6 +317,7 @@ class ManualQueueActor:
             "lapsed": queues.lapsed,
             "jobItems": self._jobs.settled if self._jobs is not None else 0,
             "resumed": self._resumer.resumed if self._resumer is not None else 0,
+            "relatedTold": self._related.told if self._related is not None else 0,
             "pid": os.getpid(),
         }
 

@@ -23,8 +23,15 @@ class ModelFailed(Exception):
 class ModelProcess:
     """One model; the process is started by the first question after a failure. One question at a time."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, document: dict[str, Any] | None = None) -> None:
+        """Nothing is started yet.
+
+        Args:
+            address: of a class (`module:attr`), unless there is a document.
+            document: an artefact, whatever its form.
+        """
         self._address = address
+        self._document = document
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -56,7 +63,14 @@ class ModelProcess:
                 await self.close()
 
     async def _ask(self, method: str, argument: Any) -> Any:
-        process = self._process or await self._start()
+        process = self._process
+        if process is None:
+            process = await self._start()
+            if self._document is not None:
+                await self._exchange(process, "load", self._document)
+        return await self._exchange(process, method, argument)
+
+    async def _exchange(self, process: asyncio.subprocess.Process, method: str, argument: Any) -> Any:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(await asyncio.to_thread(encoded, (method, argument)))

@@ -90,6 +90,10 @@ class PlanHost:
         """See `HostRuntime.receive_bulk`."""
         return await self._runtime.receive_bulk(envelopes)
 
+    async def late_answer(self, token: str) -> list[Any]:
+        """See `HostRuntime.late_answer`."""
+        return await self._runtime.late_answer(token)
+
     async def receive_reports(self, envelopes: list[Envelope]) -> list[Any]:
         """See `HostRuntime.receive_reports`."""
         return await self._runtime.receive_reports(envelopes)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from actors.envelopes import BookAssets
 from actors.folding import StorePort
 from domain.holds import HeldSystems
+from domain.related import RelatedWaits
 from domain.sealing import Protector
 from domain.turn import Call
 from persistence.catalogue import Limits
@@ -19,6 +20,7 @@ from persistence.hub import Delivery, Listener, Outcome
 from persistence.incarnations import Assignment, Incarnation
 from persistence.readstore import StoredFact
 from persistence.rows import Commit, KnownKey, OwnedShard, SealedRow, Unfinished
+from persistence.waits import OpenWait
 from persistence.watched import Watched
 
 
@@ -38,6 +40,8 @@ class JournalPort(StorePort, Protocol):
     async def watched(self, shards: Sequence[int], before: datetime, after: str, limit: int) -> Watched: ...
     async def recent(self, shards: Sequence[int]) -> list[str]: ...
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]: ...
+    async def awaited_orders(self, tenant: str, names: Sequence[str]) -> set[tuple[str, str]]: ...
+    async def related_waits(self, tenant: str, channel: str, names: Sequence[str]) -> RelatedWaits: ...
     async def account_state(
         self, tenant: str, accounts: Sequence[str]
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]: ...
@@ -110,6 +114,13 @@ class HeldItemsPort(Protocol):
     async def systems(self) -> list[str]: ...
     async def next_held(self, system: str, limit: int, without: Collection[HeldItem]) -> list[HeldItem]: ...
     async def next_try(self, system: str, without: Collection[HeldItem]) -> HeldItem | None: ...
+
+
+class WaitsPort(Protocol):
+    """Open waits for related orders (persistence/waits.py)."""
+
+    async def page(self, after: tuple[str, str], limit: int) -> list[OpenWait]: ...
+    async def leading_from(self, channel: str, names: Sequence[str]) -> RelatedWaits: ...
 
 
 class FeedPort(Protocol):

@@ -17,14 +17,14 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
 
 from actors.classes import Classes
-from actors.envelopes import Envelope, NotOwner, Submission
+from actors.envelopes import Envelope, ImportAssets, Later, NotOwner, Submission
 from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import handle_of, is_remote_failure
@@ -194,9 +194,12 @@ class HostClient:
             size = ORDERS_BATCH_MAX if lane == ORDERS_LANE else BATCH_MAX
             batch = queue.waiting.take(size)
             queue.open_calls += 1
-            task = asyncio.get_running_loop().create_task(self._call(owner, lane, batch))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._call(owner, lane, batch))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _call(self, owner: str, lane: str, batch: list[_Waiting]) -> None:
         queue = self._lanes[owner, lane]
@@ -218,6 +221,8 @@ class HostClient:
                         continue
                     if isinstance(answer, NotOwner):
                         again.append(each)
+                    elif isinstance(answer, Later):
+                        self._begin(self._hear_late(owner, lane, each, answer.token))
                     else:
                         each.is_over = True
                         each.answered(answer)
@@ -231,6 +236,22 @@ class HostClient:
                 queue.pace.left(loop.time(), len(batch) - left)
         self._send_again(lane, again)
         self._flush(owner, lane)
+
+    async def _hear_late(self, owner: str, lane: str, waiting: _Waiting, token: str) -> None:
+        """Wait for one answer apart, so that it holds up neither its neighbours nor the lane."""
+        answer: Any = None
+        try:
+            call = asyncio.ensure_future(self._handles[owner].late_answer.remote(token))
+            [answer] = await self._heard(call, owner, lane, [waiting])
+        except Exception as error:
+            if not (is_remote_failure(error) or isinstance(error, KeyError)):
+                log.exception("a late answer of a plan host failed", host=owner)
+            answer = NotOwner("its host has gone")
+        if isinstance(answer, NotOwner):
+            self._send_again(lane, [waiting])
+        elif answer is not None and not waiting.is_over:
+            waiting.is_over = True
+            waiting.answered(answer)
 
     async def _heard(
         self, call: asyncio.Future[list[Any]], owner: str, lane: str, asked: list[_Waiting | None]
@@ -304,5 +325,7 @@ class HostClient:
 
 
 def _class_of(envelope: Envelope) -> int:
-    """Messages for orders that were accepted go first, new orders by their priority."""
+    """Messages for orders that were accepted go first, new orders by their priority, what comes in bulk behind them."""
+    if isinstance(envelope, ImportAssets) and envelope.is_bulk:
+        return envelope.class_
     return envelope.class_ if isinstance(envelope, Submission) else HIGH

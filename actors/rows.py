@@ -15,11 +15,13 @@ from domain.inventory import Asset
 from domain.items import ItemRun
 from domain.plan import Plan
 from domain.priorities import class_of
+from domain.related import is_related, open_waits
 from domain.states import ItemState, PlanState
-from persistence.rows import AssetRow, FactRow, FalloutRow, HeldRow, OrderRow, TaskRow
+from persistence.rows import AssetRow, FactRow, FalloutRow, HeldRow, OrderRow, TaskRow, WaitRow
 
 AWAIT_NAME = "Await delivery"
 """Of items that wait for another order of the account."""
+AWAIT_RELATED_NAME = "Await related order"
 
 
 def order_row(plan: Plan) -> OrderRow:
@@ -99,7 +101,7 @@ def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
         order_id=plan.order_id,
         item=item.key,
         shard=shard_of(plan.order_id),
-        name=item.definition.name if item.definition is not None else AWAIT_NAME,
+        name=item.definition.name if item.definition is not None else _await_name(plan, item),
         plan=item.definition.plan if item.definition is not None else "",
         system=(source.system if source is not None else None) or "",
         queue=source.error_queue if source is not None else None,
@@ -111,6 +113,10 @@ def fallout_row(plan: Plan, item: ItemRun) -> FalloutRow | None:
         priority=plan.order.priority,
         retry_at=item.timer_at if item.state is ItemState.FAILED else None,
     )
+
+
+def _await_name(plan: Plan, item: ItemRun) -> str:
+    return AWAIT_RELATED_NAME if is_related(plan, item) else AWAIT_NAME
 
 
 def held_row(plan: Plan, item: ItemRun) -> HeldRow | None:
@@ -131,6 +137,14 @@ def held_row(plan: Plan, item: ItemRun) -> HeldRow | None:
         ready_at=item.ready_at,
         held_at=item.held_at,
     )
+
+
+def wait_rows(plan: Plan, at: datetime) -> Iterable[WaitRow]:
+    """The rows of the plan's open waits for related orders, opened at this moment."""
+    for each in open_waits(plan, at):
+        yield WaitRow(
+            plan.order.tenant, each.order_id, each.item, each.channel, each.name, each.ref, sorted(each.blocks), at
+        )
 
 
 def task_id_of(order_id: str, item_key: str) -> str:

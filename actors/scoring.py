@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from actors.batch import Batch
 from actors.model_process import ModelFailed
 from delay.critical_path import CriticalPath
 from delay.model import ClosedOrder, Prediction, UnusablePrediction, checked
@@ -60,18 +61,32 @@ class Scorer:
         self._builtin = builtin
         self._own = own
         self._name = name
+        self._version = ""
+        self._reads_frames = False
         self._monotonic = monotonic
         self._timeout_s = timeout_s
         self._history: Sequence[ClosedOrder] = ()
         self._teaching: asyncio.Task[None] | None = None
         self._rest_until = 0.0
         self._rest_s = REST_S
+        self.asked = 0
+        """Snapshots that the own model was to answer."""
         self.fallbacks = 0
         """Snapshots that the built-in model answered in the place of the own one."""
         self.model_errors = 0
         """Time-outs, breaks and exceptions of the own model."""
         self.refused = 0
         """Predictions of the own model that cannot be."""
+
+    @property
+    def builtin(self) -> CriticalPath:
+        """The model that answers when the own one does not."""
+        return self._builtin
+
+    @property
+    def own_and_name(self) -> tuple[OwnModel | None, str]:
+        """The own model and what stands in its scores."""
+        return self._own, self._name
 
     @property
     def is_resting(self) -> bool:
@@ -82,6 +97,30 @@ class Scorer:
         """Teach the built-in model now, the own one beside the work."""
         await asyncio.to_thread(self._builtin.fit, history)
         self._history = history if self._own is not None else ()
+        self._teach()
+
+    async def adopt(
+        self,
+        own: OwnModel | None,
+        *,
+        name: str = "",
+        version: str = "",
+        reads_frames: bool = True,
+        history: Sequence[ClosedOrder] = (),
+    ) -> None:
+        """Have another own model from now on, or none; the one before is ended.
+
+        Args:
+            own: the model.
+            name: stands in its scores, whatever it says of itself.
+            version: likewise.
+            reads_frames: it is given features, not snapshots.
+            history: that it learns from.
+        """
+        await self.close()
+        self._own, self._name, self._version, self._reads_frames = own, name, version, reads_frames
+        self._history = history
+        self._rest_until, self._rest_s = 0.0, REST_S
         self._teach()
 
     def _teach(self) -> None:
@@ -96,40 +135,50 @@ class Scorer:
         finally:
             self._teaching = None
 
-    async def predict(self, snapshots: Sequence[Snapshot]) -> list[Prediction]:
+    async def predict(self, snapshots: Sequence[Snapshot] | Batch) -> list[Prediction]:
         """One prediction for each snapshot, in their order."""
-        answers: list[Prediction | None] = [None] * len(snapshots)
-        if self._own is not None:
-            answers = await self._ask(self._own, snapshots)
+        batch = snapshots if isinstance(snapshots, Batch) else Batch(snapshots, self._builtin)
+        answers = await self.ask(batch)
         missing = [at for at, answer in enumerate(answers) if answer is None]
         if self._own is not None:
+            self.asked += len(answers)
             self.fallbacks += len(missing)
-        if missing:
-            built = await asyncio.to_thread(self._builtin.predict, [snapshots[at] for at in missing])
-            for at, answer in zip(missing, built, strict=True):
-                answers[at] = answer
+        for at, answer in zip(missing, await batch.builtin(missing), strict=True):
+            answers[at] = answer
         return [answer for answer in answers if answer is not None]
 
-    async def _ask(self, own: OwnModel, snapshots: Sequence[Snapshot]) -> list[Prediction | None]:
-        nothing: list[Prediction | None] = [None] * len(snapshots)
+    async def ask(self, batch: Batch) -> list[Prediction | None]:
+        """What the own model says of each snapshot, None where it says nothing that can be used."""
+        nothing: list[Prediction | None] = [None] * len(batch.snapshots)
+        if self._own is None:
+            return nothing
+        if not self._reads_frames:
+            return await self._ask(self._own, batch.snapshots, len(batch.snapshots))
+        frame, places = await batch.frame()
+        for at, answer in zip(places, await self._ask(self._own, frame, len(places)), strict=True):
+            nothing[at] = answer
+        return nothing
+
+    async def _ask(self, own: OwnModel, given: Any, count: int) -> list[Prediction | None]:
+        nothing: list[Prediction | None] = [None] * count
         if self.is_resting or self._teaching is not None:
             return nothing
         if not own.is_running:
             self._teach()
             return nothing
         try:
-            answers = await own.ask("predict", snapshots, self._timeout_s)
+            answers = await own.ask("predict", given, self._timeout_s)
         except ModelFailed as error:
             self._failed(str(error))
             return nothing
-        if len(answers) != len(snapshots):
-            self._failed(f"{len(answers)} predictions for {len(snapshots)} snapshots")
+        if len(answers) != count:
+            self._failed(f"{len(answers)} predictions for {count} snapshots")
             return nothing
         usable = [self._usable(answer) for answer in answers]
         refused = usable.count(None)
         if refused:
             self.refused += refused
-            self._failed(f"{refused} of {len(snapshots)} predictions cannot be")
+            self._failed(f"{refused} of {count} predictions cannot be")
         else:
             self._rest_s = REST_S
         return usable
@@ -139,6 +188,8 @@ class Scorer:
             prediction = checked(answer)
         except UnusablePrediction:
             return None
+        if self._version:
+            return replace(prediction, model=self._name, version=self._version)
         return prediction if prediction.model else replace(prediction, model=self._name)
 
     def _failed(self, reason: str) -> None:

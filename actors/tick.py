@@ -7,10 +7,10 @@ so a failed commit throws it away together with the plans it touched.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import orjson
 
@@ -19,6 +19,7 @@ from actors.envelopes import (
     Envelope,
     GiveAway,
     ImportAssets,
+    Readmit,
     Redrive,
     Submission,
     Submitted,
@@ -26,14 +27,14 @@ from actors.envelopes import (
     booking_envelope,
 )
 from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
-from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row
+from actors.price_desk import Asked, DeskKey
+from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row, wait_rows
 from domain import facts as f
 from domain.change import carry_out_asked, decide_change
 from domain.decide import decide, pending_effects
 from domain.errors import (
     Busy,
     ClientKeyReused,
-    InventoryConflict,
     NotFound,
     NotPossibleNow,
     OrderplanError,
@@ -43,6 +44,7 @@ from domain.errors import (
 from domain.facts import VERSIONS, Fact
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.ids import booking_id, order_id_of, shard_of
+from domain.installed_base import IMPORTED, import_assets
 from domain.intake import (
     UNKNOWN_RETRY_S,
     Booking,
@@ -60,7 +62,9 @@ from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
 from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
+from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
+from domain.related import NO_WAITS, RelatedWaits, is_related
 from domain.release import CompiledRelease
 from domain.sealing import Protector
 from domain.states import PlanState
@@ -68,7 +72,7 @@ from domain.turn import Call, Turn
 from domain.watchdog import CALL_LOST, Stuck
 from persistence.rows import Commit, FactRow, KnownKey, OrderRow, TemplateRow
 
-MESSAGES_MAX = 100_000
+MESSAGES_MAX: Final = 100_000
 """Bound on what plans of one batch may tell one another; beyond it something goes round in circles."""
 
 
@@ -81,6 +85,22 @@ _ENDS_ATTEMPT = frozenset(
 def import_id_of(cause: str) -> str:
     """What stands in an import's fact in the place of an order."""
     return f"import {cause}"
+
+
+CHANGE: Final = "change"
+"""Stands for the tenant in the key of an order of which a change waits for price functions."""
+REHEARSAL: Final = "rehearsal"
+"""Stands for the tenant in the key of an account of which a new order is rehearsed."""
+TAKE_UP: Final = "take up"
+"""Stands for the tenant in the key of an order that waits for price functions to be taken up."""
+
+
+class _Postponed(Exception):
+    """The envelope cannot be decided in this tick."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__(asked.key)
+        self.asked = asked
 
 
 class HalfDecided(Exception):
@@ -142,8 +162,15 @@ class Tick:
     """Bookings of the batch that are stored already, by the name that stands in their fact."""
     held: Mapping[str, HeldSystems] = field(default_factory=dict)
     """Tenant -> its systems that take no calls."""
+    related_waits: Mapping[tuple[str, str, str], RelatedWaits] = field(default_factory=dict)
+    """(tenant, channel, external id) of new orders that somebody waits for -> who waits for whom from them on."""
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Orders whose plans cannot be read, and why."""
+    asking: set[DeskKey] = field(default_factory=set)
+    """Accounts with a new order that waits for price functions, and orders to be taken up that do."""
+    asked: list[Asked] = field(default_factory=list)
+    """What could not be decided for want of their answers."""
+    _readmits: dict[str, Readmit] = field(default_factory=dict)
 
     def decide(self, envelopes: Iterable[Envelope]) -> None:
         """Decide each envelope, and what its plans tell one another, in order of arrival."""
@@ -152,6 +179,9 @@ class Tick:
                 answer = self._one(envelope)
             except OrderplanError as error:
                 answer = error
+            except _Postponed as postponed:
+                self._ask(postponed.asked)
+                continue
             self.replies.append((envelope, answer))
             self._drain()
         self._write_rows()
@@ -177,6 +207,10 @@ class Tick:
                 return self._book_for(envelope)
             case Redrive():
                 return self._redrive(envelope)
+            case Readmit():
+                self._readmits[envelope.order_id] = envelope
+                self._queue.append((envelope.order_id, None))
+                return None
             case GiveAway():
                 self.commit.released_shards.extend(envelope.shards.items())
                 return None
@@ -193,14 +227,22 @@ class Tick:
         if order.account is not None:
             account = copied_account(self.memory.accounts[order.tenant, order.account])
         order.order_id = order_id_of(submission.shard, int(self.now.timestamp() * 1000), 0)
-        turn = accept(
-            order,
-            release,
-            account,
-            now=self.now,
-            protector=BlindProtector(self.protector),
-            held=self._held(order.tenant),
-        )
+        key: DeskKey = (REHEARSAL, order.account or order.order_id)
+        if key in self.asking:
+            raise _Postponed(Asked(key, submission, ()))
+        try:
+            turn = accept(
+                order,
+                release,
+                account,
+                now=self.now,
+                protector=BlindProtector(self.protector),
+                held=self._held(order.tenant),
+                answers=submission.answers,
+                others=self._others(order),
+            )
+        except FunctionsWanted as wanted:
+            raise _Postponed(Asked(key, submission, wanted.calls)) from None
         return shown_order(turn.plan)
 
     def _release_for(self, tenant: str, submission: Submission) -> CompiledRelease:
@@ -240,6 +282,8 @@ class Tick:
         entropy = ((self.sequence & 0xF_FFFF) << 20) | (self.entropy() & 0xF_FFFF)
         known_account = Account(None)
         if order.account is not None:
+            if (order.tenant, order.account) in self.asking:
+                raise _Postponed(Asked((order.tenant, order.account), submission, ()))
             known_account = self.memory.accounts[order.tenant, order.account]
         free = next((shard for shard, holder in self.holders.items() if holder is None), None)
         placement = placement_of(order, release, known_account, is_free=free is not None)
@@ -260,7 +304,14 @@ class Tick:
                 placement=placement,
                 account_shard=submission.shard if placement == DEDICATED and order.account is not None else None,
                 held=self._held(order.tenant),
+                answers=submission.answers,
+                others=self._others(order),
             )
+        except FunctionsWanted as wanted:
+            submission.order_id = ""
+            if order.account is None:
+                del self.memory.accounts[key], self.accounts[key]
+            raise _Postponed(Asked(key, submission, wanted.calls)) from None
         except OrderplanError:
             account.open_orders.pop(order.order_id, None)
             raise
@@ -273,6 +324,10 @@ class Tick:
                 order.client_key, order.order_id, body_hash or b"", shown
             )
         return _submitted(plan, submission)
+
+    def _others(self, order: Order) -> RelatedWaits:
+        """Who waits for whom among the orders that a new one could close a circle with."""
+        return self.related_waits.get((order.tenant, order.channel, order.external_id or ""), NO_WAITS)
 
     def _known(self, tenant: str, client_key: str) -> KnownKey | None:
         return self._new_keys.get((tenant, client_key)) or self.known_keys.get((tenant, client_key))
@@ -308,14 +363,24 @@ class Tick:
         """Change an order; or say what would come of it, on copies that are thrown away."""
         release = self.memory.folder.known_release(plan.order.tenant, message.release or plan.release.release_id)
         account = self.memory.account_of(plan) if plan.account_shard is None else None
+        key: DeskKey = (CHANGE, plan.order_id)
+        if key in self.asking:
+            # Behind the one that asks: changes of an order are decided as they came.
+            raise _Postponed(Asked(key, envelope, ()))
         if message.is_dry_run:
-            return preview(self._new_turn(plan, actor=envelope.actor, cause=envelope.cause), message, account, release)
+            trial = self._new_turn(plan, actor=envelope.actor, cause=envelope.cause)
+            try:
+                return preview(trial, message, account, release, envelope.answers)
+            except FunctionsWanted as wanted:
+                raise _Postponed(Asked(key, envelope, wanted.calls)) from None
         turn = self._new_turn(plan, actor=envelope.actor, cause=envelope.cause)
         self.touched[plan.order_id] = None
         if account is not None:
             self.accounts[account_key(plan)] = None
         try:
-            change = decide_change(turn, message, account, release)
+            change = decide_change(turn, message, account, release, envelope.answers)
+        except FunctionsWanted as wanted:
+            raise _Postponed(Asked(key, envelope, wanted.calls)) from None
         except OrderplanError as error:
             if turn.facts:
                 raise HalfDecided("a change failed half-way") from error
@@ -368,7 +433,7 @@ class Tick:
     def _redrive(self, envelope: Redrive) -> None:
         """Make a plan go on that stands still; one that is well is left as it is."""
         plan = self.memory.plans.get(envelope.order_id)
-        if plan is None:
+        if plan is None or (TAKE_UP, envelope.order_id) in self.asking:
             return
         # Whatever comes of it: its timer is set anew, and it leaves memory if it has ended.
         self.touched[plan.order_id] = None
@@ -386,6 +451,9 @@ class Tick:
         if redrive(turn, account, [*envelope.found, *named], lost, envelope.by):
             self._collect(turn)
             self.redriven.append(plan.order_id)
+            if plan.template is None:
+                # It may have to ask price functions before it goes on.
+                self._queue.append((plan.order_id, None))
 
     def _held(self, tenant: str) -> HeldSystems:
         return self.held.get(tenant, NOTHING_HELD)
@@ -405,9 +473,22 @@ class Tick:
             turn = self._new_turn(plan)
             # Whatever comes of it, the account has been changed.
             self.accounts[account_key(plan)] = None
-            if readmit(turn, self.memory.account_of(plan)):
+            readmission = self._readmits.get(order_id) or Readmit(order_id)
+            try:
+                is_taken_up = readmit(turn, self.memory.account_of(plan), readmission.answers)
+            except FunctionsWanted as wanted:
+                self._ask(Asked((TAKE_UP, order_id), readmission, wanted.calls))
+                continue
+            if is_taken_up:
                 self._collect(turn)
         raise AssertionError("plans of one account talk in circles")
+
+    def _ask(self, asked: Asked) -> None:
+        """Leave what needs price functions to the desk; an order that is taken up asks once at a time."""
+        if isinstance(asked.envelope, Readmit) and asked.key in self.asking:
+            return
+        self.asking.add(asked.key)
+        self.asked.append(asked)
 
     # Collecting.
 
@@ -439,6 +520,8 @@ class Tick:
             self._keep_fallout(turn)
         if plan.had_holds:
             self._keep_held(turn)
+        if plan.order.related:
+            self._keep_waits(turn)
         self.calls.update(((call.order_id, call.item, call.attempt), call) for call in turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
@@ -483,6 +566,18 @@ class Tick:
             item = plan.by_key[key]
             if item.held_at is not None:
                 self.commit.held[plan.order_id, key] = held_row(plan, item)
+
+    def _keep_waits(self, turn: Turn) -> None:
+        """List what waits for related orders, and strike what does not any more."""
+        plan = turn.plan
+        if plan.template is None:
+            return
+        # An item begins to wait when the plan is made or changed, and never again by itself.
+        is_other = any(fact.kind in (f.PLAN_COMPOSED, f.PLAN_CHANGED) for fact in turn.facts)
+        waiting = {row.item: row for row in wait_rows(plan, self.now)} if is_other else {}
+        for key in plan.by_key if is_other else _touched_items(turn):
+            if is_related(plan, plan.by_key[key]):
+                self.commit.waits[plan.order_id, key] = waiting.get(key)
 
     def _keep_template(self, plan: Plan) -> None:
         template = plan.template
@@ -563,40 +658,26 @@ class Tick:
     # Installed base.
 
     def _import(self, envelope: ImportAssets) -> dict[str, Any]:
+        """Put an account's products in; a result for each, in their order: a word, or the refusal."""
+        arriving = [Asset.from_dict(body) for body in envelope.assets]
         if envelope.cause in self.imports:
-            return {"account": envelope.account, "imported": len(envelope.assets)}
+            return _imported(envelope, [IMPORTED] * len(arriving))
         self.imports.add(envelope.cause)
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
-        assets = [Asset.from_dict(body) for body in envelope.assets]
         release = self.memory.folder.loaded_release(envelope.tenant, envelope.release_id)
-        for asset in assets:
-            declared = release.products[asset.product].attributes
-            for name, value in asset.attributes.items():
-                if name in declared and declared[name].encrypted:
-                    asset.attributes[name] = self.protector.encrypt(envelope.tenant, value)
-        for asset in assets:
-            installed = account.assets.get(asset.asset_id)
-            if installed is not None and installed.product != asset.product:
-                raise InventoryConflict(
-                    f"product {asset.asset_id!r} is already installed as a {installed.product!r}",
-                    path=asset.asset_id,
-                    mend="import it under another id",
-                )
-        for asset in assets:
-            account.assets[asset.asset_id] = asset
+        changed, results = import_assets(
+            account, arriving, release, lambda value: self.protector.encrypt(envelope.tenant, value)
+        )
+        self.work += len(arriving)
+        for asset in changed:
             row = asset_row(envelope.tenant, envelope.account, envelope.shard, asset, self.now)
             self.commit.assets[asset.asset_id] = row
-        fact = Fact(
-            f.ASSETS_IMPORTED,
-            self.now,
-            None,
-            {"account": envelope.account, "assets": [asset.to_dict() for asset in assets]},
-            envelope.actor,
-            envelope.cause,
-        )
-        self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
-        return {"account": envelope.account, "imported": len(assets)}
+        if changed:
+            payload = {"account": envelope.account, "assets": [asset.to_dict() for asset in changed]}
+            fact = Fact(f.ASSETS_IMPORTED, self.now, None, payload, envelope.actor, envelope.cause)
+            self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
+        return _imported(envelope, results)
 
     def _append(self, shard: int, tenant: str, name: str, fact: Fact) -> None:
         """Write a fact that is no order's; `name` stands in the place of one."""
@@ -614,6 +695,11 @@ def _touched_items(turn: Turn) -> Iterable[str]:
     if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
         return turn.plan.by_key
     return dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None)
+
+
+def _imported(envelope: ImportAssets, results: Sequence[Any]) -> dict[str, Any]:
+    done = sum(isinstance(each, str) for each in results)
+    return {"account": envelope.account, "imported": done, "results": list(results)}
 
 
 def _submitted(plan: Plan, submission: Submission) -> Submitted:

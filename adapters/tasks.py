@@ -12,11 +12,10 @@ import asyncio
 import inspect
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from importlib import import_module
-from importlib.metadata import entry_points
 from typing import Any, Final
 
 from adapters.interface import Adapter, Outcome, Task
+from adapters.named_functions import find_function
 
 GROUP: Final = "orderplan.auto_tasks"
 THREADS_MAX: Final = 16
@@ -57,16 +56,4 @@ class TasksAdapter(Adapter):
 
 def find_task(name: str) -> AutoTask | str:
     """The function of that name; a sentence that says why there is none."""
-    address = name
-    if ":" not in name:
-        found = {each.value for each in entry_points(group=GROUP, name=name)}
-        if len(found) != 1:
-            who = f"several packages name it ({', '.join(sorted(found))})" if found else "no installed package names it"
-            return f"there is no auto task {name!r}: {who} in the entry points {GROUP}"
-        address = found.pop()
-    module_name, _, function_name = address.partition(":")
-    try:
-        function = getattr(import_module(module_name), function_name)
-    except (ImportError, AttributeError, ValueError) as error:
-        return f"auto task {name!r} cannot be imported: {type(error).__name__}: {error}"
-    return function if callable(function) else f"auto task {name!r} is no function but a {type(function).__name__}"
+    return find_function(GROUP, "auto task", name)

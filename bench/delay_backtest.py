@@ -19,7 +19,7 @@ from delay.backtest import DEFAULT, Report, backtest
 from delay.backtest_controls import Untold, dealt_anew
 from delay.backtest_report import as_markdown, as_timings
 from delay.event_log import from_event_log
-from delay.log_booster import booster_library
+from delay.logs.booster import booster_library
 from delay.made_logs import KINDS
 
 PAGE = Path(__file__).parents[1] / "docs" / "DELAY_BACKTEST.md"

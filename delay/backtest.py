@@ -25,8 +25,8 @@ from typing import Any, Final
 import numpy as np
 
 from delay.event_log import Case, EventLog, Prefix, from_event_log, read_csv
-from delay.log_baselines import baselines
-from delay.log_history import Flags
+from delay.logs.baselines import baselines
+from delay.logs.history import Flags
 from delay.metrics import (
     CaseBootstrap,
     Floats,

@@ -1,8 +1,8 @@
 """The default model on plain event logs.
 
-Three members say how likely a case is to be late (`delay.log_learner`): what became of past cases like it, a logistic
+Three members say how likely a case is to be late (`delay.logs.learner`): what became of past cases like it, a logistic
 regression, and gradient-boosted trees. Their weights, and from which cases they learn, start from what has proved
-robust, and move where the newest part of the log itself says so (`delay.log_trial`). The level of the probabilities is
+robust, and move where the newest part of the log itself says so (`delay.logs.trial`). The level of the probabilities is
 then brought to what became true there (`delay.recalibration`), and the remaining time is made to agree with them
 (`delay.remaining`). With few cases the past alone speaks; without lightgbm there are no trees.
 
@@ -22,10 +22,10 @@ from typing import Any, Final
 import numpy as np
 
 from delay.foreign_logs import as_case, as_prefix
-from delay.log_features import seconds
-from delay.log_history import History
-from delay.log_learner import Choice, Learner
-from delay.log_trial import Trial
+from delay.logs.features import seconds
+from delay.logs.history import History
+from delay.logs.learner import Choice, Learner
+from delay.logs.trial import Trial
 from delay.metrics import Floats
 from delay.recalibration import Recalibration
 from delay.remaining import Spread

@@ -109,6 +109,10 @@ class Leak(ValueError):
         self.what = what
 
 
+class FeatureMismatch(ValueError):
+    """A model was made for other columns than those that are built here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
     """The columns of a model, with the values of each category that it knows, in the order of their numbers."""
@@ -139,11 +143,28 @@ class Schema:
             "hash": self.digest,
         }
 
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Schema:
+        """The schema as it was kept.
+
+        Raises:
+            FeatureMismatch: its columns are not ours: it was made by another release, or for something else.
+        """
+        try:
+            columns = [(each["name"], each["dtype"], each["unit"], each["known_at"]) for each in stored["features"]]
+            known = {each["name"]: tuple(map(str, each["categories"])) for each in stored["features"]}
+        except (KeyError, TypeError) as error:
+            raise FeatureMismatch("it is no schema: `features` must list name, dtype, unit and categories") from error
+        ours = [(each.name, each.dtype, each.unit, each.known_at) for each in FEATURES]
+        if columns != ours:
+            raise FeatureMismatch(f"it has {len(columns)} columns that are not the {len(ours)} of this release")
+        return cls({name: known[name] for name in CATEGORIES})
+
     @property
     def digest(self) -> str:
         """Names the schema: another one when a column or a known category differs."""
         columns = [[each.name, each.dtype, each.unit, each.known_at, each.needs_plan] for each in FEATURES]
-        known = {name: list(values) for name, values in self.categories.items()}
+        known = {name: list(self.categories.get(name, ())) for name in CATEGORIES}
         body = json.dumps([columns, known], sort_keys=True, ensure_ascii=False)
         return hashlib.blake2b(body.encode(), digest_size=12).hexdigest()
 
@@ -230,14 +251,14 @@ class FeatureBuilder:
             return np.empty((0, len(FEATURES)))
         return np.stack([self.features(each) for each in snapshots])
 
-    def features(self, snapshot: Snapshot) -> Row:
-        """One row.
+    def features(self, snapshot: Snapshot, prediction: Prediction | None = None) -> Row:
+        """One row; `prediction` is the built-in model's of this snapshot, if it is known already.
 
         Raises:
             Leak: the snapshot knows what comes later.
         """
         check_point_in_time(snapshot)
-        prediction = self._critical_path.predict([snapshot])[0]
+        prediction = prediction or self._critical_path.predict([snapshot])[0]
         values = _of_order(snapshot) | _of_steps(snapshot) | _of_plan(snapshot, prediction)
         for name, value in categories_of(snapshot).items():
             values[name] = self.schema.number(name, value)

@@ -121,6 +121,11 @@ class CaseBootstrap:
         ranking = Ranking(late, p_late)
         return np.array([ranking.auc(counts[self._place]) for counts in self._counts])
 
+    def means(self, values: Floats) -> Floats:
+        """The mean over the points in each drawing."""
+        drawn = [counts[self._place] for counts in self._counts]
+        return np.array([float((values * each).sum() / each.sum()) for each in drawn])
+
     @staticmethod
     def interval(value: float, drawn: Sequence[float] | Floats) -> Interval:
         """The figure with the middle 95% of the drawings."""

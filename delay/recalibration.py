@@ -7,8 +7,9 @@ that is clearly better is learnt again from all. Both go half the way only, and 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -37,6 +38,21 @@ class Recalibration:
     shift: float = 0.0
     stretch: float = 1.0
     steps: tuple[tuple[float, float], ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers."""
+        return {
+            "name": self.name,
+            "shift": self.shift,
+            "stretch": self.stretch,
+            "steps": [list(step) for step in self.steps],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Recalibration:
+        """As it was kept."""
+        steps = tuple((float(said), float(true)) for said, true in stored["steps"])
+        return cls(str(stored["name"]), float(stored["shift"]), float(stored["stretch"]), steps)
 
     def __call__(self, p_late: Floats) -> Floats:
         """The probabilities on the new level."""

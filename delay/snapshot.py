@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
-from domain.compose import AWAIT_REF
+from domain.compose import AWAIT_REF, AWAIT_RELATED_REF
 from domain.items import ItemRun
 from domain.plan import Plan
 from domain.sealing import is_encrypted, is_sealed
@@ -19,6 +19,7 @@ from domain.states import TERMINAL_ITEM_STATES, ItemState
 
 DueBasis = Literal["promised", "planned"]
 AWAIT: Final = "await"
+AWAIT_NAMES: Final = {AWAIT_REF: "Await delivery by another order", AWAIT_RELATED_REF: "Await related order"}
 SUB_PLAN: Final = "subPlan"
 USUAL_S: Final[Mapping[str, float]] = {
     "milestone": 0.0,
@@ -111,7 +112,7 @@ def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None
     if template is None:
         return None
     waits = _time_graph(template.waits, template.parents, template.children)
-    items = tuple(_item(item, waits[item.node]) for item in plan.items)
+    items = tuple(_item(item, waits[item.node], template.nodes[item.node].ref) for item in plan.items)
     basis: DueBasis = "planned"
     if plan.order.due_at is not None:
         due_at, basis = datetime.fromisoformat(plan.order.due_at), "promised"
@@ -132,7 +133,7 @@ def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None
     )
 
 
-def _item(item: ItemRun, waits: tuple[int, ...]) -> ItemSnapshot:
+def _item(item: ItemRun, waits: tuple[int, ...], ref: str) -> ItemSnapshot:
     definition = item.definition
     common: dict[str, Any] = {
         "key": item.key,
@@ -147,8 +148,8 @@ def _item(item: ItemRun, waits: tuple[int, ...]) -> ItemSnapshot:
     }
     if definition is None:
         return ItemSnapshot(
-            ref=AWAIT_REF,
-            name="Await delivery by another order",
+            ref=ref,
+            name=AWAIT_NAMES[ref],
             type=AWAIT,
             planned_s=None,
             safety_s=0.0,

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -164,6 +164,28 @@ def training_sets(
         at=split_at,
         schema=schema,
     )
+
+
+def later_snapshots(
+    history: History, split_at: datetime, *, seed: int = 1, event_share: float = 1.0
+) -> Iterator[tuple[Snapshot, float]]:
+    """The snapshots of the points of the test part, with their ticks, in the order of time: for models that see whole
+    snapshots. Arguments as for `training_sets`, so that the points are the same.
+    """
+    outcomes = _outcomes(history)
+    replay = Replay(history.releases, history.templates)
+    chance = Chance(seed)
+
+    def is_kept(order_id: str, version: int) -> bool:
+        outcome = outcomes[order_id]
+        is_later = not outcome.is_void and outcome.created_at >= split_at
+        return is_later and chance.is_so(event_share, order_id, version)
+
+    for snapshot, tick in _score_points(history, replay, is_kept):
+        part = _part_of(outcomes[snapshot.order_id], snapshot.due_at, split_at, history.until, by_due=False)
+        if part == "test":
+            # The load goes on with the replay.
+            yield replace(snapshot, load=dict(snapshot.load)), tick
 
 
 def _outcomes(history: History) -> dict[str, _Outcome]:

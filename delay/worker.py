@@ -1,7 +1,8 @@
 """The process in which a model of one's own lives, so that it can be ended whatever it does.
 
-`python -m delay.worker package.module:Class`: requests come on standard input, answers go to standard output, each a
-length of eight bytes and a pickle. Both ends are ours; what the model prints goes to standard error.
+`python -m delay.worker package.module:Class`, with an empty address for a model that comes as a document. Requests come
+on standard input, answers go to standard output, each a length of eight bytes and a pickle. Both ends are ours; what
+the model prints goes to standard error.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from typing import Any, BinaryIO, Final
 
 from delay.loading import load_model
 from delay.model import DelayModel, Prediction, UnusablePrediction, checked
+from delay.stock.running import Runner
 
 LENGTH_BYTES: Final = 8
 WATCH_S: Final = 1.0
@@ -28,13 +29,16 @@ def encoded(message: Any) -> bytes:
 
 
 def _serve(address: str, requests: BinaryIO, answers: BinaryIO) -> None:
-    model: DelayModel | None = None
+    model: DelayModel | Runner | None = None
     while len(head := requests.read(LENGTH_BYTES)) == LENGTH_BYTES:
         method, argument = pickle.loads(requests.read(int.from_bytes(head, "big")))
         try:
-            model = model or load_model(address)
-            answer = ("done", _call(model, method, argument))
-            body = encoded(answer)
+            if method == "load":
+                model = Runner(argument)
+                body = encoded(("done", None))
+            else:
+                model = model or load_model(address)
+                body = encoded(("done", _call(model, method, argument)))
         except Exception as error:
             # Whatever a user's model raises is the answer. Its type only: its text may quote an order's values.
             body = encoded(("failed", type(error).__name__))
@@ -42,7 +46,7 @@ def _serve(address: str, requests: BinaryIO, answers: BinaryIO) -> None:
         answers.flush()
 
 
-def _call(model: DelayModel, method: str, argument: Sequence[Any]) -> list[Any] | None:
+def _call(model: DelayModel | Runner, method: str, argument: Any) -> list[Any] | None:
     if method == "fit":
         model.fit(argument)
         return None

@@ -55,6 +55,10 @@ class Scope(StrEnum):
     KEY = "key"
 
 
+RELATED_ORDER: Final = "relatedOrder"
+"""A scope of dependencies only: the orders that an order says it relates to."""
+
+
 class ItemType(StrEnum):
     """The kinds of work a plan can hold."""
 
@@ -126,7 +130,7 @@ class ProductClass(_Element):
 
 
 class Mapping(_Element):
-    """One way a target attribute gets its value; exactly one of copy, static, list or expression."""
+    """One way a target attribute gets its value; exactly one of copy, static, list, expression or function."""
 
     to: str = Field(min_length=1)
     """The attribute of the target that is set."""
@@ -140,6 +144,9 @@ class Mapping(_Element):
     """With `list`: source value (as text) to target value."""
     expression: Cel | None = None
     """CEL over the source line, giving the value."""
+    function: str | None = Field(default=None, min_length=1, max_length=200)
+    """A price function of one's own, whose value of that name is taken: its name in the entry points
+    `orderplan.price_functions`, or `module:function`. Mappings of a rule that name one function share one call."""
 
 
 class Decomposition(_Element):
@@ -301,6 +308,9 @@ class Dependency(_Element):
 
     `dependsOn`: `item` waits for `other`. `processedBefore`: `other` waits for `item`. Where the order has `item` but
     no `other` inside the scope, the dependency is void: it never blocks, and `explain` names it.
+    Of scope `relatedOrder` (with `dependsOn` only): `item` waits for every `other` of the orders that its order
+    relates to (`orderRelationship` of TMF622). They may come before or after it and be of any account; until each of
+    them has come and has a plan, `item` waits. `item` and `other` may be the same definition.
     """
 
     item: ItemRef
@@ -309,7 +319,7 @@ class Dependency(_Element):
     """The item at its other end."""
     type: Literal["dependsOn", "processedBefore"] = "dependsOn"
     """Who waits: `item` (dependsOn) or `other` (processedBefore)."""
-    scope: Scope | None = None
+    scope: Scope | Literal["relatedOrder"] | None = None
     """None: the narrowest scope that both items share."""
 
 

@@ -31,8 +31,9 @@ from domain.line_changes import ChangedLines, LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
-from domain.orders import Order, OrderLine
+from domain.orders import Order, OrderLine, moved_relations
 from domain.plan import Plan
+from domain.price_calls import NO_ANSWERS, Answers, FunctionsWanted, PriceAnswer
 from domain.release import CompiledRelease
 from domain.resolve import named_product, resolve_lines
 from domain.revise import Revision, revise
@@ -74,7 +75,11 @@ class Change:
 
 
 def decide_change(
-    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+    turn: Turn,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    answers: Answers = NO_ANSWERS,
 ) -> Change | None:
     """Change the order, or ask for it where work under way has to end first; None when nothing would be other.
 
@@ -83,7 +88,9 @@ def decide_change(
         message: what is wanted.
         account: the plan's; None when another host keeps it.
         release: that the order is to run by from now on.
+        answers: what price functions have said.
     Raises:
+        FunctionsWanted: `answers` lacks calls of price functions that have to be made first; nothing was changed.
         NotPossibleNow: the order has ended, another change waits, or items would wait in a circle.
         StaleVersion: the order has changed since the version that the message was made for.
         PastNoReturn: a bundle that would change is past its point of no return.
@@ -98,11 +105,11 @@ def decide_change(
         return _change_waiting(turn, message, account, release)
     # What is refused must not have replaced a secret value.
     protector = _LaterProtector(turn.protector)
-    change = planned_change(plan, message, account, release, protector)
+    change = planned_change(plan, message, account, release, protector, answers)
     if change.is_empty and change.order.to_dict() == plan.order.to_dict():
         return None
     protector.carry_out()
-    turn.add(f.CHANGE_ASKED, None, _asked(message, change))
+    turn.add(f.CHANGE_ASKED, None, _asked(message, change, answers))
     freeze(turn, message.reason)
     if message.kind == "cancel" and change.is_cancel:
         move_order(turn, OrderState.ASSESSING_CANCELLATION)
@@ -121,8 +128,9 @@ def carry_out_asked(turn: Turn, account: Account | None, release: CompiledReleas
     plan = turn.plan
     assert plan.change is not None, "asked for before"
     message = _message_of(plan.change)
+    answers = {key: PriceAnswer(values) for key, values in plan.change.get("prices", {}).items()}
     try:
-        change = planned_change(plan, message, account, release, turn.protector)
+        change = _planned_without_asking(turn, message, account, release, answers)
     except OrderplanError as error:
         was_held = plan.is_held_again
         turn.add(f.CHANGE_REFUSED, None, {"id": plan.change["id"], "reasons": [error.as_dict()]})
@@ -133,6 +141,18 @@ def carry_out_asked(turn: Turn, account: Account | None, release: CompiledReleas
     _carry_out(turn, change, message.reason)
     turn.settle()
     return change
+
+
+def _planned_without_asking(
+    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease, answers: Answers
+) -> Change:
+    try:
+        return planned_change(turn.plan, message, account, release, turn.protector, answers)
+    except FunctionsWanted as wanted:
+        raise NotPossibleNow(
+            "what price functions have to be asked is other than when the change was asked for",
+            mend="send the change again",
+        ) from wanted
 
 
 def _refuse_untimely(plan: Plan, message: ChangeOrder) -> None:
@@ -161,7 +181,12 @@ def _refuse_untimely(plan: Plan, message: ChangeOrder) -> None:
 
 
 def planned_change(
-    plan: Plan, message: ChangeOrder, account: Account | None, release: CompiledRelease, protector: Protector
+    plan: Plan,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    protector: Protector,
+    answers: Answers = NO_ANSWERS,
 ) -> Change:
     """Work a change out; nothing of the plan or the account is changed. See `decide_change` for what it raises."""
     assert plan.template is not None
@@ -180,13 +205,13 @@ def planned_change(
         order = _order_of(plan, message, release, projection, protector)
         wanted = _with_lines(order, [line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
-    target = decompose(wanted, release, resolved, projection, protector)
+    target = decompose(wanted, release, resolved, projection, protector, answers)
     lines = changed_lines(plan, target, release.products)
     _refuse_protected(plan, lines, release)
     _refuse_late(plan, lines, is_forced=message.is_forced)
     _refuse_taken(plan, before, resolved.roots)
     _refuse_built_on(plan, account, lines)
-    template = compose(release, target, order_context(order))
+    template = compose(release, target, order_context(order), order.relations)
     if not template.nodes and release.source.empty_plan == "reject":
         raise NothingToFulfil(
             f"nothing of the order as it would be matches a scenario of release {release.release_id}",
@@ -212,6 +237,7 @@ def _order_of(
         # By these the channel finds it again.
         order.channel, order.client_key = plan.order.channel, plan.order.client_key
         order.external_id = plan.order.external_id
+        order.related = moved_relations(plan.order.related, order.related)
         if order.account != plan.order.account:
             raise Conflict(
                 "an amendment leaves the account as it is", path="billingAccount", mend="order it for the other account"
@@ -443,13 +469,16 @@ def _refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines) -
 # Carrying it out.
 
 
-def _asked(message: ChangeOrder, change: Change) -> dict[str, Any]:
+def _asked(message: ChangeOrder, change: Change, answers: Answers) -> dict[str, Any]:
     asked: dict[str, Any] = {"id": message.message_id, "kind": message.kind, "reason": message.reason}
     if message.kind in ("amend", "patch"):
         # As it is stored: what must not stay has been taken out of sight.
         asked["kind"], asked["order"] = "amend", change.order.to_dict()
         if _has_sealed(change.order):
             asked["secrets"] = True
+    if answers:
+        # Whoever carries it out has nobody to ask.
+        asked["prices"] = {key: dict(each.values) for key, each in answers.items()}
     if message.lines:
         asked["lines"] = list(message.lines)
     if message.release is not None:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from domain.catalogue import Scope
@@ -23,6 +23,8 @@ from domain.stock_items import RESOLVE_FALLOUT
 
 AWAIT_REF = "await/delivery"
 """The item that stands for the delivery of a shared instance by another order."""
+AWAIT_RELATED_REF = "await/relatedOrder"
+"""The item that stands for items of one definition in one related order (`domain/related.py`)."""
 _WIDTH = {Scope.ITEM: 0, Scope.KEY: 0, Scope.MAIN_ITEM: 1, Scope.BUNDLE: 2}
 _LADDER = (Scope.ITEM, Scope.MAIN_ITEM, Scope.BUNDLE, Scope.ORDER)
 """Scopes from narrow to wide, for dependencies that name none."""
@@ -35,7 +37,8 @@ class Node:
     """One item of a template. `lines` are places in the order's line list; `instance` is (kind, value).
 
     `round` is 0 for what the first composition made; a change of the order raises it for what is done again or undone.
-    `role` says what a change has made the item for, `of` for which other one.
+    `role` says what a change has made the item for, `of` for which other one, `also` for which more of its rollback
+    group.
     """
 
     ref: str
@@ -44,18 +47,22 @@ class Node:
     round: int = 0
     role: str = ""
     of: int | None = None
+    also: tuple[int, ...] = ()
 
     def to_list(self) -> list[Any]:
         """The stored form."""
         stored: list[Any] = [self.ref, list(self.instance), list(self.lines)]
         # Left out where there is nothing: templates of before keep their names.
-        return [*stored, self.round, self.role, self.of] if self.round or self.role else stored
+        if self.round or self.role:
+            stored += [self.round, self.role, self.of]
+        return [*stored, list(self.also)] if self.also else stored
 
     @classmethod
     def from_list(cls, stored: Sequence[Any]) -> Node:
         """The inverse of `to_list`."""
         ref, (kind, value), lines, *more = stored
-        return cls(ref, (kind, value), tuple(lines), *more)
+        node = cls(ref, (kind, value), tuple(lines), *more[:3])
+        return replace(node, also=tuple(more[3])) if more[3:] else node
 
 
 REDO: Final = "redo"
@@ -128,6 +135,19 @@ def key_of_node(node: Node, lines: Sequence[Line]) -> str:
     return f"{key}~{node.round}" if node.round else key
 
 
+def related_instance(place: int, ref: str) -> tuple[str, str]:
+    """The instance of a node that stands for items of one definition in the related order at this place."""
+    return "related", f"{place}:{ref}"
+
+
+def related_of(node: Node) -> tuple[int, str] | None:
+    """(place of the related order, ref of its item) that a node stands for; None for every other node."""
+    if node.ref != AWAIT_RELATED_REF:
+        return None
+    place, _, ref = node.instance[1].partition(":")
+    return int(place), ref
+
+
 def bound(template: Template, release: CompiledRelease) -> Template:
     """The template with everything that follows from it and its release: followers, children, definitions, name."""
     followers: list[list[int]] = [[] for _ in template.nodes]
@@ -148,18 +168,27 @@ def bound(template: Template, release: CompiledRelease) -> Template:
     return template
 
 
-def compose(release: CompiledRelease, lines: Sequence[Line], context: Mapping[str, Any]) -> Template:
+def compose(
+    release: CompiledRelease, lines: Sequence[Line], context: Mapping[str, Any], relations: tuple[int, ...] = ()
+) -> Template:
     """The template for these lines, from the release's memory when an order of the same shape came before.
 
+    Args:
+        release: that says what delivers them.
+        lines: of the order.
+        context: what conditions read besides (`domain.lines.order_context`).
+        relations: places of the orders that the order relates to: which those are is no part of its shape.
     Raises:
         ExpressionFailed: a scenario's condition compares what cannot be compared.
     """
     chosen = [_scenarios_of(release, line, context) for line in lines]
     shape = _shape(release, lines, chosen)
+    if relations:
+        shape = (*shape, ("related", *relations))
     known = release.templates.get(shape)
     if known is not None:
         return known  # type: ignore[no-any-return]  # the release holds it untyped, to keep modules one-way
-    template = _compose(release, lines, chosen)
+    template = _compose(release, lines, chosen, relations)
     while len(release.templates) >= TEMPLATES_MAX:
         del release.templates[next(iter(release.templates))]
     release.templates[shape] = template
@@ -277,7 +306,12 @@ class _Places:
 _ORDER = "order"
 
 
-def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[tuple[int, ...]]) -> Template:
+def _compose(
+    release: CompiledRelease,
+    lines: Sequence[Line],
+    chosen: Sequence[tuple[int, ...]],
+    relations: tuple[int, ...],
+) -> Template:
     places = _Places(lines)
     found: dict[tuple[int, tuple[str, Any]], list[int]] = {}
     for index, (line, matching) in enumerate(zip(lines, chosen, strict=True)):
@@ -310,15 +344,42 @@ def _compose(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[t
         for at, node in enumerate(nodes):
             touched = (*node.lines, *covers.get(at, ()))
             waits[at].update(awaits[index] for index in touched if index in awaits and awaits[index] != at)
+    _await_related(release, by_item, relations, nodes, waits, voids)
     template = Template(
         nodes=tuple(nodes),
         waits=tuple(tuple(sorted(each)) for each in waits),
-        voids=tuple(voids),
+        voids=tuple(sorted(voids)),
         idle_lines=tuple(index for index, matching in enumerate(chosen) if not matching),
         covers=covers,
         parents={at_of[child]: at_of[parent] for child, parent in parent_of.items()},
     )
     return bound(template, release)
+
+
+def _await_related(
+    release: CompiledRelease,
+    by_item: Mapping[int, list[int]],
+    relations: tuple[int, ...],
+    nodes: list[Node],
+    waits: list[set[int]],
+    voids: list[tuple[int, str]],
+) -> None:
+    """Have nodes wait for items of related orders: by one more node for each order and item definition there.
+
+    It works for no line: what it stands for is another order's.
+    """
+    known: dict[tuple[int, str], int] = {}
+    for item, members in by_item.items():
+        for ref in release.items[item].waits_for_related:
+            if not relations:
+                voids.extend((at, ref) for at in members)
+            for place in relations:
+                if (place, ref) not in known:
+                    known[place, ref] = len(nodes)
+                    nodes.append(Node(AWAIT_RELATED_REF, related_instance(place, ref), ()))
+                    waits.append(set())
+                for at in members:
+                    waits[at].add(known[place, ref])
 
 
 _ItemAt: TypeAlias = tuple[int, tuple[str, Any]]
@@ -376,7 +437,7 @@ class _Resolver:
                 for at in members:
                     if not self._partners(edge, at, definition, waiter):
                         voids.append((at, waiter.ref))
-        return waits, sorted(voids)
+        return waits, voids
 
     def _partners(self, edge: Edge, at: int, mine: ItemDef, other: ItemDef) -> Sequence[int]:
         """Nodes of the other definition that share the edge's scope with node `at`, which is one of `mine`."""

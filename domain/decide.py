@@ -28,6 +28,7 @@ from domain.messages import (
     OperateItem,
     PlanMessage,
     Quarantine,
+    RelatedTold,
     ReleaseTask,
     Report,
     ResumeItem,
@@ -36,6 +37,7 @@ from domain.messages import (
 )
 from domain.payloads import payload_of
 from domain.plan import Plan
+from domain.related import hear_of_related, is_related
 from domain.states import RUNNING_ITEM_STATES, ItemState, PlanState
 from domain.steer import steer
 from domain.turn import (
@@ -111,6 +113,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _change_line(turn, message)
         case Delivered():
             _delivered(turn, message)
+        case RelatedTold():
+            hear_of_related(turn, message)
         case AssetsBooked():
             # Heard of twice: the first time counts.
             if message.number in turn.plan.bookings:
@@ -318,7 +322,9 @@ def _complete_task(turn: Turn, message: CompleteTask) -> None:
 
 def _operate(turn: Turn, message: OperateItem) -> None:
     item = find(turn, message.item)
-    if item.definition is None and (item.state is ItemState.PENDING or message.action in ("retry", "edit")):
+    is_given_up = message.action == "skip" and is_related(turn.plan, item)
+    is_waiting = item.state is ItemState.PENDING and not is_given_up
+    if item.definition is None and (is_waiting or message.action in ("retry", "edit")):
         raise NotPossibleNow(f"item {item.key} waits for another order; it has no work of its own")
     if turn.plan.state not in (PlanState.IN_PROGRESS, PlanState.HELD):
         # A freeze that waits for work may be waiting for ever; somebody who knows that it is done may say so.

@@ -11,7 +11,7 @@ line (`RFS@CFS@4`): the same order always gives the same keys, whatever the orde
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,8 @@ from domain.inventory import (
 )
 from domain.lines import Line, line_context, order_context
 from domain.orders import Order
+from domain.price_calls import NO_ANSWERS, Answers, PriceCalls
+from domain.pricing import with_texts
 from domain.release import CompiledMapping, CompiledRelease, ProductDef, Rule
 from domain.resolve import Resolved, defaults_of
 from domain.sealing import Protector, classify, is_sealed, key_text, same_value
@@ -50,15 +52,22 @@ class _Group:
 
 
 def decompose(
-    order: Order, release: CompiledRelease, resolved: Resolved, projection: Projection, protector: Protector
+    order: Order,
+    release: CompiledRelease,
+    resolved: Resolved,
+    projection: Projection,
+    protector: Protector,
+    answers: Answers = NO_ANSWERS,
 ) -> list[Line]:
     """The order lines, followed by the technical lines that the release's rules derive from them.
 
     Raises:
+        FunctionsWanted: `answers` lacks calls of price functions that have to be made first.
+        PriceFunctionFailed: a function gave no values.
         InventoryConflict: the order says itself what becomes of an instance that its other lines decide about.
         ExpressionFailed: a condition or mapping compares what cannot be compared.
     """
-    derivation = _Derivation(order, release, projection, protector)
+    derivation = _Derivation(order, release, projection, protector, PriceCalls(answers))
     return derivation.run(resolved.lines)
 
 
@@ -70,11 +79,19 @@ class _Derivation:
     feeds another leaves the first.
     """
 
-    def __init__(self, order: Order, release: CompiledRelease, projection: Projection, protector: Protector) -> None:
+    def __init__(
+        self,
+        order: Order,
+        release: CompiledRelease,
+        projection: Projection,
+        protector: Protector,
+        functions: PriceCalls,
+    ) -> None:
         self.order = order
         self.release = release
         self.projection = projection
         self.protector = protector
+        self.functions = functions
         self.context = order_context(order)
         self.groups: dict[int, dict[str, _Group]] = {}
         """Rank -> line key -> who feeds it."""
@@ -91,8 +108,10 @@ class _Derivation:
         while self.groups or self.users:
             rank = min((*self.groups, *self.users))
             groups = self._with_assets(self.groups.pop(rank, {}), self.users.pop(rank, {}))
-            for key in sorted(groups):
-                derived = self._derive(key, groups[key])
+            made = [(key, self._derive(key, groups[key])) for key in sorted(groups)]
+            # Before anything goes by what these lines have got.
+            self.functions.raise_if_wanted()
+            for key, derived in made:
                 if derived.asset_id in said:
                     raise InventoryConflict(
                         f"item {said[derived.asset_id]!r} is about product {derived.asset_id!r}, "
@@ -211,7 +230,7 @@ class _Derivation:
         mapped = classify(
             self.release,
             product,
-            _mapped(self.context, feeding),
+            self._mapped(feeding),
             self.protector,
             tenant=self.order.tenant,
             order_id=self.order.order_id,
@@ -248,6 +267,18 @@ class _Derivation:
             requested_start_at=first.requested_start_at,
             sub_action=min((line.sub_action for line, _ in sources if line.sub_action), default=""),
         )
+
+
+    def _mapped(self, sources: list[tuple[Line, Rule]]) -> dict[str, Any]:
+        """Target attributes by the rules; the lower priority number wins, then the lower rule name, then the source."""
+        values: dict[str, Any] = {}
+        for _, _, mapping, value in ranked_mappings(self.context, sources, self._call, values):
+            values[mapping.to] = value
+        return values
+
+    def _call(self, mapping: CompiledMapping, rule: Rule, line: Line) -> Any:
+        value = self.functions.value(mapping.source or "", mapping.to, rule.name, rule.target, line, self.context)
+        return ABSENT if value is None else value
 
 
 _KEY_PREFIX = "key:"
@@ -312,29 +343,26 @@ def _action(
     return Action.NO_CHANGE.value
 
 
-def _mapped(context: Mapping[str, Any], sources: list[tuple[Line, Rule]]) -> dict[str, Any]:
-    """Target attributes by the rules; the lower priority number wins, then the lower rule name, then the source."""
-    values: dict[str, Any] = {}
-    for _, _, mapping, value in ranked_mappings(context, sources, values):
-        values[mapping.to] = value
-    return values
-
-
 def ranked_mappings(
-    context: Mapping[str, Any], sources: Iterable[tuple[Line, Rule]], known: Container[str] = ()
+    context: Mapping[str, Any],
+    sources: Iterable[tuple[Line, Rule]],
+    call: Callable[[CompiledMapping, Rule, Line], Any],
+    known: Container[str] = (),
 ) -> Iterator[tuple[Line, Rule, CompiledMapping, Any]]:
     """(source, rule, mapping, value) of everything that gives a value, in the order in which the first one counts.
 
     Args:
         context: of the order.
         sources: lines, each with a rule that holds for it.
+        call: what the function of a mapping says, or `ABSENT`.
         known: target attributes that have a value already; asked each time, so it may grow meanwhile.
     """
     for line, rule in sorted(sources, key=lambda each: (each[1].priority, each[1].name, each[0].key)):
         for mapping in rule.mappings:
             if mapping.to in known:
                 continue
-            value = _map_value(mapping, line, context)
+            is_call = mapping.kind == "function"
+            value = call(mapping, rule, line) if is_call else _map_value(mapping, line, context)
             if value is not ABSENT:
                 yield line, rule, mapping, value
 
@@ -344,7 +372,7 @@ def _map_value(mapping: CompiledMapping, line: Line, context: Mapping[str, Any])
         return mapping.value
     if mapping.kind == "expression":
         assert mapping.expression is not None
-        return mapping.expression.evaluate(line_context(context, line))
+        return with_texts(mapping.expression.evaluate(line_context(context, line)))
     value = line.attributes.get(mapping.source or "", ABSENT)
     if mapping.kind == "copy" or value is ABSENT:
         return value

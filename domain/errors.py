@@ -110,6 +110,13 @@ class InventoryConflict(OrderplanError):
     code = "inventoryConflict"
 
 
+class ParentUnknown(OrderplanError):
+    """The account has no product of the id that an imported one names as its parent."""
+
+    status = 409
+    code = "parentUnknown"
+
+
 class OpenOrderConflict(OrderplanError):
     """The root asset has an open order, and the release does not let a second one wait."""
 
@@ -157,6 +164,13 @@ class Conflict(OrderplanError):
 
     status = 409
     code = "conflict"
+
+
+class MutualWait(OrderplanError):
+    """Orders would wait for one another for ever; the one that would close the circle was not taken in."""
+
+    status = 409
+    code = "mutualWait"
 
 
 class PastNoReturn(OrderplanError):

@@ -17,6 +17,7 @@ from domain.facts import Fact
 from domain.items import ItemRun
 from domain.lines import Line
 from domain.orders import Order
+from domain.payloads import payload_of
 from domain.plan import Plan
 from domain.recount import recount, reindex
 from domain.states import (
@@ -119,6 +120,13 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.is_cancelled = plan.is_cancelled or bool(payload.get("cancel"))
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
     plan.version += 1
+    known = len(plan.items)
+    template = Template.from_dict(payload["template"], plan.release)
+    for new in template.nodes[known:]:
+        overtaken = plan.items[new.of] if new.role == REDO and new.of is not None else None
+        if overtaken is not None and overtaken.is_running and overtaken.is_callout:
+            # A call that is overtaken while it runs: it ends, or is tried again, as what it was.
+            overtaken.edited = payload_of(plan, overtaken, overtaken.sent)
     if "order" in payload:
         plan.order = Order.from_dict(payload["order"])
     lines_then = plan.lines
@@ -126,8 +134,7 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     if payload["kind"] == "cancel":
         ordered = (line for line in plan.lines if line.is_cancelled and not line.sources)
         plan.cancelled_lines.update(line.key for line in ordered if not _was_gone(lines_then, plan, line.key))
-    template = plan.template = Template.from_dict(payload["template"], plan.release)
-    known = len(plan.items)
+    plan.template = template
     amended, cancelled = frozenset(payload["amended"]), frozenset(payload["cancelled"])
     for item in plan.items:
         # The release may be another one, which does not have what was done under the old one.
@@ -140,12 +147,8 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
             _thaw(plan, item)
     for node in range(known, len(template.nodes)):
         run = ItemRun(template.key_of(node, plan.lines), node, template.definitions[node], waits=0)
-        role, of = template.nodes[node].role, template.nodes[node].of
-        if role == UNDO:
+        if template.nodes[node].role == UNDO:
             run.lines_then = tuple(lines_then[index] for index in template.nodes[node].lines)
-        elif role == REDO and of is not None and plan.items[of].is_running and plan.items[of].lines_then is None:
-            # A call that is overtaken while it runs: it ends, or is tried again, as what it was.
-            plan.items[of].lines_then = tuple(lines_then[index] for index in template.nodes[of].lines)
         plan.items.append(run)
     template.definitions = tuple(item.definition for item in plan.items)
     for item in plan.items:

@@ -19,6 +19,7 @@ from domain.items import ItemRun
 from domain.lines import line_context, order_context
 from domain.placement import DEDICATED, NO_PLACE, SHARED
 from domain.plan import Plan
+from domain.related import awaited, is_related
 from domain.release import TASKS_SYSTEM, ItemDef
 from domain.states import (
     FROZEN_ITEM_STATES,
@@ -88,6 +89,7 @@ _URGENT: Final = (
     "nobodySkilled",
     "nobodyOnShift",
     "waitsForOrder",
+    "waitsForRelatedOrder",
     "taskOpen",
     "eventAwaited",
     "heldItemsGoOn",
@@ -191,15 +193,31 @@ def explain_item(plan: Plan, item: ItemRun, world: World, now: datetime) -> list
 
 
 def _await(plan: Plan, item: ItemRun, world: World) -> list[Reason]:
-    line = plan.lines_of(item)[0]
     if item.state is ItemState.FATALLY_FAILED:
         facts: dict[str, Any] = {"error": item.error, "errorCode": item.error_code, "actions": ["complete", "skip"]}
         return [Reason("fatallyFailed", f"{_sentence(item.error)} An operator can complete or skip it.", facts)]
     if item.state is not ItemState.PENDING:
         return []
+    if is_related(plan, item):
+        return [_await_related(plan, item, world)]
+    line = plan.lines_of(item)[0]
     state = world.orders.get(line.joins or "", "not known")
     text = f"{line.name} is yet to be delivered by order {line.joins} ({state})."
     return [Reason("waitsForOrder", text, {"order": line.joins, "state": state, "line": line.key})]
+
+
+def _await_related(plan: Plan, item: ItemRun, world: World) -> Reason:
+    name, ref = awaited(plan, item)
+    facts: dict[str, Any] = {"order": name, "item": ref, "actions": ["skip"]}
+    if world.related is None:
+        return Reason("waitsForRelatedOrder", f"It waits for {ref} of order {name}.", facts)
+    if name not in world.related:
+        text = f"It waits for {ref} of order {name}, which has not come yet. An operator can skip the wait."
+        return Reason("waitsForRelatedOrder", text, facts | {"state": None})
+    order_id, state = world.related[name]
+    named = name if name == order_id else f"{name}, which is {order_id}"
+    text = f"It waits for {ref} of order {named} ({state})."
+    return Reason("waitsForRelatedOrder", text, facts | {"orderId": order_id, "state": state})
 
 
 def _pending(plan: Plan, item: ItemRun, definition: ItemDef, world: World, now: datetime) -> list[Reason]:
@@ -435,15 +453,21 @@ _BY_STATE: Final = {
 
 def _voids(plan: Plan, item: ItemRun) -> list[Reason]:
     assert plan.template is not None
-    return [
-        Reason("voidDependency", f"It would wait for {ref}, which this order does not have.", {"item": ref})
-        for node, ref in plan.template.voids
-        if node == item.node
-    ]
+    found = []
+    for node, ref in plan.template.voids:
+        if node != item.node:
+            continue
+        of_related = item.definition is not None and ref in item.definition.waits_for_related
+        why = " of related orders, and this one relates to none" if of_related else ", which this order does not have"
+        found.append(Reason("voidDependency", f"It would wait for {ref}{why}.", {"item": ref}))
+    return found
 
 
 def name_of(plan: Plan, item: ItemRun) -> str:
     """How people call an item: its name and key."""
+    if is_related(plan, item):
+        name, ref = awaited(plan, item)
+        return f"{ref} of order {name}"
     if item.definition is None:
         return f"the delivery of {plan.lines_of(item)[0].name}"
     return f"{item.definition.name} ({item.key})"

@@ -58,6 +58,8 @@ class World:
     claims: Mapping[str, tuple[str, datetime]] = field(default_factory=dict)
     systems: frozenset[str] | None = None
     orders: Mapping[str, str] = field(default_factory=dict)
+    related: Mapping[str, tuple[str, str]] | None = None
+    """Names of related orders -> (order id, state) of those that have come."""
     has_owner: bool | None = None
     at_skip: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
     holds: Mapping[str, SystemHold] | None = None

@@ -22,6 +22,8 @@ from domain.lines import delta_of, order_context
 from domain.messages import Delivered
 from domain.orders import Order
 from domain.plan import Plan
+from domain.price_calls import NO_ANSWERS, Answers, PriceFunctionFailed
+from domain.related import NO_WAITS, RelatedWaits, refuse_mutual_wait
 from domain.release import CompiledRelease
 from domain.resolve import Resolved, named_product, resolve_lines
 from domain.sealing import Protector, classify, is_sealed
@@ -43,16 +45,21 @@ def accept(
     placement: str = "",
     account_shard: int | None = None,
     held: HeldSystems = NOTHING_HELD,
+    answers: Answers = NO_ANSWERS,
+    others: RelatedWaits = NO_WAITS,
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
-    `placement` and `account_shard` are kept with it (`domain/placement.py`).
+    `placement` and `account_shard` are kept with it (`domain/placement.py`); `answers` is what price functions said.
+    `others` are orders that wait for one another, as far as this one could close a circle.
 
     Raises:
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
         InventoryConflict: an action contradicts the projected inventory.
         OpenOrderConflict: another order holds a root asset and the release says refuse.
+        MutualWait: it would wait for an order that waits for it.
         Busy: an open order of the account cannot be read, so nobody knows what the account will have.
+        FunctionsWanted: `answers` lacks calls that have to be made first; nothing was changed.
     """
     if unknown := account.unknown():
         raise Busy(
@@ -90,20 +97,24 @@ def accept(
         _wait(turn, account, behind, resolved.roots)
         return turn
     try:
-        composed = _compose(turn, account, resolved, projection)
-    except (ExpressionFailed, NothingToFulfil) as error:
+        composed = _compose(turn, account, resolved, projection, answers)
+    except (ExpressionFailed, PriceFunctionFailed, NothingToFulfil) as error:
         turn.add(f.ORDER_REJECTED, None, accepted | {"reasons": [error.as_dict()]})
         return turn
+    refuse_mutual_wait(plan, others)
     turn.add(f.ORDER_ACCEPTED, None, accepted)
     _begin(turn, account, composed)
     return turn
 
 
-def readmit(turn: Turn, account: Account) -> bool:
+def readmit(turn: Turn, account: Account, answers: Answers = NO_ANSWERS) -> bool:
     """Take up a waiting order if nobody is before it any more; False when it has to wait on, as before.
 
     One that cannot be fulfilled any more (what it changes is gone) ends as cancelled, with the reason. One that means
     other products by now (the one it meant by specification is gone, another one fits) may have to wait for others.
+
+    Raises:
+        FunctionsWanted: `answers` lacks calls of price functions that have to be made first; nothing was changed.
     """
     plan = turn.plan
     # Two orders may end in one tick, and both call it up.
@@ -117,7 +128,7 @@ def readmit(turn: Turn, account: Account) -> bool:
         if behind:
             _wait(turn, account, behind, resolved.roots)
             return True
-        composed = _compose(turn, account, resolved, projection)
+        composed = _compose(turn, account, resolved, projection, answers)
     except OrderplanError as error:
         turn.add(f.ORDER_ENDED, None, {"state": OrderState.CANCELLED.value, "reasons": [error.as_dict()]})
         return True
@@ -265,13 +276,15 @@ def _wait(turn: Turn, account: Account, behind: list[str], roots: frozenset[str]
         known.roots = roots
 
 
-def _compose(turn: Turn, account: Account, resolved: Resolved, projection: Projection) -> dict[str, Any]:
+def _compose(
+    turn: Turn, account: Account, resolved: Resolved, projection: Projection, answers: Answers
+) -> dict[str, Any]:
     """Decompose and compose against what the account will have; binds the template to the plan and gives the fact."""
     plan = turn.plan
     order, release = plan.order, plan.release
     context = order_context(order)
-    lines = decompose(order, release, resolved, projection, turn.protector)
-    template = compose(release, lines, context)
+    lines = decompose(order, release, resolved, projection, turn.protector, answers)
+    template = compose(release, lines, context, order.relations)
     if all(node.ref == AWAIT_REF for node in template.nodes) and release.source.empty_plan == "reject":
         idle = ", ".join(f"{line.name} ({line.action})" for line in lines[:5])
         raise NothingToFulfil(

@@ -22,8 +22,8 @@ class ItemRun:
     `attempt` numbers what was sent outside (it is part of the effect key), `tries` counts against the retry policy.
     `timer_at` is the retry time when Failed, the start when Scheduled, the deadline when Running. `sent` are the
     attributes of its lines when the attempt was first sent: sent again, it says the same under the same key, whatever
-    other answers have changed meanwhile. `edited` is the payload that an operator gave it, `failed_at` when it last was
-    Fatally Failed.
+    other answers have changed meanwhile. `edited` is the payload that an operator gave it, or with which it was under
+    way when an amendment overtook it, `failed_at` when it last was Fatally Failed.
     """
 
     key: str
@@ -58,9 +58,7 @@ class ItemRun:
     paused_at: datetime | None = None
     """While its plan is frozen or held: its timer, which does not fire meanwhile."""
     lines_then: tuple[Line, ...] | None = None
-    """Of what undoes another item: its lines as they were when that was done. Of a call that an amendment has overtaken
-    while it ran: its lines as they were before.
-    """
+    """Of what undoes another item: its lines as they were when that was done."""
 
     @property
     def is_callout(self) -> bool:

@@ -123,9 +123,15 @@ _LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
 _FIELD_OF_KEY: dict[str, tuple[str, type]] = {key: (name, type(default)) for name, key, default in _LINE_FIELDS}
 
 
+_PRICES = "@prices"
+"""No name that an expression could read."""
+_NO_PRICES: Mapping[str, Any] = {}
+
+
 def order_context(order: Order) -> dict[str, Any]:
-    """What conditions read of the order itself: roots `order` and `account`."""
+    """What conditions read of the order itself: roots `order` and `account`; and its prices, for `line_context`."""
     return {
+        _PRICES: order.priced(),
         "order": {
             "id": order.order_id,
             "externalId": order.external_id,
@@ -141,6 +147,7 @@ def order_context(order: Order) -> dict[str, Any]:
 
 def line_context(context: Mapping[str, Any], line: Line) -> dict[str, Any]:
     """The order's context plus the roots that belong to one line."""
+    prices = context.get(_PRICES)
     return {
         **context,
         "attributes": line.attributes,
@@ -156,6 +163,7 @@ def line_context(context: Mapping[str, Any], line: Line) -> dict[str, Any]:
             "requestedStartAt": line.requested_start_at,
         },
         "place": line.place,
+        "prices": prices.of(line.order_lines, line.quantity) if prices is not None else _NO_PRICES,
     }
 
 

@@ -174,6 +174,20 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class RelatedTold:
+    """How items of a related order stand that an await item stands for (`domain/related.py`). Twice is once.
+
+    `done`, or `void`: the order has no such item. `notDone`: it never will be. `mutualWait`: `orders` wait for one
+    another in a circle, in this sequence.
+    """
+
+    item: str
+    order: str
+    outcome: Literal["done", "void", "notDone", "mutualWait"]
+    orders: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class AssetsBooked:
     """The account's host has stored a booking of this dedicated plan."""
 
@@ -200,6 +214,7 @@ PlanMessage = (
     | ChangeLine
     | SteerOrder
     | Delivered
+    | RelatedTold
     | AssetsBooked
     | Quarantine
 )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from domain.errors import BadDocument
+from domain.pricing import OrderPrices
 
 CHILD_RELATIONS = frozenset({"bundles", "contains", "sells"})
 """`a bundles b`: b stands below a in the tree."""
@@ -41,6 +42,8 @@ class OrderLine:
     requested_start_at: str | None = None
     sub_action: str = ""
     """What more the channel says of the action, such as `renew` of a modify."""
+    prices: list[dict[str, Any]] = field(default_factory=list)
+    """Price elements (`domain/pricing.py`)."""
     path: str = ""
     """Where the line stood in the channel's document, for messages."""
 
@@ -59,6 +62,7 @@ class OrderLine:
             ("place", self.place, {}),
             ("requestedStartAt", self.requested_start_at, None),
             ("subAction", self.sub_action, ""),
+            ("prices", self.prices, []),
             ("path", self.path, ""),
         ):
             if value != empty:
@@ -82,6 +86,7 @@ class OrderLine:
             place=dict(stored.get("place", {})),
             requested_start_at=stored.get("requestedStartAt"),
             sub_action=stored.get("subAction", ""),
+            prices=list(stored.get("prices", ())),
             path=stored.get("path", ""),
         )
 
@@ -107,6 +112,25 @@ class Order:
     requested_start_at: str | None = None
     account_facts: dict[str, Any] = field(default_factory=dict)
     rest: dict[str, Any] = field(default_factory=dict)
+    prices: list[dict[str, Any]] = field(default_factory=list)
+    """Price elements of the order as a whole."""
+    related: tuple[str, ...] = ()
+    """The orders that it relates to, by our id or by the external id of the same channel; they may not have come yet.
+
+    A place in it means the same order for as long as this one lives (`moved_relations`); empty: related no more.
+    """
+    _priced: tuple[list[OrderLine], int, OrderPrices | None] | None = field(
+        default=None, init=False, compare=False, repr=False
+    )
+
+    def priced(self) -> OrderPrices | None:
+        """The prices of its lines; None when the channel sent none. Asked with every condition, so it is kept."""
+        known = self._priced
+        if known is None or known[0] is not self.lines or known[1] != len(self.lines):
+            has_prices = bool(self.prices) or any(line.prices for line in self.lines)
+            found = OrderPrices(self.lines, self.prices) if has_prices else None
+            known = self._priced = (self.lines, len(self.lines), found)
+        return known[2]
 
     def to_dict(self) -> dict[str, Any]:
         """The stored form; keys with empty values are left out."""
@@ -126,6 +150,8 @@ class Order:
             ("requestedStartAt", self.requested_start_at, None),
             ("accountFacts", self.account_facts, {}),
             ("rest", self.rest, {}),
+            ("prices", self.prices, []),
+            ("related", list(self.related), []),
         ):
             if value != empty:
                 stored[key] = value
@@ -148,7 +174,21 @@ class Order:
             requested_start_at=stored.get("requestedStartAt"),
             account_facts=dict(stored.get("accountFacts", {})),
             rest=dict(stored.get("rest", {})),
+            prices=list(stored.get("prices", ())),
+            related=tuple(stored.get("related", ())),
         )
+
+    @property
+    def relations(self) -> tuple[int, ...]:
+        """The places in `related` that name an order."""
+        return tuple(place for place, name in enumerate(self.related) if name)
+
+
+def moved_relations(before: tuple[str, ...], now: tuple[str, ...]) -> tuple[str, ...]:
+    """What an amended order relates to, each in its old place: items of the plan stand for places."""
+    wanted = dict.fromkeys(name for name in now if name)
+    kept = tuple(name if name in wanted else "" for name in before)
+    return (*kept, *(name for name in wanted if name not in kept))
 
 
 @dataclass(frozen=True, slots=True)

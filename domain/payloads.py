@@ -11,6 +11,7 @@ from domain.expressions import ABSENT
 from domain.items import ItemRun
 from domain.lines import Line, line_context, order_context
 from domain.plan import Plan
+from domain.pricing import with_texts
 from domain.sealing import is_sealed, same_value
 from domain.states import ItemState
 
@@ -19,9 +20,10 @@ def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -
     """The document for one item.
 
     The standard payload names order, account, item and operation, and under `lines` each line with its action, the
-    identity of its product, the wanted values and, for a modify, the installed values that differ. Sealed values are
-    left out: only a request that names the attribute gets them. A request of the definition's own gives exactly its
-    fields.
+    identity of its product, the wanted values and, for a modify, the installed values that differ; a line of the order
+    itself has its prices, too (what technical lines are charged is up to their mappings, else two of them would charge
+    it twice). Sealed values are left out: only a request that names the attribute gets them. A request of the
+    definition's own gives exactly its fields.
 
     Args:
         plan: the item's plan.
@@ -40,7 +42,7 @@ def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -
     if item.definition.request is not None:
         context = line_context(order_context(plan.order), lines[0])
         found = {name: each.evaluate(context) for name, each in item.definition.request.items()}
-        return {name: value for name, value in found.items() if value is not ABSENT}
+        return {name: with_texts(value) for name, value in found.items() if value is not ABSENT}
     payload: dict[str, Any] = {
         "orderId": plan.order_id,
         "item": item.definition.name,
@@ -89,4 +91,7 @@ def _line(plan: Plan, line: Line) -> dict[str, Any]:
             shown["previousQuantity"] = line.previous_quantity
     if line.place:
         shown["place"] = line.place
+    priced = plan.order.priced() if not line.sources else None
+    if priced is not None and (prices := priced.of(line.order_lines, line.quantity)):
+        shown["prices"] = with_texts({name: prices[name] for name in ("elements", "charges") if name in prices})
     return shown

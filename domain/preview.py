@@ -14,6 +14,8 @@ from domain.inventory import Account
 from domain.items import ItemRun
 from domain.messages import ChangeOrder, OperateItem
 from domain.plan import Plan
+from domain.price_calls import NO_ANSWERS, Answers
+from domain.related import item_name
 from domain.release import CompiledRelease
 from domain.revise import ItemOutcome
 from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed
@@ -65,7 +67,11 @@ def copied_account(account: Account) -> Account:
 
 
 def preview(
-    turn: Turn, message: ChangeOrder, account: Account | None, release: CompiledRelease
+    turn: Turn,
+    message: ChangeOrder,
+    account: Account | None,
+    release: CompiledRelease,
+    answers: Answers = NO_ANSWERS,
 ) -> dict[str, Any]:
     """What a change would make of the order. Work that it would wait for is supposed to end well, with no answer.
 
@@ -74,6 +80,7 @@ def preview(
         message: the change.
         account: the plan's; None when another host keeps it.
         release: that the order is to run by from now on.
+        answers: what price functions have said.
     Returns: `lines` and `items` with what becomes of each, `added` items, `notUndone` ones, `waitsFor`, the resulting
         `plan`, the planned seconds that are left before and after, and `refused` with reasons where it would be refused
         when what it waits for has ended.
@@ -90,7 +97,7 @@ def preview(
         held=turn.held,
         owned_since=turn.owned_since,
     )
-    change = decide_change(trial, message, account, release)
+    change = decide_change(trial, message, account, release, answers)
     waits_for: list[str] = []
     if change is not None and trial.plan.state is PlanState.FREEZING:
         for item in [item for item in trial.plan.items if item.is_waited_for]:
@@ -140,7 +147,7 @@ def _outcomes(before: Plan, after: Plan, change: Change) -> dict[str, Any]:
         "items": [
             {
                 "key": key,
-                "name": _name(before, before.by_key[key]),
+                "name": item_name(before, before.by_key[key]),
                 "state": before.by_key[key].state_shown.value,
                 "outcome": outcome.value,
                 "stateAfter": after.by_key[key].state.value,
@@ -156,16 +163,12 @@ def _outcomes(before: Plan, after: Plan, change: Change) -> dict[str, Any]:
 def _added(plan: Plan, item: ItemRun) -> dict[str, Any]:
     assert plan.template is not None
     node = plan.template.nodes[item.node]
-    shown = {"key": item.key, "name": _name(plan, item), "stateAfter": item.state.value}
+    shown = {"key": item.key, "name": item_name(plan, item), "stateAfter": item.state.value}
     if node.role:
         shown["role"] = node.role
     if node.of is not None:
         shown["of"] = plan.items[node.of].key
     return shown
-
-
-def _name(plan: Plan, item: ItemRun) -> str:
-    return item.definition.name if item.definition else f"Await delivery of {plan.lines_of(item)[0].name}"
 
 
 def shown_items(plan: Plan) -> list[dict[str, Any]]:
@@ -175,7 +178,7 @@ def shown_items(plan: Plan) -> list[dict[str, Any]]:
     return [
         {
             "key": item.key,
-            "name": _name(plan, item),
+            "name": item_name(plan, item),
             "type": item.definition.type.value if item.definition else "await",
             "state": item.state.value,
             "dependsOn": [plan.items[target].key for target in plan.template.waits[item.node]],

@@ -11,10 +11,11 @@ from domain.catalogue import Action
 from domain.decompose import ranked_mappings
 from domain.errors import NotFound
 from domain.expression_paths import shown, values_read
+from domain.expressions import ABSENT
 from domain.facts import Fact
 from domain.lines import Line, line_context, order_context
 from domain.plan import Plan
-from domain.release import BACK_PROPAGATE, Rule
+from domain.release import BACK_PROPAGATE, CompiledMapping, Rule
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +94,16 @@ def _at_composition(plan: Plan, line: Line, attribute: str) -> list[Origin]:
         # Of several sources of one product the rule may hold for some only.
         if rule.target == line.product and rule.name in line.rules and _holds(rule, source, context)
     ]
-    for source, rule, mapping, value in ranked_mappings(context, feeding):
+
+    def said(mapping: CompiledMapping, _rule: Rule, _source: Line) -> Any:
+        """What a function said when the plan was composed: it is never called again."""
+        return line.attributes.get(mapping.to, ABSENT)
+
+    for source, rule, mapping, value in ranked_mappings(context, feeding, said):
         if mapping.to != attribute:
             continue
         told: dict[str, Any] = {"rule": rule.name, "mapping": mapping.kind, "line": source.key}
-        told["attribute"] = mapping.source
+        told["function" if mapping.kind == "function" else "attribute"] = mapping.source
         if mapping.expression is not None:
             text = mapping.expression.source
             told |= {"expression": text, "values": values_read(text, line_context(context, source))}
@@ -119,6 +125,8 @@ def _holds(rule: Rule, source: Line, context: Mapping[str, Any]) -> bool:
 def _mapped_by(rule: str, kind: str, attribute: str | None, source: Line) -> str:
     if kind == "static":
         return f"Rule {rule} gives it, whatever the source says."
+    if kind == "function":
+        return f"Rule {rule} had it computed by function {attribute} from line {source.key}, once, at decomposition."
     if kind == "expression":
         return f"Rule {rule} computes it from line {source.key}."
     how = "copies" if kind == "copy" else "looks it up by"

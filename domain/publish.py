@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from domain.catalogue import Action, Decomposition, Item, ItemType, Release, Scope
+from domain.catalogue import RELATED_ORDER, Action, Decomposition, Item, ItemType, Release, Scope
 from domain.classes import class_chains
 from domain.cycles import find_cycle
 from domain.errors import BadExpression, BadRelease
@@ -330,9 +330,9 @@ def _attach_rules(
 def _compile_mappings(rule: Decomposition, problems: _Problems) -> Iterable[CompiledMapping]:
     for each in rule.map:
         where = f"decomposition {rule.name}, mapping to {each.to}"
-        given = each.model_fields_set & {"copy_from", "static", "list_of", "expression"}
+        given = each.model_fields_set & {"copy_from", "static", "list_of", "expression", "function"}
         if len(given) != 1:
-            problems.errors.append(f"{where}: give exactly one of copy, static, list, expression")
+            problems.errors.append(f"{where}: give exactly one of copy, static, list, expression, function")
             continue
         kind = given.pop()
         if (kind == "copy_from" and not each.copy_from) or (kind == "list_of" and not each.list_of):
@@ -343,6 +343,11 @@ def _compile_mappings(rule: Decomposition, problems: _Problems) -> Iterable[Comp
             yield CompiledMapping(each.to, "static", value=each.static)
         elif kind == "list_of":
             yield CompiledMapping(each.to, "list", source=each.list_of, table=each.table)
+        elif kind == "function":
+            if not each.function:
+                problems.errors.append(f"{where}: function names none")
+                continue
+            yield CompiledMapping(each.to, "function", source=each.function)
         else:
             expression = problems.value(where, each.expression or "")
             if expression is None:
@@ -432,6 +437,17 @@ def _compile_dependencies(release: Release, items: list[ItemDef], problems: _Pro
             if found is None:
                 problems.errors.append(f"dependency {each.item} on {each.other}: item {ref} is not in the release")
         if item is None or other is None:
+            continue
+        if each.scope == RELATED_ORDER:
+            if each.type == "processedBefore":
+                problems.errors.append(
+                    f"dependency {each.item} on {each.other}: scope relatedOrder is for dependsOn, "
+                    "since the order that waits names the other one"
+                )
+            elif other.ref in item.waits_for_related:
+                problems.findings.append(f"dependency of {item.ref} on {other.ref} of related orders is given twice")
+            else:
+                item.waits_for_related.append(other.ref)
             continue
         if item is other:
             problems.errors.append(f"item {item.ref} depends on itself")

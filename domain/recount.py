@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 
+from domain.compose import AWAIT_REF
 from domain.plan import Plan
 from domain.states import MOVING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
 
@@ -15,7 +16,7 @@ def reindex(plan: Plan) -> None:
     plan.line_at = {line.key: index for index, line in enumerate(plan.lines)}
     plan.by_key = {item.key: item for item in plan.items}
     plan.covered = frozenset(index for lines in template.covers.values() for index in lines)
-    plan.awaits = tuple(item.node for item in plan.items if item.definition is None)
+    plan.awaits = tuple(item.node for item in plan.items if template.nodes[item.node].ref == AWAIT_REF)
     plan.lines_in_root = {}
     roots_of_line: list[dict[str, None]] = []
     for index, line in enumerate(plan.lines):
@@ -31,19 +32,18 @@ def reindex(plan: Plan) -> None:
         if roots is None:
             roots = known[node.lines] = tuple(dict.fromkeys(root for at in node.lines for root in roots_of_line[at]))
         plan.roots_of_node.append(roots)
-    at_work = {
-        root
-        for item in plan.items
-        if item.state not in TERMINAL_ITEM_STATES
-        for root in plan.roots_of_node[item.node]
-    }
-    # Technical instances do not lock: one that is shared may belong to the bundle of another order. What is taken back
-    # is worked on all the same.
-    plan.roots = frozenset(
-        line.root_asset_id
-        for line in plan.lines
-        if line.is_asset and not line.sources and (not line.is_cancelled or line.root in at_work)
-    )
+    held = [line for line in plan.lines if line.is_asset and not line.sources]
+    if any(line.is_cancelled for line in held):
+        # What is taken back is worked on all the same.
+        at_work = {
+            root
+            for item in plan.items
+            if item.state not in TERMINAL_ITEM_STATES
+            for root in plan.roots_of_node[item.node]
+        }
+        held = [line for line in held if not line.is_cancelled or line.root in at_work]
+    # Technical instances do not lock: one that is shared may belong to the bundle of another order.
+    plan.roots = frozenset(line.root_asset_id for line in held)
 
 
 def recount(plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from domain.intake import readmit
 from domain.inventory import Account
 from domain.items import ItemRun
 from domain.messages import Delivered, Report, TimerFired
+from domain.price_calls import FunctionsWanted
 from domain.states import ItemState
 from domain.turn import Call, Turn, begin, complete, start
 from domain.watchdog import (
@@ -62,7 +64,9 @@ def redrive(
     turn.calls.extend(lost)
     if plan.template is None:
         if account is not None and any(each.why in (PREDECESSORS_ENDED, NOT_COMPOSED) for each in present):
-            readmit(turn, account)
+            with suppress(FunctionsWanted):
+                # What price functions have to say first is heard outside of this turn; the host takes it up then.
+                readmit(turn, account)
         return True
     states = [(each, plan.by_key[each.item].state) for each in present if each.item is not None]
     for each, state in states:

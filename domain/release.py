@@ -11,7 +11,7 @@ from domain.catalogue import Attribute, Item, ItemType, Product, Release, Scope
 from domain.expressions import Expression
 from domain.forms import Form
 
-LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place"})
+LINE_VARIABLES = frozenset({"attributes", "previous", "line", "order", "account", "place", "prices"})
 """What conditions and mappings may read: see docs/EXPRESSIONS.md."""
 ANSWER_VARIABLES = LINE_VARIABLES | {"answer"}
 ASSETIZE = "assetize"
@@ -69,6 +69,8 @@ class ItemDef:
     """Edges in which this item is the one that waits."""
     precedes: list[Edge] = field(default_factory=list)
     """Edges that this item owns but in which the other one waits (`processedBefore`)."""
+    waits_for_related: list[str] = field(default_factory=list)
+    """Refs of items that it waits for in related orders, which may run by another release."""
 
     # What follows from these, asked for with every fact of an item.
     is_call: bool = field(init=False)
@@ -108,7 +110,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class CompiledMapping:
-    """A mapping with its expression parsed."""
+    """A mapping with its expression parsed; `source` is the attribute that it reads, or the function that it calls."""
 
     to: str
     kind: str

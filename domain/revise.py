@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -140,7 +140,9 @@ class _Reviser:
             if node.role == AMEND and node.of is not None and self._is_open(index):
                 self.adapting[node.of].append(index)
         self.undone_by = {
-            index: self._undone_by(index) for index, node in enumerate(self.old.nodes) if node.role == UNDO
+            index: (node.of, *node.also)
+            for index, node in enumerate(self.old.nodes)
+            if node.role == UNDO and node.of is not None
         }
         """By node of a rollback plan: what it takes back."""
         self.taken_back = frozenset(index for undone in self.undone_by.values() for index in undone)
@@ -182,8 +184,14 @@ class _Reviser:
     def _chains(self) -> dict[Slot, list[int]]:
         chains: dict[Slot, list[int]] = {}
         for index, node in enumerate(self.old.nodes):
-            if node.role not in _COMPENSATING and self.plan.items[index].state not in _GONE:
-                chains.setdefault((node.ref, node.instance), []).append(index)
+            if node.role in _COMPENSATING:
+                continue
+            slot = (node.ref, node.instance)
+            if self.plan.items[index].state in _GONE:
+                # All that stood for it was taken back then, also what was amended before.
+                chains.pop(slot, None)
+            else:
+                chains.setdefault(slot, []).append(index)
         return chains
 
     def _slot(self, node: Node) -> Slot:
@@ -395,25 +403,6 @@ class _Reviser:
                 made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
                 self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
 
-    def _undone_by(self, undo: int) -> set[int]:
-        """What a node of a rollback plan takes back: of a group all that was done of it, named by one of them."""
-        node = self.old.nodes[undo]
-        assert node.of is not None
-        name = self._group_of(node.of)
-        if name is None:
-            return {node.of}
-        return {node.of} | {
-            index
-            for index, item in enumerate(self.plan.items[:undo])
-            if self._group_of(index) == name
-            and set(self.old.nodes[index].lines) <= set(node.lines)
-            and item.definition is not None
-            and (
-                item.state is ItemState.CANCELLED
-                or (item.state is ItemState.AMENDED and item.definition.on_amend == ItemOutcome.UNDO_THEN_REDO)
-            )
-        }
-
     def _group_of(self, index: int) -> tuple[Any, ...] | None:
         """With what an item is undone together, by name."""
         definition, is_work = self.plan.items[index].definition, self.old.nodes[index].role not in _COMPENSATING
@@ -458,7 +447,9 @@ class _Reviser:
         instance = self.old.nodes[of[0]].instance
         at_ref: dict[str, int] = {}
         for part in parts:
-            at_ref[part.ref] = node = self._add(Node(part.ref, instance, places, role=role, of=of[0]))
+            at_ref[part.ref] = node = self._add(
+                Node(part.ref, instance, places, role=role, of=of[0], also=tuple(of[1:]))
+            )
             made.nodes[node] = part
         for node, part in made.nodes.items():
             targets = (self.release.items[edge.target].ref for edge in part.waits_for)
@@ -673,6 +664,6 @@ def _trace(node: Node) -> tuple[int, str, int | None]:
 
 
 def _in_round(node: Node, number: int) -> Node:
-    return node if node.round == number else Node(node.ref, node.instance, node.lines, number, node.role, node.of)
+    return node if node.round == number else replace(node, round=number)
 
 

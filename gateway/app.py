@@ -12,7 +12,7 @@ from aiohttp import web
 
 from domain.errors import BadDocument, Busy, NotFound, OrderplanError, TooLarge
 from gateway.context import CONTEXT, Context
-from gateway.ingest import open_ingests
+from gateway.line_service import open_services
 from gateway.openapi import DOCUMENT, openapi_document
 from gateway.routes import ROUTES
 from gateway.stream import open_fanout
@@ -109,7 +109,7 @@ def make_app(context: Context) -> web.Application:
     app = web.Application(middlewares=[errors], client_max_size=context.config.body_bytes_max)
     app[CONTEXT] = context
     open_fanout(app, context)
-    open_ingests(app)
+    open_services(app)
     app[DOCUMENT] = openapi_document(ROUTES, VERSION)
     app.add_routes([web.route(route.method, route.path, route.handler) for route in ROUTES])
     return app

@@ -31,6 +31,7 @@ class Role(StrEnum):
     OPERATOR = "operator"
     DESIGNER = "designer"
     MANAGER = "manager"
+    DATA_SCIENTIST = "dataScientist"
     AUDITOR = "auditor"
     ADMIN = "admin"
     SYSTEM = "system"

@@ -13,8 +13,9 @@ from aiohttp import web
 from actors.envelopes import ImportAssets
 from adapters.importers.dro import Imported, import_dro
 from adapters.importers.tmf620 import import_tmf620
+from adapters.price_process import check_functions
 from domain.catalogue import Release
-from domain.errors import BadDocument, NotPossibleNow
+from domain.errors import BadDocument, NotPossibleNow, OrderplanError
 from domain.ids import account_shard
 from domain.inventory import Asset
 from domain.publish import compile_release
@@ -36,6 +37,7 @@ async def validate_release(request: web.Request) -> web.Response:
     """POST /v1/releases:validate: what publishing would say; nothing is stored."""
     body = await read_object(request)
     compiled = await _off_the_loop(context_of(request), lambda: compile_release(read_release(body)))
+    await check_functions(compiled.source)
     return native_json(_checked(compiled))
 
 
@@ -118,6 +120,7 @@ async def _publish(
     request: web.Request, release: Release, compiled: CompiledRelease, effective_from: datetime | None
 ) -> dict[str, Any]:
     context = context_of(request)
+    await check_functions(release)
     is_new = await catalogue.publish_release(
         context.pool,
         tenant_of(request),
@@ -133,8 +136,8 @@ async def _publish(
 
 
 async def import_inventory(request: web.Request) -> web.Response:
-    """POST /v1/inventory:import with `{"products": [TMF637 product, ...]}`: load the installed base, account by
-    account.
+    """POST /v1/inventory:import with `{"products": [TMF637 product, ...]}`: load a few installed products, parents
+    before their children. Very many go to /v1/inventory:ingest.
     """
     context = context_of(request)
     body = await read_object(request)
@@ -144,12 +147,16 @@ async def import_inventory(request: web.Request) -> web.Response:
         raise NotPossibleNow("no catalogue release is published, so products have no specification to belong to")
     release = await context.folder.release(tenant, release_id)
     accounts = parse_products(body.get("products"), release)
-    results = []
+    imported = 0
     for account, assets in accounts.items():
         for start in range(0, len(assets), ASSETS_PER_MESSAGE):
             part = assets[start : start + ASSETS_PER_MESSAGE]
-            results.append(await _import(context, tenant, account, release_id, part, user_of(request)))
-    return native_json({"imported": sum(each["imported"] for each in results), "accounts": len(accounts)}, 201)
+            answer = await _import(context, tenant, account, release_id, part, user_of(request))
+            for result in answer["results"]:
+                if isinstance(result, OrderplanError):
+                    raise result
+            imported += answer["imported"]
+    return native_json({"imported": imported, "accounts": len(accounts)}, 201)
 
 
 async def _import(

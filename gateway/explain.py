@@ -24,7 +24,7 @@ from domain.states import ItemState
 from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json
 from gateway.systems import COUNTED_MAX
-from persistence import catalogue, holds, people, reads, tasks
+from persistence import catalogue, holds, people, reads, tasks, waits
 from persistence.catalogue import Limits
 from persistence.incarnations import Ownership
 from persistence.readstore import StoredFact
@@ -137,6 +137,7 @@ async def _world(context: Context, tenant: str, plan: Plan) -> World:
         claims=await tasks.claims_of(context.pool, tenant, plan.order_id, now),
         systems=frozenset(each["code"] for each in systems),
         orders=await reads.states_of(context.pool, tenant, others),
+        related=await waits.named_orders(context.pool, tenant, plan.order.channel, plan.order.related),
         has_owner=table.get(shard_of(plan.order_id)) in alive,
         holds=await _holds(context, tenant, plan, systems),
     )

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+_MODEL_FIGURES: Final = ("auc", "brier", "ece", "outcomes", "waiting", "labelLagS")
 _BREAKER_VALUES: Final = {"closed": 0, "open": 1, "halfOpen": 2}
 
 
@@ -49,7 +50,23 @@ class Metrics:
         self.risks = Gauge(
             "orderplan_orders_by_risk", "Open orders by band of risk to be late", ["band"], registry=self.registry
         )
-
+        self.models = Gauge(
+            "orderplan_delay_model",
+            "How delay models do over the newest outcomes: auc, brier, ece, outcomes, waiting, labelLagS",
+            ["model", "stage", "name"],
+            registry=self.registry,
+        )
+        self.shift = Gauge(
+            "orderplan_delay_shift",
+            "Population stability index of a feature, or of the score, since the champion's training",
+            ["feature"],
+            registry=self.registry,
+        )
+        self.fallback_share = Gauge(
+            "orderplan_delay_fallback_share",
+            "Share of the scores that the built-in model gave in the place of the champion",
+            registry=self.registry,
+        )
         self.stuck = Gauge(
             "orderplan_plans_stuck", "Plans found standing still that are not well yet", registry=self.registry
         )
@@ -67,6 +84,7 @@ class Metrics:
         for band in ("Low", "Medium", "High"):
             if (count := stats.get("predictor", {}).get(f"risk{band}")) is not None:
                 self.risks.labels(band.lower()).set(count)
+        self._render_models(stats.get("predictor", {}))
         self.stuck.set(sum(counters.get("plansStuck", 0) for counters in stats.values()))
         for actor, counters in stats.items():
             # By incarnation: a host that starts anew has another name and counts from 0.
@@ -85,3 +103,14 @@ class Metrics:
                 if isinstance(value, int | float):
                     self.actors.labels(actor, name).set(value)
         return generate_latest(self.registry)
+
+    def _render_models(self, predictor: Mapping[str, Any]) -> None:
+        self.models.clear()
+        for each in predictor.get("models", ()):
+            for name in _MODEL_FIGURES:
+                if (value := each.get(name)) is not None:
+                    self.models.labels(each["model"], each["stage"], name).set(value)
+        self.shift.clear()
+        for feature, index in predictor.get("shift", {}).items():
+            self.shift.labels(feature).set(index)
+        self.fallback_share.set(predictor.get("fallbackShare") or 0.0)

@@ -23,26 +23,39 @@ LIMIT_MAX = 500
 
 
 async def list_risks(request: web.Request) -> web.Response:
-    """GET /v1/risk?minRisk=&account=&limit=&cursor=: open orders by falling risk, with reasons; `next` is the cursor of
-    the next page.
+    """GET /v1/risk?sort=&minRisk=&account=&plan=&step=&system=&limit=&cursor=: open orders by risk, with reasons.
+
+    `sort`: `risk` (falling), `due` (rising) or `delay` (expected end minus due date, falling). `plan` is a plan
+    definition of the order, `step` (`plan/item`) and `system` are what it is at. `next` is the cursor of the next page.
     """
     context = context_of(request)
     query = request.query
-    account = query.get("account")
-    if account is not None and "\0" in account:
-        raise BadDocument("must not hold a NUL character", path="account")
+    sort = query.get("sort", "risk")
+    if sort not in scores.SORTS:
+        raise BadDocument(f"must be one of {', '.join(scores.SORTS)}", path="sort")
     limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
+    chosen = scores.Filter(
+        _number(query.get("minRisk", "0"), "minRisk", 0, 1),
+        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system")),
+    )
     found = await scores.list_risks(
         context.pool,
         tenant_of(request),
-        p_late_min=_number(query.get("minRisk", "0"), "minRisk", 0, 1),
-        account=account,
-        after=_place(query["cursor"]) if "cursor" in query else None,
+        chosen,
+        sort=sort,
+        after=_place(query["cursor"], sort) if "cursor" in query else None,
         limit=limit + 1,
     )
     page = found[:limit]
-    cursor = _cursor(page[-1]) if len(found) > limit else None
-    return native_json({"orders": [risk_view(each) for each in page], "next": cursor})
+    cursor = _cursor(sort, page[-1]) if len(found) > limit else None
+    shown = [{name: value for name, value in each.items() if name != "sortedBy"} for each in page]
+    return native_json({"orders": [risk_view(each) for each in shown], "next": cursor})
+
+
+def _text(text: str | None, path: str) -> str | None:
+    if text is not None and "\0" in text:
+        raise BadDocument("must not hold a NUL character", path=path)
+    return text
 
 
 async def get_risk(request: web.Request) -> web.Response:
@@ -90,15 +103,18 @@ def _number(text: str, path: str, least: float, most: float) -> float:
     return value
 
 
-def _cursor(last: dict[str, Any]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([last["risk"], last["orderId"]])).decode().rstrip("=")
+def _cursor(sort: str, last: dict[str, Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([sort, last["sortedBy"], last["orderId"]])).decode().rstrip("=")
 
 
-def _place(cursor: str) -> scores.Place:
+def _place(cursor: str, sort: str) -> scores.Place:
     try:
         match orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))):
-            case [float() | int() as p_late, str(order_id)] if "\0" not in order_id:
-                return scores.Place(float(p_late), order_id)
+            case [str(sorted_by), float() | int() as value, str(order_id)] if (
+                sorted_by == sort and "\0" not in order_id
+            ):
+                return scores.Place(float(value), order_id)
     except (ValueError, binascii.Error):
         pass
-    raise BadDocument("is no cursor of this list", path="cursor", mend="take `next` of the page before as it is")
+    mend = "take `next` of the page before as it is, with the same sort"
+    raise BadDocument("is no cursor of this list", path="cursor", mend=mend)

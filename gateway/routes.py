@@ -15,11 +15,13 @@ from gateway import (
     campaigns,
     changes,
     cluster,
+    delay_models,
     design,
     explain,
     fallout,
     hub,
     ingest,
+    inventory_lines,
     operations,
     orders,
     people,
@@ -31,6 +33,7 @@ from gateway import (
     systems,
 )
 from gateway.context import Role
+from gateway.line_service import NDJSON
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 TMF622: Final = "/tmf-api/productOrderingManagement/v4"
@@ -72,7 +75,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("DELETE", f"{TMF622}/hub/{{listener_id}}", hub.unregister_listener, Role.CHANNEL, 204),
     Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
     Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
-    Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=ingest.NDJSON),
+    Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=NDJSON),
     Route(
         "POST",
         "/v1/orders/{order_id}:{action:hold|resume|freeze|thaw|prioritize|amend|cancel|move}",
@@ -111,7 +114,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         campaigns.load_campaign,
         Role.OPERATOR,
         body=True,
-        body_type=ingest.NDJSON,
+        body_type=NDJSON,
     ),
     Route("POST", "/v1/campaigns/{job_id}:start", campaigns.start_campaign, Role.OPERATOR),
     Route("GET", "/v1/jobs", fallout.list_jobs, Role.OPERATOR),
@@ -121,6 +124,20 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/callbacks/{token}", orders.receive_callback, Role.SYSTEM, 204, body=True),
     Route("GET", "/v1/risk", risk.list_risks, Role.MANAGER),
     Route("GET", "/v1/orders/{order_id}/risk", risk.get_risk, Role.AGENT),
+    Route("GET", "/v1/delay-models", delay_models.list_models, Role.MANAGER),
+    Route("POST", "/v1/delay-models", delay_models.register_model, Role.DATA_SCIENTIST, 201, body=True),
+    Route("POST", "/v1/delay-models:rollback", delay_models.rollback_models, Role.DATA_SCIENTIST, body=True),
+    Route("GET", "/v1/delay-models:report", delay_models.report_models, Role.MANAGER),
+    Route("GET", "/v1/delay-models:history", delay_models.get_history, Role.DATA_SCIENTIST),
+    Route("GET", "/v1/delay-models/{name}", delay_models.get_model, Role.MANAGER),
+    Route("GET", "/v1/delay-models/{name}/artefact", delay_models.get_artefact, Role.DATA_SCIENTIST),
+    Route(
+        "POST",
+        "/v1/delay-models/{name}:{action:shadow|rest|promote|retire}",
+        delay_models.steer_model,
+        Role.DATA_SCIENTIST,
+        body=True,
+    ),
     Route("GET", "/v1/tasks", people.list_tasks, Role.WORKER),
     Route("GET", "/v1/tasks/{task_id}", people.get_task, Role.WORKER),
     Route("POST", "/v1/tasks/{task_id}:claim", people.claim_task, Role.WORKER, body=True),
@@ -155,6 +172,22 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("POST", "/v1/systems/{code}:{action:hold|release}", systems.steer_system, Role.ADMIN, body=True),
     Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
+    Route(
+        "POST",
+        "/v1/inventory:ingest",
+        inventory_lines.ingest_inventory,
+        Role.ADMIN,
+        body=True,
+        body_type=NDJSON,
+    ),
+    Route(
+        "POST",
+        "/v1/inventory:reconcile",
+        inventory_lines.reconcile_inventory,
+        Role.AUDITOR,
+        body=True,
+        body_type=NDJSON,
+    ),
     Route("GET", "/v1/archive", archive.get_archive, Role.ADMIN),
     Route("POST", "/v1/archive", archive.archive_orders, Role.ADMIN, body=True),
     Route("GET", "/v1/cluster", operations.get_cluster, Role.ADMIN),

@@ -21,6 +21,7 @@ from domain.catalogue import Action
 from domain.errors import BadDocument
 from domain.orders import Order, OrderLine, bundle_tree
 from gateway.documents import ROOT, Problems, decode_body, kind_of, read_instant, shown
+from gateway.tmf622_prices import ITEM_PRICES, ORDER_PRICES, read_prices
 from gateway.tmf622_render import PRIORITIES, PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import ListQuery, parse_list_query, select_fields, tmf_error
 
@@ -39,6 +40,7 @@ __all__ = [
 LINES_MAX: Final = 10_000
 _NESTING_MAX: Final = 32
 _ID_LENGTH_MAX: Final = 255
+_RELATIONS_MAX: Final = 100
 _QUANTITY_MAX: Final = 2**31 - 1
 
 _ACTIONS: Final = {action.value: action.value for action in Action}
@@ -162,6 +164,9 @@ class _Reader:
             requested_start_at=self._instant(body.get("requestedStartDate"), "requestedStartDate"),
             account_facts=account_facts,
             rest=rest,
+            prices=read_prices(rest, ORDER_PRICES, "", self.problems),
+            # As sent it stands in `rest`, too: there is nothing in it to be hidden.
+            related=self._related(body.get("orderRelationship"), external_id),
         )
         if self.items_rest:
             rest["items"] = self.items_rest
@@ -228,6 +233,7 @@ class _Reader:
             self._refuse_characteristics(left, path)
             kept["item"] = left
         line = OrderLine(line_id, action, quantity=quantity, sub_action=sub_action or "", path=path)
+        line.prices = read_prices(left, ITEM_PRICES, path, self.problems)
         offering = item.get("productOffering")
         if offering is not None:
             line.offering = self._reference(offering, f"{path}.productOffering", "productOffering", kept)
@@ -428,6 +434,31 @@ class _Reader:
                 return None
             return self._id(value[0].get("id"), "externalId[0].id")
         return None if value is None else self._id(value, "externalId")
+
+    def _related(self, relations: Any, external_id: str | None) -> tuple[str, ...]:
+        """The orders that this one relates to, each once."""
+        if relations is None:
+            return ()
+        if not isinstance(relations, list):
+            self._wrong("orderRelationship", "a list", relations)
+            return ()
+        if len(relations) > _RELATIONS_MAX:
+            self.problems.add("orderRelationship", f"an order relates to at most {_RELATIONS_MAX} others")
+            return ()
+        names: dict[str, None] = {}
+        for index, each in enumerate(relations):
+            path = f"orderRelationship[{index}]"
+            if not isinstance(each, dict):
+                self._wrong(path, "an object", each)
+                continue
+            name = self._id(each.get("id"), f"{path}.id")
+            if name and name == external_id:
+                self.problems.add(f"{path}.id", "an order is not related to itself")
+            kind = each.get("relationshipType")
+            if kind is not None and not _is_id(kind):
+                self._id(kind, f"{path}.relationshipType")
+            names[name] = None
+        return tuple(names)
 
     def _customer(self, parties: Any) -> dict[str, Any] | None:
         """The first related party with the role customer, its version 5 form made flat."""

@@ -1,4 +1,8 @@
-"""TMF637 products in: the installed base as it is loaded from elsewhere."""
+"""TMF637 products in: the installed base as it is loaded from elsewhere.
+
+Values that must not stay are left out here, before anything of a product goes further: attributes that the product
+declares not assetizable, and undeclared ones unless the release keeps them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ from typing import Any
 
 from domain.errors import BadDocument
 from domain.inventory import Asset
+from domain.orders import PARENT_RELATIONS
 from domain.release import CompiledRelease
 from gateway.documents import Problems
 
@@ -33,7 +38,7 @@ def parse_products(products: Any, release: CompiledRelease) -> dict[str, list[As
         if not isinstance(product, dict):
             problems.add(path, "must be an object")
             continue
-        account, asset = _read(product, path, release, problems)
+        account, asset = read_product(product, path, release, problems)
         if asset is None or account is None:
             continue
         if asset.asset_id in seen:
@@ -45,9 +50,10 @@ def parse_products(products: Any, release: CompiledRelease) -> dict[str, list[As
     return accounts
 
 
-def _read(
+def read_product(
     product: dict[str, Any], path: str, release: CompiledRelease, problems: Problems
 ) -> tuple[str | None, Asset | None]:
+    """(account, asset) of one product; None for what cannot be told, with the problems noted."""
     asset_id = product.get("id")
     if not isinstance(asset_id, str) or not asset_id:
         problems.add(f"{path}.id", "must be a text that is not empty")
@@ -68,8 +74,9 @@ def _read(
         problems.add(path, "names neither a billingAccount nor a related party with role customer")
         return None, None
     definition = release.products[code]
+    keeps_undeclared = release.source.undeclared == "keep"
     attributes = {}
-    for position, each in enumerate(product.get("productCharacteristic") or ()):
+    for position, each in enumerate(_list(product, "productCharacteristic", path, problems)):
         if not isinstance(each, dict) or not isinstance(each.get("name"), str):
             problems.add(f"{path}.productCharacteristic[{position}]", "must be an object with name and value")
             continue
@@ -77,17 +84,24 @@ def _read(
         if isinstance(value, dict) and any(str(name).startswith("$") for name in value):
             problems.add(f"{path}.productCharacteristic[{position}].value", "has a member whose name begins with $")
             continue
-        if definition.is_assetizable(each["name"]):
+        declared = definition.attributes.get(each["name"])
+        if declared.assetizable if declared is not None else keeps_undeclared:
             attributes[each["name"]] = value
     quantity = product.get("quantity", 1)
     if not isinstance(quantity, int) or isinstance(quantity, bool) or quantity < 1:
         problems.add(f"{path}.quantity", "must be a whole number of at least 1")
         return None, None
-    relations = [
-        [str(each.get("relationshipType", "")), str((each.get("product") or {}).get("id", ""))]
-        for each in product.get("productRelationship") or ()
-        if isinstance(each, dict)
-    ]
+    relations = []
+    for position, each in enumerate(_list(product, "productRelationship", path, problems)):
+        other = each.get("product") if isinstance(each, dict) else None
+        if not isinstance(other, dict) or not isinstance(other.get("id"), str):
+            problems.add(f"{path}.productRelationship[{position}]", "must be an object with product.id")
+            continue
+        relations.append([str(each.get("relationshipType", "")), other["id"]])
+    if sum(kind in PARENT_RELATIONS for kind, _ in relations) > 1:
+        problems.add(f"{path}.productRelationship", "names two products as the one above")
+    if any(other == asset_id for _, other in relations):
+        problems.add(f"{path}.productRelationship", "relates the product to itself")
     return account, Asset(
         asset_id=asset_id,
         product=code,
@@ -97,8 +111,23 @@ def _read(
         attributes=attributes,
         quantity=quantity,
         relations=relations,
+        place=_place(product.get("place")),
         status=str(product.get("status") or "active"),
     )
+
+
+def _list(product: dict[str, Any], member: str, path: str, problems: Problems) -> list[Any]:
+    given = product.get(member)
+    if given is not None and not isinstance(given, list):
+        problems.add(f"{path}.{member}", "must be a list")
+        return []
+    return given or []
+
+
+def _place(place: Any) -> dict[str, Any]:
+    """The product's own place: the first one of a list."""
+    first = place[0] if isinstance(place, list) and place else place
+    return first if isinstance(first, dict) else {}
 
 
 def _ref(product: dict[str, Any], member: str, path: str, problems: Problems) -> str | None:
@@ -115,10 +144,11 @@ def _ref(product: dict[str, Any], member: str, path: str, problems: Problems) ->
 
 def _account(product: dict[str, Any]) -> str | None:
     billing = product.get("billingAccount")
-    if isinstance(billing, dict) and isinstance(billing.get("id"), str):
+    if isinstance(billing, dict) and isinstance(billing.get("id"), str) and billing["id"]:
         found: str = billing["id"]
         return found
-    for party in product.get("relatedParty") or ():
+    parties = product.get("relatedParty")
+    for party in parties if isinstance(parties, list) else ():
         if isinstance(party, dict) and str(party.get("role", "")).lower() == "customer":
-            return str(party.get("id"))
+            return party["id"] if isinstance(party.get("id"), str) and party["id"] else None
     return None

@@ -10,6 +10,7 @@ from domain.items import ItemRun
 from domain.order_states import line_states
 from domain.payloads import next_payload
 from domain.plan import Plan
+from domain.related import item_name
 from domain.sealing import MASK, is_encrypted, is_sealed, same_value
 from domain.states import OrderState
 from gateway.warnings import warnings_of
@@ -91,6 +92,7 @@ def order_summary(plan: Plan) -> dict[str, Any]:
         "endedAt": plan.ended_at.isoformat() if plan.ended_at else None,
         "items": counts,
         "behind": plan.behind,
+        "related": [name for name in plan.order.related if name],
         "reasons": plan.reasons,
     }
     if plan.template is not None:
@@ -131,7 +133,7 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
     definition = item.definition
     view: dict[str, Any] = {
         "key": item.key,
-        "name": definition.name if definition else f"Await delivery of {plan.lines_of(item)[0].name}",
+        "name": item_name(plan, item),
         "type": definition.type.value if definition else "await",
         "plan": definition.plan if definition else None,
         "state": item.state.value,

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from orderplan.transport import ApiError, refusal_of, unreachable
 
-PATH: Final = "/v1/orders:ingest"
+ORDERS_PATH: Final = "/v1/orders:ingest"
 PIECE_BYTES: Final = 64 * 1024
 WAITING_MAX: Final = 1_000
 """Lines that are read and not sent yet."""
@@ -29,12 +29,16 @@ _BROKEN: Final = (OSError, http.client.HTTPException, ValueError)
 """What a connection that is gone, or was closed meanwhile, is met with."""
 
 
-def ingest(url: str, lines: Iterable[bytes], *, timeout_s: float = 60.0) -> Generator[Mapping[str, Any]]:
-    """Answers, one a line that is not blank, in the order in which orders were stored.
+def ingest(
+    url: str, lines: Iterable[bytes], *, path: str = ORDERS_PATH, timeout_s: float = 60.0
+) -> Generator[Mapping[str, Any]]:
+    """Answers, one a line that is not blank, in the order in which they were stored; what a server tells besides has no
+    number of a line.
 
     Args:
         url: of the server.
-        lines: TMF622 orders as JSON, one each, with or without a line feed.
+        lines: TMF622 orders (or what else the path takes) as JSON, one each, with or without a line feed.
+        path: where they are sent.
         timeout_s: how long the server may say nothing of lines that it was sent.
     Raises:
         ApiError: the server refuses, cannot be reached, or the connection broke: what was not answered may be sent
@@ -52,7 +56,7 @@ def ingest(url: str, lines: Iterable[bytes], *, timeout_s: float = 60.0) -> Gene
     connection.auto_open = 0
     sending = _Sending(connection, timeout_s)
     try:
-        connection.putrequest("POST", parts.path.rstrip("/") + PATH)
+        connection.putrequest("POST", parts.path.rstrip("/") + path)
         connection.putheader("Content-Type", "application/x-ndjson")
         connection.putheader("Transfer-Encoding", "chunked")
         connection.endheaders()
@@ -65,8 +69,9 @@ def ingest(url: str, lines: Iterable[bytes], *, timeout_s: float = 60.0) -> Gene
         sending.reading_since = time.monotonic()
         for line in response:
             sending.reading_since = None
-            sending.answered += 1
-            yield json.loads(line)
+            answer = json.loads(line)
+            sending.answered += "line" in answer
+            yield answer
             sending.reading_since = time.monotonic()
         if not sending.is_answered():
             # A connection that is cut between two answers looks like the end of them.

@@ -24,6 +24,7 @@ from orderplan.client_changes import ChangeCalls
 from orderplan.client_cluster import ClusterCalls
 from orderplan.client_desk import DeskCalls
 from orderplan.client_hub import HubCalls
+from orderplan.client_models import ModelCalls
 from orderplan.client_people import PeopleCalls
 from orderplan.client_releases import ReleaseCalls
 from orderplan.transport import URL_DEFAULT, ApiError, Transport
@@ -46,7 +47,7 @@ class Page:
     total: int
 
 
-class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, PeopleCalls, ReleaseCalls):
+class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, ModelCalls, PeopleCalls, ReleaseCalls):
     """A connection to one orderplan server."""
 
     def __init__(
@@ -196,10 +197,23 @@ class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, PeopleCalls, Releas
     # Risk.
 
     def list_risks(
-        self, *, min_risk: float = 0.0, account: str | None = None, limit: int = 100, cursor: str | None = None
+        self,
+        *,
+        min_risk: float = 0.0,
+        account: str | None = None,
+        plan: str | None = None,
+        step: str | None = None,
+        system: str | None = None,
+        sort: str = "risk",
+        limit: int = 100,
+        cursor: str | None = None,
     ) -> Document:
-        """A page of open orders by falling risk to be late (`orders`), and the cursor of the `next` page, if any."""
-        query = {"minRisk": str(min_risk), "account": account, "limit": str(limit), "cursor": cursor}
+        """A page of open orders by risk to be late (`orders`), and the cursor of the `next` page, if any.
+
+        `sort`: `risk`, `due` or `delay`; `step` (`plan/item`) and `system` are what the order is at.
+        """
+        query = {"minRisk": str(min_risk), "account": account, "plan": plan, "step": step, "system": system}
+        query |= {"sort": sort, "limit": str(limit), "cursor": cursor}
         answer: Document = self.request("GET", "/v1/risk", query=query)
         return answer
 
@@ -243,6 +257,16 @@ class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, PeopleCalls, Releas
         """Who changed, held and released a system, newest first."""
         answer: list[Document] = self.request("GET", f"/v1/systems/{part(code)}/changes")
         return answer
+
+    def ingest_inventory(self, lines: Iterable[bytes]) -> Iterator[Document]:
+        """Load very many installed products over one connection, and yield what became of each."""
+        for answer in ingest(self.url, lines, path="/v1/inventory:ingest"):
+            yield dict(answer)
+
+    def reconcile_inventory(self, lines: Iterable[bytes]) -> Iterator[Document]:
+        """Compare a foreign list of installed products with the server's, and yield what is told of each."""
+        for answer in ingest(self.url, lines, path="/v1/inventory:reconcile"):
+            yield dict(answer)
 
     def import_inventory(self, products: Sequence[Mapping[str, Any]]) -> Document:
         """Load installed products (TMF637)."""

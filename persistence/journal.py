@@ -19,10 +19,12 @@ import asyncpg
 import orjson
 
 from domain.errors import OrderplanError
+from domain.related import RelatedWaits
 from persistence.readstore import ReadStore
-from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard, Unfinished
+from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard, Unfinished, WaitRow
 from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS
+from persistence.waits import awaited_orders, waits_leading_from
 from persistence.watched import Watched, read_recent, read_watched
 
 READS_MAX: Final = 3
@@ -128,6 +130,13 @@ select * from unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::int[], 
                      $8::timestamptz[], $9::timestamptz[])
 on conflict (order_id, item) do update
    set system = excluded.system, cause = excluded.cause, held_at = excluded.held_at, priority = excluded.priority"""
+_DROP_WAITS: Final = """
+delete from related_wait as w using unnest($1::text[], $2::text[]) as n(order_id, item)
+ where w.order_id = n.order_id and w.item = n.item"""
+_PUT_WAIT: Final = """
+insert into related_wait (tenant, order_id, item, channel, name, ref, blocks, opened_at)
+values ($1, $2, $3, $4, $5, $6, $7, $8)
+on conflict (order_id, item) do update set blocks = excluded.blocks"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -290,6 +299,8 @@ class Journal(ReadStore):
             await _write_fallout(connection, commit.fallout)
         if commit.held:
             await _write_held(connection, commit.held)
+        if commit.waits:
+            await _write_waits(connection, commit.waits)
         if commit.sealed:
             await connection.executemany(
                 "insert into sealed_value (order_id, name, tenant, key_id, ciphertext) values ($1, $2, $3, $4, $5) "
@@ -423,6 +434,14 @@ class Journal(ReadStore):
         )
         return {row["client_key"]: KnownKey(*row) for row in rows}
 
+    async def awaited_orders(self, tenant: str, names: Sequence[str]) -> set[tuple[str, str]]:
+        """(channel, name) of those names that somebody waits for; see `persistence.waits`."""
+        return await awaited_orders(self._pool(), tenant, names)
+
+    async def related_waits(self, tenant: str, channel: str, names: Sequence[str]) -> RelatedWaits:
+        """Who waits for whom, from the orders of these names on; see `persistence.waits`."""
+        return await waits_leading_from(self._pool(), tenant, channel, names)
+
     async def account_state(
         self, tenant: str, accounts: Sequence[str]
     ) -> tuple[dict[str, list[dict[str, Any]]], dict[str, list[str]]]:
@@ -471,6 +490,18 @@ async def _write_held(
     rows = [row for row in held.values() if row is not None]
     if rows:
         await connection.execute(_PUT_HELD, *_columns(rows, 9))
+
+
+async def _write_waits(
+    connection: asyncpg.Connection[Any], waits: Mapping[tuple[str, str], WaitRow | None]
+) -> None:
+    gone = [key for key, row in waits.items() if row is None]
+    if gone:
+        await connection.execute(_DROP_WAITS, *_columns(gone, 2))
+    rows = [row for row in waits.values() if row is not None]
+    if rows:
+        # Not by columns: arrays of different lengths make none of two dimensions.
+        await connection.executemany(_PUT_WAIT, rows)
 
 
 def _columns(rows: Iterable[Sequence[Any]], width: int) -> list[list[Any]]:

@@ -76,6 +76,32 @@ async def asset(pool: asyncpg.Pool[Any], tenant: str, asset_id: str) -> dict[str
     return {**orjson.loads(row["body"]), "account": row["account"], "status": row["status"]}
 
 
+async def assets_named(pool: asyncpg.Pool[Any], tenant: str, asset_ids: list[str]) -> dict[str, dict[str, Any]]:
+    """Bodies of assets that are installed, with `account` and `status`, by id; those that there are."""
+    rows = await pool.fetch(
+        "select asset_id, account, status, body from asset "
+        "where tenant = $1 and asset_id = any($2) and status <> 'terminated'",
+        tenant,
+        asset_ids,
+    )
+    return {
+        row["asset_id"]: {**orjson.loads(row["body"]), "account": row["account"], "status": row["status"]}
+        for row in rows
+    }
+
+
+async def assets_after(pool: asyncpg.Pool[Any], tenant: str, after: str, limit: int) -> list[dict[str, Any]]:
+    """The next assets by id that are installed: `id`, `account` and `product`; an empty list after the last one."""
+    rows = await pool.fetch(
+        "select asset_id, account, product from asset "
+        "where tenant = $1 and asset_id > $2 and status <> 'terminated' order by asset_id limit $3",
+        tenant,
+        after,
+        limit,
+    )
+    return [{"id": row["asset_id"], "account": row["account"], "product": row["product"]} for row in rows]
+
+
 async def ended_since(pool: asyncpg.Pool[Any], order_ids: list[str]) -> dict[str, datetime]:
     """When each of the orders ended, those that have."""
     rows = await pool.fetch(

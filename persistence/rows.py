@@ -111,6 +111,19 @@ class HeldRow(NamedTuple):
     held_at: datetime
 
 
+class WaitRow(NamedTuple):
+    """One open wait for a related order, columns in the order of the table."""
+
+    tenant: str
+    order_id: str
+    item: str
+    channel: str
+    name: str
+    ref: str
+    blocks: list[str]
+    opened_at: datetime
+
+
 class SealedRow(NamedTuple):
     """One sealed value."""
 
@@ -160,6 +173,8 @@ class Commit:
     """(order, item) -> its row while it has failed; None: it has not any more."""
     held: dict[tuple[str, str], HeldRow | None] = field(default_factory=dict)
     """(order, item) -> its row while it is On Hold; None: it is not any more."""
+    waits: dict[tuple[str, str], WaitRow | None] = field(default_factory=dict)
+    """(order, item) -> its row while it waits for a related order; None: it does not any more."""
     templates: dict[str, TemplateRow] = field(default_factory=dict)
     sealed: list[SealedRow] = field(default_factory=list)
     released_shards: list[tuple[int, str]] = field(default_factory=list)

@@ -19,7 +19,9 @@ _OPEN_CHUNK: Final = 1_000
 
 
 class ScoreRow(NamedTuple):
-    """One score; `factors` is JSON text."""
+    """One score; `factors` is JSON text. `plans`: definitions that the order's plan is made of; `steps` and `systems`
+    are those of the items in progress.
+    """
 
     order_id: str
     scored_at: datetime
@@ -32,6 +34,9 @@ class ScoreRow(NamedTuple):
     model: str
     version: str
     factors: str
+    plans: tuple[str, ...] = ()
+    steps: tuple[str, ...] = ()
+    systems: tuple[str, ...] = ()
 
 
 async def open_orders(pool: asyncpg.Pool[Any], tenant: str) -> AsyncIterator[list[str]]:
@@ -57,17 +62,25 @@ async def recently_completed(pool: asyncpg.Pool[Any], tenant: str, limit: int) -
 
 async def put_scores(pool: asyncpg.Pool[Any], tenant: str, rows: Sequence[ScoreRow]) -> None:
     """Store the newest score of each of the orders."""
+    columns = list(zip(*rows, strict=True))
     await pool.execute(
         "insert into delay_score (tenant, order_id, scored_at, p_late, expected_at, low_at, high_at, due_at, "
-        "due_basis, model, version, factors) select $1, s.* from unnest($2::text[], $3::timestamptz[], $4::float8[], "
+        "due_basis, model, version, factors, plans, steps, systems) select $1, s.a, s.b, s.c, s.d, s.e, s.f, s.g, s.h, "
+        "s.i, s.j, s.k, array(select jsonb_array_elements_text(s.l)), array(select jsonb_array_elements_text(s.m)), "
+        "array(select jsonb_array_elements_text(s.n)) from unnest($2::text[], $3::timestamptz[], $4::float8[], "
         "$5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], "
-        "$11::text[], $12::jsonb[]) as s on conflict (order_id) do update set scored_at = excluded.scored_at, "
+        "$11::text[], $12::jsonb[], $13::jsonb[], $14::jsonb[], $15::jsonb[]) "
+        "as s(a, b, c, d, e, f, g, h, i, j, k, l, m, n) "
+        "on conflict (order_id) do update set scored_at = excluded.scored_at, plans = excluded.plans, "
+        "steps = excluded.steps, systems = excluded.systems, "
         "p_late = excluded.p_late, expected_at = excluded.expected_at, low_at = excluded.low_at, "
         "high_at = excluded.high_at, due_at = excluded.due_at, due_basis = excluded.due_basis, "
         "model = excluded.model, version = excluded.version, factors = excluded.factors "
         "where delay_score.ended_at is null and delay_score.scored_at <= excluded.scored_at",
         tenant,
-        *(list(column) for column in zip(*rows, strict=True)),
+        *(list(column) for column in columns[:-3]),
+        # A list of lists is no array of PostgreSQL's, which would have to be as wide everywhere.
+        *([orjson.dumps(each).decode() for each in column] for column in columns[-3:]),
     )
 
 
@@ -129,32 +142,55 @@ async def drop_old_histories(pool: asyncpg.Pool[Any], tenant: str, before: datet
 
 
 class Place(NamedTuple):
-    """Where a page of the list of risks ended."""
+    """Where a page of the list of risks ended: what it is sorted by, as a number, and the order."""
 
-    p_late: float
+    value: float
     order_id: str
+
+
+class Filter(NamedTuple):
+    """Which orders the list of risks shows; None and 0 leave none out."""
+
+    p_late_min: float = 0.0
+    account: str | None = None
+    plan: str | None = None
+    step: str | None = None
+    system: str | None = None
+
+
+EVERYTHING: Final = Filter()
+SORTS: Final = {
+    "risk": ("s.p_late", "desc"),
+    "due": ("extract(epoch from s.due_at)::float8", "asc"),
+    "delay": ("extract(epoch from s.expected_at - s.due_at)::float8", "desc"),
+}
+"""Falling risk, rising due date, falling expected delay."""
 
 
 async def list_risks(
     pool: asyncpg.Pool[Any],
     tenant: str,
+    chosen: Filter = EVERYTHING,
     *,
-    p_late_min: float = 0.0,
-    account: str | None = None,
+    sort: str = "risk",
     after: Place | None = None,
     limit: int = 100,
 ) -> list[dict[str, Any]]:
-    """Open orders by falling risk."""
+    """Open orders in one of the orders of `SORTS`; `sortedBy` is the number to go on from."""
+    key, direction = SORTS[sort]
+    beyond = "<" if direction == "desc" else ">"
     rows = await pool.fetch(
-        "select s.*, o.account, o.external_id, o.state, o.priority, o.created_at, o.fallout from delay_score as s "
+        f"select s.*, {key} as sorted_by, o.account, o.external_id, o.state, o.priority, o.created_at, o.fallout "
+        "from delay_score as s "
         "join product_order as o on o.order_id = s.order_id where s.tenant = $1 and s.ended_at is null "
         "and o.ended_at is null and s.p_late >= $2 and ($3::text is null or o.account = $3) "
-        "and ($4::float8 is null or (s.p_late, s.order_id) < ($4, $5)) "
-        "order by s.p_late desc, s.order_id desc limit $6",
+        "and ($4::text is null or $4 = any(s.plans)) and ($5::text is null or $5 = any(s.steps)) "
+        "and ($6::text is null or $6 = any(s.systems)) "
+        f"and ($7::float8 is null or ({key}, s.order_id) {beyond} ($7, $8)) "
+        f"order by {key} {direction}, s.order_id {direction} limit $9",
         tenant,
-        p_late_min,
-        account,
-        after.p_late if after else None,
+        *chosen,
+        after.value if after else None,
         after.order_id if after else "",
         limit,
     )
@@ -167,6 +203,7 @@ async def list_risks(
             "priority": row["priority"],
             "createdAt": row["created_at"].isoformat(),
             "fallout": row["fallout"],
+            "sortedBy": row["sorted_by"],
         }
         for row in rows
     ]
@@ -210,5 +247,8 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
         "model": row["model"],
         "version": row["version"],
         "endedAt": row["ended_at"].isoformat() if row["ended_at"] else None,
+        "plans": row["plans"],
+        "steps": row["steps"],
+        "systems": row["systems"],
         "reasons": orjson.loads(row["factors"]),
     }

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = sa.MetaData(
     naming_convention={
@@ -316,6 +316,24 @@ people_change = sa.Table(
     ),
 )
 
+# Items that wait for related orders, written and struck in the ticks of the plans that wait.
+related_wait = sa.Table(
+    "related_wait",
+    metadata,
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    # The related order's id, or its external id at this channel.
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    # What is waited for there, and what waits for it here.
+    sa.Column("ref", sa.Text, nullable=False),
+    sa.Column("blocks", ARRAY(sa.Text), nullable=False),
+    sa.Column("opened_at", _Instant, nullable=False),
+    sa.Index("related_wait_name_idx", "tenant", "name"),
+    postgresql_with=_CHURNING,
+)
+
 sealed_value = sa.Table(
     "sealed_value",
     metadata,
@@ -482,6 +500,10 @@ delay_score = sa.Table(
     sa.Column("factors", JSONB, nullable=False),
     # Of the order; null while it is open. The last score before it stays.
     sa.Column("ended_at", _Instant),
+    # What the list of risks is filtered by: the order's plan definitions; item definitions and systems in progress.
+    sa.Column("plans", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("steps", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    sa.Column("systems", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Index(
         "delay_score_open_idx", "tenant", "p_late", "order_id", postgresql_where=sa.text("ended_at is null")
     ),
@@ -497,6 +519,59 @@ delay_history = sa.Table(
     sa.Column("tenant", sa.Text, nullable=False),
     sa.Column("p_late", sa.Double, nullable=False),
     sa.Column("expected_at", _Instant, nullable=False),
+)
+
+# Delay models; `document` is the artefact's canonical text, which `digest` is the SHA-256 of. Never changed but for the
+# stage.
+delay_model = sa.Table(
+    "delay_model",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("form", sa.Text, nullable=False),
+    sa.Column("digest", sa.Text, nullable=False),
+    sa.Column("signature", JSONB, nullable=False),
+    sa.Column("document", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("registered_at", _Instant, nullable=False),
+    sa.Column("registered_by", sa.Text, nullable=False),
+    sa.CheckConstraint("stage in ('registered', 'shadow', 'champion', 'retired')", name="delay_model_stage_check"),
+    sa.Index("delay_model_champion_key", "tenant", unique=True, postgresql_where=sa.text("stage = 'champion'")),
+)
+
+# What became of them, append-only. `former`: the champion that was replaced, null for the built-in model.
+delay_model_change = sa.Table(
+    "delay_model_change",
+    metadata,
+    sa.Column("sequence", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("stage", sa.Text, nullable=False),
+    sa.Column("former", sa.Text),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("by", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("figures", JSONB),
+    sa.Index("delay_model_change_tenant_idx", "tenant", "sequence"),
+)
+
+# What each model said at a tick of the order's allowed time (per cent), and what became true. Written by the predictor.
+delay_tick = sa.Table(
+    "delay_tick",
+    metadata,
+    sa.Column("order_id", sa.Text, primary_key=True),
+    sa.Column("tick", sa.SmallInteger, primary_key=True, autoincrement=False),
+    sa.Column("model", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("scored_at", _Instant, nullable=False),
+    sa.Column("p_late", sa.Double, nullable=False),
+    sa.Column("due_at", _Instant, nullable=False),
+    # Null until it is known: when the order has ended, or its due date is over.
+    sa.Column("late", sa.Boolean),
+    sa.Column("known_at", _Instant),
+    sa.Index("delay_tick_known_idx", "tenant", "model", "known_at", postgresql_where=sa.text("late is not null")),
+    sa.Index("delay_tick_open_idx", "tenant", "due_at", postgresql_where=sa.text("late is null")),
 )
 
 # A reader of the feed of facts: a second one that starts raises the epoch, and the first one's cursors stand still.

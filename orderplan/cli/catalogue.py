@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -38,8 +39,8 @@ File = Annotated[str, typer.Argument(help="A release, YAML or JSON; - reads stan
 
 @app.command("validate")
 def validate(file: File, as_json: Json = False) -> None:
-    """Check a release as publishing would; needs no server."""
-    compiled = _compiled(file, read_object(file, "a release"))
+    """Check a release as publishing would; needs no server. Price functions are looked for on this machine."""
+    compiled = _compiled(file, read_object(file, "a release"), with_functions=True)
     summary = {"valid": True, **_summary(compiled)}
     show(as_json, summary, lambda: _shown(summary, "is valid"))
 
@@ -189,17 +190,21 @@ def _keep_import(
     show(as_json, summary, lambda: _shown(summary, verdict))
 
 
-def _compiled(file: str, document: Mapping[str, Any]) -> CompiledRelease:
-    """The release compiled.
+def _compiled(file: str, document: Mapping[str, Any], *, with_functions: bool = False) -> CompiledRelease:
+    """The release compiled; its price functions loaded, too, if asked for.
 
     Raises:
         BadRelease: it cannot be published; every problem is listed.
     """
+    from adapters.price_process import check_functions
     from domain.publish import compile_release
     from domain.release_file import read_release
 
     try:
-        return compile_release(read_release(document))
+        compiled = compile_release(read_release(document))
+        if with_functions:
+            asyncio.run(check_functions(compiled.source))
+        return compiled
     except BadRelease as error:
         _list_problems(error.facts.get("problems", ()))
         where = f"{error.path}: " if error.path else ""

@@ -18,6 +18,7 @@ from orderplan.cli import (
     fallout,
     hub,
     inventory,
+    model,
     order,
     order_changes,
     queue,
@@ -57,6 +58,7 @@ app.add_typer(task.app, name="task")
 app.add_typer(queue.app, name="queue")
 app.add_typer(worker.app, name="worker")
 app.add_typer(risk.app, name="risk")
+app.add_typer(model.app, name="model")
 app.add_typer(hub.app, name="hub")
 app.add_typer(fallout.app, name="fallout")
 app.add_typer(fallout.jobs, name="job")

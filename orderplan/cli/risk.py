@@ -21,15 +21,30 @@ POINTS_SHOWN = 20
 def list_risks(
     min_risk: Annotated[float, typer.Option("--min-risk", min=0, max=1, help="Only orders at this risk or more.")] = 0,
     account: Annotated[str | None, typer.Option("--account", help="Only orders of this account.")] = None,
+    plan: Annotated[str | None, typer.Option("--plan", help="Only orders with this plan definition.")] = None,
+    step: Annotated[str | None, typer.Option("--step", help="Only orders that are at this PLAN/ITEM.")] = None,
+    system: Annotated[str | None, typer.Option("--system", help="Only orders that are at this system.")] = None,
+    sort: Annotated[
+        str, typer.Option("--sort", help="risk (falling), due (rising), or delay (expected, falling).")
+    ] = "risk",
     limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")] = 50,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on where the list before ended.")] = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """List open orders by falling risk to be late."""
+    """List open orders by risk to be late."""
     with client_of(url, user) as client:
-        found = client.list_risks(min_risk=min_risk, account=account, limit=limit, cursor=cursor)
+        found = client.list_risks(
+            min_risk=min_risk,
+            account=account,
+            plan=plan,
+            step=step,
+            system=system,
+            sort=sort,
+            limit=limit,
+            cursor=cursor,
+        )
 
     def render() -> Iterable[RenderableType]:
         if not found["orders"]:
@@ -50,7 +65,7 @@ def list_risks(
         ]
         yield table(columns, rows)
         if found["next"]:
-            yield f"more: orderplan risk list --cursor {found['next']}"
+            yield f"more: the same command with --cursor {found['next']}"
 
     show(as_json, found, render)
 

@@ -102,7 +102,7 @@ def test_risk_rises_while_the_longest_item_overruns_and_falls_when_it_completes(
 
 
 def test_a_cursor_or_a_bound_that_cannot_be_is_refused_with_its_name(running: Running) -> None:
-    for query in ("cursor=x", "minRisk=2", "minRisk=nan", "limit=0", "account=%00"):
+    for query in ("cursor=x", "minRisk=2", "minRisk=nan", "limit=0", "account=%00", "step=%00", "sort=x"):
         status, answer = running.call("GET", f"/v1/risk?{query}")
 
         assert (status, answer["path"]) == (400, query.partition("=")[0])

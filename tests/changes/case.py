@@ -73,6 +73,8 @@ class Case:
         self.asked: Asked | None = None
         self.is_cancelled = False
         self.cancelled_at = 0
+        self.is_moved_late = False
+        """Whether it was moved when a release had delivered something that another one may not."""
         self.changes = 0
         self.has_operators = self.rng.random() < 0.2
         self.is_silent = False
@@ -233,6 +235,7 @@ class Case:
         self.counts[{"amend": "amended", "patch": "patched", "move": "moved"}.get(asked.kind, "cancelled")] += 1
         if asked.kind == "move":
             self.release = self.plan.release
+            self.is_moved_late = self.is_moved_late or bool(self.plan.delivered)
         if asked.kind == "cancelSome":
             self.counts["cancelled in part"] += 1
         self.is_cancelled = self.plan.is_cancelled
@@ -245,6 +248,7 @@ class Case:
             counters_are_right(plan)
             nothing_rests_that_could_move(plan)
             replays_alike(self.world, plan)
+            self.world.says_again_what_it_said(plan)
         nothing_is_stuck(self.world)
         account_can_be_reloaded(self.world)
 
@@ -283,6 +287,7 @@ class Case:
         self._settle_asked()
         self.say(f"-> {self._told_states()}")
         self._look()
+        assert fingerprint(self.world.replayed_from_empty(self.plan)) == fingerprint(self.plan)
         if change is None:
             assert not shown["changed"]
             assert self._state() == before, "nothing was to change, and yet something has"

@@ -108,7 +108,8 @@ def without(order: Order, line_ids: set[str]) -> Order:
 
 
 def _name(rng: random.Random) -> str:
-    names: tuple[str, ...] = ("n", "n", "n", "zone", "zone", "color", "pin", "code", *(ORDERED if rng.random() < 0.2 else ()))
+    extra = ORDERED if rng.random() < 0.2 else ()
+    names: tuple[str, ...] = ("n", "n", "n", "zone", "zone", "color", "pin", "code", *extra)
     return rng.choice(names)
 
 

@@ -12,15 +12,17 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from domain import facts as f
-from domain.change import Change, carry_out_asked, decide_change
+from domain.change import Change, decide_change
 from domain.compose import UNDO
+from domain.decide import pending_effects
+from domain.evolve import evolve
 from domain.items import ItemRun
 from domain.messages import ChangeOrder
 from domain.plan import Plan
 from domain.preview import preview
 from domain.release import CompiledRelease, ItemDef
 from domain.sealing import SEALED, is_sealed
-from domain.states import ItemState, PlanState
+from domain.states import ItemState
 from domain.turn import Call, Turn
 from tests.support.engine import Engine
 
@@ -66,8 +68,6 @@ class Book:
     """Item -> when it last began."""
     made: dict[str, int] = field(default_factory=dict)
     """Item that a change has added -> when."""
-    undoing: dict[int, set[str]] = field(default_factory=dict)
-    """When a change was carried out -> the items that it undoes."""
     touched: set[str] = field(default_factory=set)
     """Items that an operator skipped, completed or edited: they say nothing of what the rules would have done."""
     clock: int = 0
@@ -81,8 +81,8 @@ class World(Engine):
         self.books: dict[str, Book] = {}
         self.payloads: dict[tuple[str, str, int], dict[str, Any]] = {}
         self.open_calls: dict[tuple[str, str], Call] = {}
-        self.undoing: set[str] = set()
-        """What the change that is being carried out undoes."""
+        self._followers: dict[str, tuple[int, Plan]] = {}
+        """By order: how many of its facts a copy of its plan has seen, and the copy."""
         self.changed: list[str] = []
         """Kinds of facts about changes, as they come."""
 
@@ -107,20 +107,9 @@ class World(Engine):
         turn = self.new_turn(plan, message.message_id)
         release = self.releases[message.release or plan.release.release_id]
         change = decide_change(turn, message, self.account_of(plan), release)
-        self._note_change(change)
         self._collect(turn)
         self._drain()
         return turn, change
-
-    def _carry_out(self, turn: Turn) -> None:
-        plan = turn.plan
-        if plan.state is PlanState.FROZEN and plan.change is not None:
-            release = self.releases[plan.change.get("release") or plan.release.release_id]
-            self._note_change(carry_out_asked(turn, self.account_of(plan), release))
-
-    def _note_change(self, change: Change | None) -> None:
-        outcomes = change.revision.outcomes if change is not None and change.revision is not None else {}
-        self.undoing = {key for key, each in outcomes.items() if each in ("undo", "undoThenRedo")}
 
     def _collect(self, turn: Turn) -> None:
         super()._collect(turn)
@@ -142,7 +131,6 @@ class World(Engine):
             if fact.kind in (f.PLAN_CHANGED, f.CHANGE_REFUSED, f.PLAN_THAWED):
                 self.changed.append(fact.kind)
             if fact.kind == f.PLAN_CHANGED:
-                book.undoing[book.clock] = self.undoing
                 for item in plan.items:
                     book.made.setdefault(item.key, book.clock)
             return
@@ -154,10 +142,13 @@ class World(Engine):
         is_skipped = fact.kind == f.ITEM_SKIPPED and payload["reason"] == "operator"
         if is_operators or is_skipped or fact.kind == f.ITEM_EDITED:
             book.touched.add(item.key)
-        if fact.kind != f.ITEM_COMPLETED or item.definition is None:
+        if item.definition is None or not (fact.kind == f.ITEM_COMPLETED or is_skipped):
             return
         assert plan.template is not None
         node = plan.template.nodes[item.node]
+        if is_skipped and node.role != UNDO:
+            # Who skips what undoes says that it is undone.
+            return
         if node.role == UNDO:
             assert node.of is not None
             begun = book.begun.get(item.key, book.clock)
@@ -178,6 +169,35 @@ class World(Engine):
         if item.is_callout:
             return said(self.payloads.get((plan.order_id, item.key, item.attempt), {}))
         return None
+
+    def replayed(self, plan: Plan) -> Plan:
+        """The plan from its facts as they are stored, carried on from the last time."""
+        facts = self.facts[plan.order_id]
+        known, follower = self._followers.get(plan.order_id, (0, None))
+        if follower is None:
+            follower = super().replayed(plan)
+        else:
+            for fact in facts[known:]:
+                payload: Any = json.loads(json.dumps(fact.payload)) if fact.payload else fact.payload
+                if fact.kind in (f.PLAN_COMPOSED, f.PLAN_CHANGED):
+                    follower.release = self.releases[payload["release"]]
+                if fact.kind == f.PLAN_COMPOSED:
+                    follower.template = self._stored_template(payload["template"])
+                evolve(follower, fact._replace(payload=payload))
+        self._followers[plan.order_id] = len(facts), follower
+        return follower
+
+    def replayed_from_empty(self, plan: Plan) -> Plan:
+        """The plan from all of its facts."""
+        return super().replayed(plan)
+
+    def says_again_what_it_said(self, plan: Plan) -> None:
+        """A new owner of the plan sends the calls that are awaited as they were sent."""
+        for call in pending_effects(plan, self.now):
+            sent = self.open_calls[plan.order_id, call.item]
+            assert (call.attempt, call.payload) == (sent.attempt, sent.payload), (
+                f"{call.item} would be sent again as {call.payload}, and was sent as {sent.payload}"
+            )
 
     # How things outside go.
 

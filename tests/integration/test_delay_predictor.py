@@ -13,6 +13,7 @@ from delay.durations import Durations
 from delay.model import Prediction
 from persistence import catalogue, scores
 from persistence.readstore import ReadStore
+from persistence.scores import Filter
 from tests.support.build import callout as callout_of
 from tests.support.build import depends, line, order_of, plan_of, release_document, release_of
 from tests.support.build import scenario as scenario_of
@@ -243,17 +244,41 @@ async def test_the_list_goes_on_where_the_page_before_ended(host, pool, predicto
     await predictor.step()
     await later(host, predictor, 1)
     whole = await scores.list_risks(pool, "main")
-    paged: list[str] = []
-    after = None
-    while page := await scores.list_risks(pool, "main", after=after, limit=2):
-        paged += [each["orderId"] for each in page]
-        after = scores.Place(page[-1]["risk"], page[-1]["orderId"])
+    for sort in scores.SORTS:
+        paged: list[str] = []
+        after = None
+        while page := await scores.list_risks(pool, "main", sort=sort, after=after, limit=2):
+            paged += [each["orderId"] for each in page]
+            after = scores.Place(page[-1]["sortedBy"], page[-1]["orderId"])
+        assert paged == [each["orderId"] for each in await scores.list_risks(pool, "main", sort=sort)]
+        assert len(paged) == len(whole)
 
     assert [each["risk"] for each in whole] == sorted((each["risk"] for each in whole), reverse=True)
-    assert paged == [each["orderId"] for each in whole]
-    assert len(await scores.list_risks(pool, "main", account="acc-3")) == 1
+    due = [each["dueAt"] for each in await scores.list_risks(pool, "main", sort="due")]
+    assert due == sorted(due)
+    assert len(await scores.list_risks(pool, "main", Filter(account="acc-3"))) == 1
     least = whole[1]["risk"]
-    assert all(each["risk"] >= least for each in await scores.list_risks(pool, "main", p_late_min=least))
+    assert all(each["risk"] >= least for each in await scores.list_risks(pool, "main", Filter(p_late_min=least)))
+
+
+async def test_the_list_is_filtered_by_plan_and_by_the_step_and_system_that_orders_are_at(host, pool, predictor_of):
+    predictor = await predictor_of()
+    at_first, at_second = await submit(host, account="acc-1"), await submit(host, account="acc-2")
+    await predictor.step()
+    await host.report(host.dispatch.calls(at_second)[0])
+    await later(host, predictor, 1)
+
+    async def found(**chosen: Any) -> set[str]:
+        return {each["orderId"] for each in await scores.list_risks(pool, "main", Filter(**chosen))}
+
+    (shown, *_) = await scores.list_risks(pool, "main", Filter(step="deliver/activate"))
+    assert await found(step="deliver/reserve") == {at_first}
+    assert await found(step="deliver/activate") == {at_second}
+    assert await found(plan="deliver") == {at_first, at_second}
+    assert await found(plan="other") == set()
+    assert await found(system=shown["systems"][0]) >= {at_second}
+    assert await found(system="other") == set()
+    assert (shown["plans"], shown["steps"]) == (["deliver"], ["deliver/activate"])
 
 
 async def test_while_the_database_refuses_to_write_nothing_is_forgotten(host, pool, predictor_of, monkeypatch):

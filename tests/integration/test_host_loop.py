@@ -266,7 +266,7 @@ async def test_an_unheard_import_is_recorded_once(hosts, pool, proxy, moment):
     [answer] = await host.ask(imported("acc-1", "p1", cause="c1"))
     [again] = await host.ask(imported("acc-1", "p1", cause="c1"))
 
-    assert answer == again == {"account": "acc-1", "imported": 1}
+    assert answer == again == {"account": "acc-1", "imported": 1, "results": ["imported"]}
     assert await count(pool, "fact") == 1
     assert await count(pool, "asset") == 1
 

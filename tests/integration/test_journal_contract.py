@@ -11,10 +11,11 @@ import pytest
 
 from actors.ports import JournalPort, OwnershipPort
 from domain.lineup import Lineup
+from domain.related import RelatedWaits, Wait
 from persistence import catalogue
 from persistence.incarnations import Ownership
 from persistence.journal import CommitUnknown, DataRefused, Fenced, Journal
-from persistence.rows import Commit, TemplateRow
+from persistence.rows import Commit, TemplateRow, WaitRow
 from tests.simulation.database import MemoryDatabase
 from tests.simulation.twins import MemoryJournal, MemoryOwnership
 from tests.support.journals import AT, asset_row, commit_of, fact, open_journal, order_row
@@ -119,6 +120,68 @@ async def test_a_refused_commit_leaves_nothing_and_the_next_goes_through(
     assert await journal.heads([0]) == {0: 1}
     await journal.commit(commit_of(fact(2)))
     assert await journal.heads([0]) == {0: 2}
+
+
+def wait_row(order_id: str, name: str, item: str = "await", **changes: Any) -> WaitRow:
+    return WaitRow("main", order_id, item, "web", name, "core/ring", ["site/on"], AT)._replace(**changes)
+
+
+async def test_waits_for_related_orders_lead_from_one_to_the_next(place: Place) -> None:
+    journal = await place.open("host-a", 0)
+    orders = [
+        order_row("o0-1", external_id="a"),
+        order_row("o0-2", external_id="b"),
+        order_row("o0-3", external_id="c"),
+        order_row("o0-4", external_id="c", created_at=AT + timedelta(hours=1)),
+        order_row("o0-5", external_id="a", channel="shop"),
+        order_row("o0-6", external_id="a", tenant="other"),
+    ]
+    rows = [
+        wait_row("o0-1", "b"),
+        wait_row("o0-2", "o0-3", blocks=["x", "y"]),
+        wait_row("o0-3", "not here"),
+        wait_row("o0-5", "a"),
+        wait_row("o0-6", "a", tenant="other"),
+    ]
+    await journal.commit(
+        commit_of(
+            fact(1),
+            orders_new={each.order_id: each for each in orders},
+            waits={(each.order_id, each.item): each for each in rows},
+        )
+    )
+
+    assert await journal.awaited_orders("main", ["a", "b", "nobody", "not here"]) == {
+        ("web", "a"), ("web", "b"), ("web", "not here"),
+    }  # fmt: skip
+    found = await journal.related_waits("main", "web", ["a", "nobody"])
+    assert found.targets == {"a": "o0-1"}
+    assert {(each.order_id, each.name, each.target, each.blocks) for each in found.waits} == {
+        ("o0-1", "b", "o0-2", frozenset({"site/on"})),
+        ("o0-2", "o0-3", "o0-3", frozenset({"x", "y"})),
+        ("o0-3", "not here", None, frozenset({"site/on"})),
+    }
+    [first] = [each for each in found.waits if each.order_id == "o0-1"]
+    assert first == Wait("o0-1", "await", "web", "b", "core/ring", frozenset({"site/on"}), AT, "o0-2")
+    assert (await journal.related_waits("main", "web", ["c"])).targets == {"c": "o0-3"}, "the first of that name"
+    assert await journal.related_waits("main", "shop", ["b"]) == RelatedWaits({}, [])
+    assert (await journal.related_waits("other", "web", ["a", "o0-1"])).targets == {"a": "o0-6"}
+
+
+async def test_a_wait_is_opened_once_and_struck_once(place: Place) -> None:
+    journal = await place.open("host-a", 0)
+    row = wait_row("o0-1", "b")
+    await journal.commit(
+        commit_of(fact(1), orders_new={"o0-1": order_row(external_id="a")}, waits={("o0-1", "await"): row})
+    )
+    later = row._replace(blocks=["z"], opened_at=AT + timedelta(hours=1))
+    await journal.commit(commit_of(fact(2), waits={("o0-1", "await"): later, ("o0-1", "other"): None}))
+
+    [wait] = (await journal.related_waits("main", "web", ["a"])).waits
+    assert set(wait.blocks) == {"z"}
+    assert wait.opened_at == AT
+    await journal.commit(commit_of(fact(3), waits={("o0-1", "await"): None}))
+    assert (await journal.related_waits("main", "web", ["a"])).waits == []
 
 
 async def test_a_fenced_incarnation_neither_writes_nor_comes_back(place: Place) -> None:

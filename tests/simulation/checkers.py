@@ -146,18 +146,18 @@ class Checkers:
             self._listed[order_id]["task"].discard(name)
         for order_id in touched:
             order = self.orders[order_id]
-            listed = self._listed[order_id]
+            lists = self._listed[order_id]
             items = {name: item for name, item in order.items.items() if not item.done and not order.ended}
             held = {name for name, item in items.items() if item.phase == "held" and order.plan == "going"}
-            if listed["held"] != held:
-                raise Violation(f"5: On Hold {held} of {order_id}, listed {listed['held']}: nobody lets them go")
+            if lists["held"] != held:
+                raise Violation(f"5: On Hold {held} of {order_id}, listed {lists['held']}: nobody lets them go")
             failed = {name for name, item in items.items() if item.phase in ("failed", "fatallyFailed")}
             failed = failed if order.plan in ("going", "held") else set()
-            if listed["fallout"] != failed:
-                raise Violation(f"12: {failed} of {order_id} have failed, listed are {listed['fallout']}")
+            if lists["fallout"] != failed:
+                raise Violation(f"12: {failed} of {order_id} have failed, listed are {lists['fallout']}")
             open_tasks = {name for name, item in items.items() if item.phase in ("opened", "claimed")}
-            if listed["task"] != open_tasks:
-                raise Violation(f"12: open tasks of {order_id} are {open_tasks}, listed are {listed['task']}")
+            if lists["task"] != open_tasks:
+                raise Violation(f"12: open tasks of {order_id} are {open_tasks}, listed are {lists['task']}")
 
     def _released(self, order_id: str, release: str | None, kind: str, moves: Mapping[str, str]) -> None:
         """An order stays on its release, but for what a change of this commit moves."""

@@ -28,6 +28,7 @@ from persistence.rows import (
     OrderRow,
     SealedRow,
     TaskRow,
+    WaitRow,
 )
 
 POISON: Final = "\N{SKULL AND CROSSBONES}"
@@ -116,6 +117,7 @@ class MemoryDatabase:
         self.tasks: dict[str, TaskRow] = {}
         self.fallout: dict[tuple[str, str], FalloutRow] = {}
         self.held: dict[tuple[str, str], HeldRow] = {}
+        self.waits: dict[tuple[str, str], WaitRow] = {}
         self.holds: dict[tuple[str, str], HoldRow] = {}
         """(system, cause) -> what holds it."""
         self.sealed: dict[tuple[str, str], SealedRow] = {}
@@ -284,6 +286,12 @@ class MemoryDatabase:
                 self.held.pop(place, None)
             else:
                 self.held[place] = held
+        for place, wait in commit.waits.items():
+            if wait is None:
+                self.waits.pop(place, None)
+            else:
+                known = self.waits.get(place)
+                self.waits[place] = wait if known is None else known._replace(blocks=wait.blocks)
         for sealed in commit.sealed:
             self.sealed[sealed.order_id, sealed.name] = sealed
         for shard, holder in commit.holders.items():

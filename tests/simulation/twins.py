@@ -13,6 +13,7 @@ import orjson
 
 from domain.errors import NotFound
 from domain.lineup import Lineup
+from domain.related import RelatedWaits, Wait
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
 from persistence.incarnations import Assignment, Incarnation
 from persistence.journal import CommitUnknown
@@ -246,6 +247,38 @@ class MemoryJournal(MemoryStore):
             return found
 
         return dict(await database.ask(read))
+
+    async def awaited_orders(self, tenant: str, names: Sequence[str]) -> set[tuple[str, str]]:
+        database = self._database
+        rows = await database.ask(lambda: list(database.waits.values()))
+        return {(row.channel, row.name) for row in rows if row.tenant == tenant and row.name in names}
+
+    async def related_waits(self, tenant: str, channel: str, names: Sequence[str]) -> RelatedWaits:
+        database = self._database
+
+        def named(channel: str, name: str) -> str | None:
+            order = database.orders.get(name)
+            if order is not None and order.tenant == tenant:
+                return name
+            found = [each for each in database.orders.values() if (each.channel, each.external_id) == (channel, name)]
+            found.sort(key=lambda each: (each.created_at, each.order_id))
+            return next((each.order_id for each in found if each.tenant == tenant), None)
+
+        def read() -> RelatedWaits:
+            targets = {name: target for name in names if (target := named(channel, name)) is not None}
+            reached = list(dict.fromkeys(targets.values()))
+            waits = []
+            for order_id in reached:
+                for row in database.waits.values():
+                    if row.order_id == order_id and row.tenant == tenant:
+                        target = named(row.channel, row.name)
+                        waits.append(Wait(*row[1:6], frozenset(row.blocks), row.opened_at, target))
+                        if target is not None and target not in reached:
+                            reached.append(target)
+            return RelatedWaits(targets, waits)
+
+        found: RelatedWaits = await database.ask(read)
+        return found
 
     async def account_state(
         self, tenant: str, accounts: Sequence[str]

@@ -94,6 +94,7 @@ _LINE_FIELDS = {
     "product_relations",
     "place",
     "requested_start_at",
+    "prices",
 }
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import zlib
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+from adapters.price_worker import load_function
 from domain.change import carry_out_asked, decide_change
 from domain.compose import Template
 from domain.decide import decide
@@ -50,6 +52,8 @@ from domain.messages import (
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
+from domain.price_calls import Answers, FunctionsWanted, PriceAnswer, PriceCall
+from domain.pricing import checked_values
 from domain.redrive import redrive
 from domain.release import CompiledRelease
 from domain.states import PlanState
@@ -57,6 +61,17 @@ from domain.turn import Call, Turn
 from domain.watchdog import Stuck
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+Made = TypeVar("Made")
+
+
+def _said(call: PriceCall) -> PriceAnswer:
+    """What a price function says, called in this process."""
+    function = load_function(call.function)
+    assert not isinstance(function, str), function
+    try:
+        return PriceAnswer(checked_values(function(call.prices, call.line, call.context)))
+    except Exception as error:
+        return PriceAnswer(failure=f"raised {type(error).__name__}")
 
 
 @dataclass
@@ -95,6 +110,8 @@ class Engine:
         """Systems that take no calls, as far as plans have heard."""
         self.owned_since: datetime | None = None
         """When the plans got the owner that they have; None: they have had it from their beginning."""
+        self.priced: list[tuple[PriceCall, ...]] = []
+        """Calls of price functions, those that were asked for together in one."""
         self._own_accounts: dict[str, Account] = {}
         self._news: deque[tuple[str, PlanMessage | None]] = deque()
 
@@ -105,22 +122,35 @@ class Engine:
         order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + 1)
         account = self.account if order.account is not None else Account(None)
         placement = placement_of(order, self.release, account, is_free=True)
-        turn = accept(
-            order,
-            self.release,
-            account,
-            now=self.now,
-            protector=self.protector,
-            body_hash=body_hash,
-            placement=placement,
-            account_shard=1 if placement == DEDICATED and order.account is not None else None,
-            held=self.held,
+        turn = self._asking(
+            lambda answers: accept(
+                order,
+                self.release,
+                account,
+                now=self.now,
+                protector=self.protector,
+                body_hash=body_hash,
+                placement=placement,
+                account_shard=1 if placement == DEDICATED and order.account is not None else None,
+                held=self.held,
+                answers=answers,
+            )
         )
         self._own_accounts[order.order_id] = account
         self.plans[order.order_id] = turn.plan
         self._collect(turn)
         self._drain()
         return turn.plan
+
+    def _asking(self, work: Callable[[Answers], Made]) -> Made:
+        """What the work gives once the price functions that it wants have been called, here and now."""
+        answers: dict[str, PriceAnswer] = {}
+        while True:
+            try:
+                return work(answers)
+            except FunctionsWanted as wanted:
+                self.priced.append(wanted.calls)
+                answers |= {call.key: _said(call) for call in wanted.calls}
 
     def tell(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
         """One message to one plan, and what it makes plans tell one another."""
@@ -161,7 +191,7 @@ class Engine:
         )
         turn = self._new_turn(plan, actor, message_id)
         release = self.releases[message.release or plan.release.release_id]
-        decide_change(turn, message, self.account_of(plan), release)
+        self._asking(lambda answers: decide_change(turn, message, self.account_of(plan), release, answers))
         self._collect(turn)
         self._drain()
         return turn
@@ -194,7 +224,8 @@ class Engine:
                 self._turn(plan, message)
                 continue
             turn = self._new_turn(plan)
-            if readmit(turn, self._own_accounts[order_id]):
+            account = self._own_accounts[order_id]
+            if self._asking(partial(readmit, turn, account)):
                 self._collect(turn)
 
     def _collect(self, turn: Turn) -> None:

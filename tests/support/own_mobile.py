@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+import yaml
+
 FOLDER: Final = Path(__file__).parents[2] / "examples" / "own-mobile"
 SPECIFICATIONS: Final = ("SIM CARD", "Mobile line", "Connectivity", "Time Bundle")
 """What the add order delivers, by specification name."""
@@ -23,6 +25,11 @@ _MIXED: Final = {"SIM CARD": "noChange", "Mobile line": "modify", "Connectivity"
 def read(name: str) -> Any:
     """The content of a file of the example: `own-mobile-order.json`."""
     return json.loads((FOLDER / name).read_text(encoding="utf-8"))
+
+
+def bindings() -> Any:
+    """Which system delivers what."""
+    return yaml.safe_load((FOLDER / "bindings.yaml").read_text(encoding="utf-8"))
 
 
 def add_order() -> dict[str, Any]:

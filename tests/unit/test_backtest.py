@@ -15,8 +15,8 @@ from delay.backtest import TooSmall, answered, backtest, main, split
 from delay.backtest_controls import Untold, dealt_anew
 from delay.backtest_report import as_json, as_markdown
 from delay.event_log import Case, Event, EventLog, Prefix, from_event_log
-from delay.log_baselines import EmpiricalShare, LastActivity, baselines
-from delay.log_booster import booster_library
+from delay.logs.baselines import EmpiricalShare, LastActivity, baselines
+from delay.logs.booster import booster_library
 
 START = datetime(2031, 3, 3, 9, tzinfo=UTC)
 

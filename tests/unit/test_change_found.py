@@ -320,3 +320,97 @@ def test_a_sub_plan_ends_with_its_items_although_its_plan_is_held_again() -> Non
     assert plan.state == "Held"
     assert stuck_items(plan, engine.now) == []
     assert states(plan)["p/within"] == "Completed"
+
+
+# What earlier changes have left.
+
+
+def adapting() -> tuple[Engine, Plan]:
+    """An order of which `work` was done, and is being brought in line with n 2."""
+    work = callout("work", amendPlan="adapt", rollbackPlan="undo")
+    engine = engine_of(plans=[plan_of("p", work, manual("rest")), plan_of("adapt", "fit"), UNDO])
+    plan = engine.accept(order_of(line("1", "x", n=1)))
+    engine.answer(plan, engine.call(plan, "p/work"))
+    amend(engine, plan, line("1", "x", n=2))
+    return engine, plan
+
+
+def test_an_amend_plan_that_has_failed_works_with_the_values_of_the_next_amendment_under_another_key() -> None:
+    engine, plan = adapting()
+    engine.fail(plan, engine.call(plan, "adapt/fit@1"), unheard=True)
+    amend(engine, plan, line("1", "x", n=3))
+    again = waits_of(plan, "adapt/fit@1~1")
+    assert again == ["adapt/fit@1"]
+    engine.operate(plan, "adapt/fit@1", "retry")
+    call = engine.call(plan, "adapt/fit@1")
+    assert (call.attempt, call.payload["lines"][0]["attributes"]) == (2, {"n": 3})
+
+
+def test_nothing_is_adapted_that_is_cancelled() -> None:
+    engine, plan = adapting()
+    engine.hold("sys")
+    engine.turn_back(plan, engine.call(plan, "adapt/fit@1"))
+    engine.change(plan, "cancel")
+    assert plan.by_key["adapt/fit@1"].state in ("Discarded", "Failed Discarded")
+    assert plan.by_key["undo/back@1"].state == "On Hold"
+
+
+def test_what_was_undone_with_its_group_to_be_done_again_is_not_undone_once_more() -> None:
+    grouped: dict[str, Any] = {"rollbackPlan": "undo", "rollbackGroup": "g", "onAmend": "undoThenRedo"}
+    engine = engine_of(callout("one", **grouped), callout("two", **grouped), manual("rest"))
+    plan = engine.accept(order_of(line("1", "x", n=1)))
+    engine.answer(plan, engine.call(plan, "p/one"))
+    engine.answer(plan, engine.call(plan, "p/two"))
+    amend(engine, plan, line("1", "x", n=2))
+    assert plan.template is not None
+    assert [node.role for node in plan.template.nodes].count("undo") == 1
+    engine.answer(plan, engine.call(plan, "undo/back@1"))
+    engine.hold("sys")
+    engine.turn_back(plan, engine.call(plan, "p/one@1~1"))
+    engine.turn_back(plan, engine.call(plan, "p/two@1~1"))
+    engine.change(plan, "cancel")
+    assert plan.template is not None
+    assert [node.role for node in plan.template.nodes].count("undo") == 1
+
+
+@pytest.mark.parametrize("request_of", [None, {"amount": "line.quantity", "text": "order.description"}])
+def test_a_call_that_an_amendment_overtakes_is_tried_again_as_what_it_was(request_of: dict[str, str] | None) -> None:
+    engine = engine_of(callout("call", freeze="goOn", **({"request": request_of} if request_of else {})))
+    plan = engine.accept(order_of(line("1", "x", quantity=1)))
+    first = engine.call(plan, "p/call@1")
+    engine.change(plan, "patch", patch={"description": "calm", "lines": {"1": {"quantity": 4}}})
+    engine.fail(plan, first, unheard=True)
+    engine.fire(plan, "p/call@1")
+    again = engine.call(plan, "p/call@1")
+    assert (again.attempt, again.payload) == (first.attempt, first.payload)
+    assert fingerprint(engine.replayed(plan)) == fingerprint(plan)
+    said = engine.finish(plan)[-1].payload
+    assert said == {"amount": 4, "text": "calm"} if request_of else said["lines"][0]["quantity"] == 4
+
+
+def done_again() -> tuple[Engine, Plan]:
+    """An order of two lines; the work of the first one was done, and done again for an amendment."""
+    engine = engine_of(callout("work", rollbackPlan="undo"), manual("rest"))
+    plan = engine.accept(order_of(line("1", "x", n=1), line("2", "x")))
+    engine.answer(plan, engine.call(plan, "p/work@1"))
+    engine.answer(plan, engine.call(plan, "p/work@2"))
+    amend(engine, plan, line("1", "x", n=2), line("2", "x"))
+    engine.answer(plan, engine.call(plan, "p/work@1~1"))
+    return engine, plan
+
+
+def test_what_was_done_twice_and_cancelled_is_not_undone_by_the_next_change_too() -> None:
+    engine, plan = done_again()
+    engine.change(plan, "cancel", lines=("1",))
+    engine.answer(plan, engine.call(plan, "undo/back@1"))
+    amend(engine, plan, line("2", "x", n=7))
+    assert plan.template is not None
+    assert [node.role for node in plan.template.nodes].count("undo") == 1
+
+
+def test_what_was_done_twice_and_taken_out_is_done_when_it_comes_back() -> None:
+    engine, plan = done_again()
+    amend(engine, plan, line("2", "x"))
+    engine.answer(plan, engine.call(plan, "undo/back@1"))
+    amend(engine, plan, line("1", "x", n=2), line("2", "x"))
+    assert engine.call(plan, "p/work@1~2").payload["lines"][0]["attributes"] == {"n": 2}

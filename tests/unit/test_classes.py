@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.classes import PASSED_MAX, Classes
-from actors.envelopes import Submission, ToPlan
+from actors.envelopes import ImportAssets, Submission, ToPlan
 from actors.inbox import Inbox
 from actors.pace import ALWAYS_ADMITTED
 from actors.routing import _class_of
@@ -155,3 +155,19 @@ def test_an_urgent_order_is_judged_by_those_that_it_does_not_overtake() -> None:
 def test_at_a_sender_people_and_urgent_orders_overtake_other_orders() -> None:
     assert _class_of(ToPlan("o1", AnnotateItem("i", "text", "m-1"))) == HIGH
     assert [_class_of(submission("a", each)) for each in ("high", None, "low")] == [HIGH, NORMAL, LOW]
+
+
+def test_products_that_come_in_bulk_go_behind_orders_and_are_left_in_their_order() -> None:
+    """A parent comes before its children however often a full tick leaves them."""
+    inbox = Inbox(lambda: 0.0)
+    loaded = [ImportAssets(0, "main", "acc", "r@1", [], "person:ann", f"c{at}", is_bulk=True) for at in range(3)]
+    for each in loaded:
+        inbox.put(each)
+    inbox.put(submission("a"))
+    first, batch = inbox.take(100)
+    inbox.put_back(batch)
+    again = inbox.take(100)[1]
+
+    assert first == []
+    assert [each for each in again if isinstance(each, ImportAssets)] == loaded
+    assert _class_of(loaded[0]) == LOW

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from actors.batch import Batch
 from actors.model_process import ModelFailed, ModelProcess
 from actors.scoring import REST_S, Scorer
+from delay import loading
 from delay.critical_path import NAME, CriticalPath
+from delay.features import Schema
 from delay.loading import check_address, load_model
 from delay.model import ClosedOrder, DelayModel, Factor, Prediction, UnusablePrediction, checked
+from delay.stock.artefact import Artefact
+from delay.stock.frame import frame_of
 from domain.errors import BadDocument
 from orderplan.cluster import Cluster, Options
 from tests.support.delay_models import Steady
@@ -19,6 +26,7 @@ from tests.support.until import until
 
 HERE = "tests.support.delay_models"
 BATCH = [snapshot(item("a"), order_id=f"o1-{at}") for at in range(4)]
+ATTRIBUTES: dict[str, Any] = {"order": {"channel": "web"}, "lines": []}
 CLOSED = [ClosedOrder(BATCH[0], NOW)]
 
 
@@ -195,3 +203,48 @@ def test_what_has_no_fit_and_predict_is_refused():
 def test_a_class_with_the_two_methods_is_a_delay_model():
     assert isinstance(Steady(), DelayModel)
     assert isinstance(load_model(f"{HERE}:Steady"), Steady)
+
+
+async def test_a_document_is_a_model_in_a_process_of_its_own_and_is_given_features():
+    frame = frame_of([snapshot(item("a"), attributes=ATTRIBUTES)], CriticalPath())
+    document = json.loads(Artefact("planned", {"schema": Schema({}).to_dict()}, {}).text)
+    own = ModelProcess("", document)
+    try:
+        await own.ask("fit", (), 30.0)
+        (found,) = await own.ask("predict", frame, 30.0)
+    finally:
+        await own.close()
+
+    assert found.p_late == frame.builtin[0].p_late
+
+
+async def test_a_document_that_cannot_be_run_fails_and_leaves_no_process():
+    own = ModelProcess("", {"format": "other"})
+    with pytest.raises(ModelFailed, match="load raised BadDocument"):
+        await own.ask("fit", (), 30.0)
+
+    assert not own.is_running
+
+
+async def test_a_snapshot_that_knows_the_future_is_shown_to_no_model_and_scored_all_the_same():
+    ahead = {"order": {"channel": "web", "visitAt": (NOW + timedelta(days=1)).isoformat()}, "lines": []}
+    batch = Batch([snapshot(item("a"), attributes=each) for each in (ATTRIBUTES, ahead)], CriticalPath())
+    frame, places = await batch.frame()
+
+    assert (places, len(frame.rows)) == ([0], 1)
+    assert len(await batch.builtin([0, 1])) == 2
+
+
+class EntryPoint:
+    value = f"{HERE}:Steady"
+
+
+def test_a_model_is_found_by_the_name_of_its_entry_point(monkeypatch):
+    def installed(*, group: str, name: str) -> tuple[EntryPoint, ...]:
+        return (EntryPoint(),) if (group, name) == ("orderplan.delay_models", "steady") else ()
+
+    monkeypatch.setattr(loading, "entry_points", installed)
+
+    assert isinstance(load_model("steady"), Steady)
+    with pytest.raises(BadDocument, match="names no delay model"):
+        load_model("unsteady")

@@ -10,11 +10,11 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-import delay.log_booster
+import delay.logs.booster
 from delay import made_logs
 from delay.backtest import Questions, split
 from delay.event_log import Event, Prefix, from_event_log
-from delay.log_booster import booster_library
+from delay.logs.booster import booster_library
 from delay.metrics import auc, brier
 
 START = datetime(2031, 3, 3, 9, tzinfo=UTC)
@@ -153,7 +153,7 @@ def test_without_the_library_it_works_without_trees_and_says_so_once(monkeypatch
     def broken(name: str):
         raise OSError("libgomp.so.1: cannot open shared object file")
 
-    monkeypatch.setattr(delay.log_booster, "import_module", broken)
+    monkeypatch.setattr(delay.logs.booster, "import_module", broken)
     booster_library.cache_clear()
     try:
         with caplog.at_level(logging.WARNING):

@@ -11,12 +11,12 @@ import pytest
 from delay import made_logs
 from delay.backtest import split
 from delay.event_log import Case, Event
-from delay.log_booster import booster_library
-from delay.log_empirical import Empirical, visits_of
-from delay.log_features import LogFeatures, seconds, weekend_s
-from delay.log_history import History, table_of
-from delay.log_learner import Learner, Weights
-from delay.log_trial import Trial
+from delay.logs.booster import booster_library
+from delay.logs.empirical import Empirical, visits_of
+from delay.logs.features import LogFeatures, seconds, weekend_s
+from delay.logs.history import History, table_of
+from delay.logs.learner import Learner, Weights
+from delay.logs.trial import Trial
 from delay.metrics import brier
 from delay.recalibration import Recalibration, learnt, recalibrated
 from delay.remaining import Spread

@@ -11,9 +11,11 @@ from typing import Any, cast
 import pytest
 
 import gateway.ingest
+import gateway.line_service
 from actors.envelopes import Submission, Submitted
 from domain.errors import Busy, NotPossibleNow, OrderplanError
-from gateway.ingest import OPEN_MAX, STILL_S, Ingest, submit_lines
+from gateway.ingest import Ingest, submit_lines
+from gateway.line_service import OPEN_MAX, STILL_S
 from gateway.metrics import Metrics
 from tests.simulation.loop import run
 
@@ -189,7 +191,7 @@ def test_a_server_that_stops_answers_what_no_host_answers_any_more() -> None:
 
 
 async def test_large_lines_are_read_no_further_than_their_bytes_allow(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway.ingest, "OPEN_BYTES_MAX", 1_000)
+    monkeypatch.setattr(gateway.line_service, "OPEN_BYTES_MAX", 1_000)
     body, hosts = Body(100), DeafHosts()
     serving = asyncio.create_task(ingest_to(hosts).serve(body, Wire().write))
     for _ in range(500):

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from gateway.ingest import lines_of
+from gateway.line_service import lines_of
 
 
 class Body:

@@ -344,11 +344,14 @@ def test_what_is_open_of_an_amend_plan_follows_the_next_change() -> None:
     set_first = engine.call(plan, "mend/set")
     other(plan, engine, line("1", "x", speed=3))
     engine.answer(plan, set_first)
+    under_way = [call.item for call in engine.calls[plan.order_id]]
     followed = engine.call(plan, "mend/check").payload["lines"][0]["attributes"]
     engine.change(plan, "cancel")
     engine.finish(plan)
 
     assert set_first.payload["lines"][0]["attributes"] == {"speed": 2}
+    # What brings the work in line a second time waits for the rest of the first.
+    assert under_way == ["mend/check@1"]
     assert followed == {"speed": 3}
     assert plan.order_state == "cancelled"
 

@@ -231,12 +231,12 @@ REFUSALS: list[tuple[str, Callable[[Document], object], str]] = [
     (
         "mapping without a kind",
         lambda doc: doc["decompositions"][0].update(map=[{"to": "speed"}]),
-        "decomposition offer>access, mapping to speed: give exactly one of copy, static, list, expression",
+        "decomposition offer>access, mapping to speed: give exactly one of copy, static, list, expression, function",
     ),
     (
         "mapping of two kinds",
         lambda doc: doc["decompositions"][0].update(map=[{"to": "speed", "copy": "a", "static": 1}]),
-        "decomposition offer>access, mapping to speed: give exactly one of copy, static, list, expression",
+        "decomposition offer>access, mapping to speed: give exactly one of copy, static, list, expression, function",
     ),
     (
         "mapping that copies nothing",

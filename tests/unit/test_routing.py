@@ -13,7 +13,7 @@ from ray.exceptions import ActorDiedError
 
 import actors.pace
 import actors.routing
-from actors.envelopes import Envelope, NotOwner, ToPlan
+from actors.envelopes import Envelope, Later, NotOwner, ToPlan
 from actors.pace import ALWAYS_ADMITTED
 from actors.routing import BATCH_MAX, CALLS_OPEN_MAX, ORDERS_LANE, HostClient
 from domain.errors import Busy
@@ -44,6 +44,10 @@ class SlowHost:
 
     def __init__(self) -> None:
         self.calls: list[tuple[list[str], asyncio.Future[list[Any]]]] = []
+        self.late: dict[str, asyncio.Future[list[Any]]] = {}
+
+    async def late_answer(self, token: str) -> list[Any]:
+        return await self.late.setdefault(token, asyncio.get_running_loop().create_future())
 
     async def receive(self, envelopes: list[Envelope]) -> list[Any]:
         answer: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
@@ -66,6 +70,7 @@ class Senders:
             f"host-{name}": SimpleNamespace(
                 receive_reports=SimpleNamespace(remote=host.receive),
                 receive_orders=SimpleNamespace(remote=host.receive),
+                late_answer=SimpleNamespace(remote=host.late_answer),
             )
             for name, host in hosts.items()
         }
@@ -105,6 +110,46 @@ async def test_a_host_that_is_slow_but_owns_the_shard_is_asked_once() -> None:
     await senders.looks(5)
     assert [orders for orders, _ in host.calls] == [["o0-1"]]
     host.answer_all()
+    await until(lambda: senders.answers)
+
+    assert senders.answers == ["o0-1"]
+
+
+async def test_a_late_answer_holds_up_neither_its_neighbours_nor_the_lane() -> None:
+    host = SlowHost()
+    senders = await opened(Table("a"), a=host)
+    senders.post(0, "slow")
+    senders.post(0, "quick")
+    await until(lambda: host.calls)
+    host.calls[0][1].set_result([Later("7"), "quick is done"])
+    await until(lambda: senders.answers == ["quick is done"])
+    for number in range(2 * CALLS_OPEN_MAX):
+        senders.post(0, f"next-{number}")
+        await until(lambda: len(host.calls) == len(senders.answers) + 1)
+        host.answer_all()
+        await until(lambda: len(senders.answers) == len(host.calls))
+    await until(lambda: "7" in host.late)
+    host.late["7"].set_result(["slow is done"])
+    await until(lambda: senders.answers[-1] == "slow is done")
+
+    assert [orders for orders, _ in host.calls].count(["slow", "quick"]) == 1
+
+
+@pytest.mark.parametrize("end", [[NotOwner("stopped")], ActorDiedError()])
+async def test_what_waits_for_a_late_answer_is_sent_again_when_its_host_has_gone(end: Any) -> None:
+    one, other = SlowHost(), SlowHost()
+    senders = await opened(Table("a"), a=one, b=other)
+    senders.post(0, "o0-1")
+    await until(lambda: one.calls)
+    one.calls[0][1].set_result([Later("7")])
+    await until(lambda: one.late)
+    senders.table.owners[0] = "b"
+    if isinstance(end, Exception):
+        one.late["7"].set_exception(end)
+    else:
+        one.late["7"].set_result(end)
+    await until(lambda: other.calls)
+    other.answer_all()
     await until(lambda: senders.answers)
 
     assert senders.answers == ["o0-1"]

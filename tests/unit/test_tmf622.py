@@ -429,6 +429,12 @@ def test_an_order_is_for_one_billing_account():
             {"relatedParty": [{"role": "customer", "partyOrPartyRole": {"name": "x"}}]},
             "relatedParty[0].partyOrPartyRole.id",
         ),
+        ({"orderRelationship": {"id": "a"}}, "orderRelationship"),
+        ({"orderRelationship": ["a"]}, "orderRelationship[0]"),
+        ({"orderRelationship": [{"id": "a"}, {"relationshipType": "dependency"}]}, "orderRelationship[1].id"),
+        ({"orderRelationship": [{"id": "a", "relationshipType": 1}]}, "orderRelationship[0].relationshipType"),
+        ({"externalId": "me", "orderRelationship": [{"id": "me"}]}, "orderRelationship[0].id"),
+        ({"orderRelationship": [{"id": f"{number}"} for number in range(101)]}, "orderRelationship"),
         ({"channel": {"id": "web"}}, "channel"),
         ({"channel": ["web"]}, "channel[0]"),
         ({"channel": [{"id": 5}]}, "channel[0].id"),
@@ -446,6 +452,20 @@ def test_the_channel_is_an_id_a_name_or_the_default():
     assert parse(order(channel=[{"channel": {"name": "Web shop"}, "role": "capture"}])).channel == "Web shop"
     assert parse(order(channel=[])).channel == "default"
     assert parse(order(channel=[{}])).channel == "default"
+
+
+def test_related_orders_are_read_each_once_and_come_back_as_they_were_sent():
+    relations = [
+        {"id": "core-1", "relationshipType": "dependency", "href": "/o/1"},
+        {"id": "o1-2-3"},
+        {"id": "core-1", "relationshipType": "crossReference"},
+    ]
+    sent = order(orderRelationship=relations)
+
+    assert parse(sent).related == ("core-1", "o1-2-3")
+    assert round_trip(sent)["orderRelationship"] == relations
+    assert parse(order(orderRelationship=None)).related == ()
+    assert parse(order()).related == ()
 
 
 def test_what_the_server_says_is_not_taken_from_the_client():

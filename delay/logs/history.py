@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from delay.event_log import Case, Prefix
-from delay.log_features import seconds
+from delay.logs.features import seconds
 from delay.metrics import Floats, Ints
 from delay.score_points import DueRule, points_of
 

@@ -2,7 +2,7 @@
 
 constant: the share that was late, whatever the case. last activity: the mean time left after the last activity, held
 against the time that is left. empirical: the share of past cases with this last activity that needed longer than is
-left. logistic: logistic regression over the features of `delay.log_features`. booster: 300 trees of 31 leaves over the
+left. logistic: logistic regression over the features of `delay.logs.features`. booster: 300 trees of 31 leaves over the
 same features, where lightgbm is installed.
 """
 
@@ -14,10 +14,10 @@ from typing import Any, Final
 import numpy as np
 
 from delay.event_log import Case, Prefix
-from delay.log_booster import booster_library
-from delay.log_features import LogFeatures, seconds
-from delay.log_history import History, Table, table_of
-from delay.log_regression import Regression
+from delay.logs.booster import booster_library
+from delay.logs.features import LogFeatures, seconds
+from delay.logs.history import History, Table, table_of
+from delay.logs.regression import Regression
 from delay.metrics import Floats
 from delay.recalibration import logistic
 from delay.score_points import DueRule

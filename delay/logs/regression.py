@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -41,6 +41,28 @@ class Regression:
         self._mean, self._scale = wide.mean(axis=0), wide.std(axis=0)
         self._scale[self._scale < 1e-9] = np.inf
         self._weights = _newton(self._scaled(wide), target, penalty, weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain numbers; a column that never varied has the scale 0."""
+        return {
+            "categorical": self._categorical,
+            "levels": [levels.tolist() for levels in self._levels],
+            "mean": self._mean.tolist(),
+            "scale": np.where(np.isfinite(self._scale), self._scale, 0.0).tolist(),
+            "weights": self._weights.tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """As it was kept."""
+        made = cls.__new__(cls)
+        made._categorical = [int(at) for at in stored["categorical"]]
+        made._levels = [np.asarray(levels, dtype=np.float64) for levels in stored["levels"]]
+        made._mean = np.asarray(stored["mean"], dtype=np.float64)
+        scale = np.asarray(stored["scale"], dtype=np.float64)
+        made._scale = np.where(scale > 0, scale, np.inf)
+        made._weights = np.asarray(stored["weights"], dtype=np.float64)
+        return made
 
     def predict(self, rows: Floats) -> Floats:
         """A probability for each row."""

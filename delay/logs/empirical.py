@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from delay.event_log import Prefix
-from delay.log_features import seconds
+from delay.logs.features import seconds
 from delay.metrics import Floats
 
 Key = tuple[str, ...]

@@ -14,11 +14,11 @@ from typing import Final, Literal
 import numpy as np
 
 from delay.event_log import Prefix
-from delay.log_booster import Booster, Objective, boost, booster_library
-from delay.log_empirical import Empirical, Estimate, Visit, visits_of
-from delay.log_features import LogFeatures, seconds
-from delay.log_history import Flags, History, table_of
-from delay.log_regression import Regression
+from delay.logs.booster import Booster, Objective, boost, booster_library
+from delay.logs.empirical import Empirical, Estimate, Visit, visits_of
+from delay.logs.features import LogFeatures, seconds
+from delay.logs.history import Flags, History, table_of
+from delay.logs.regression import Regression
 from delay.metrics import Floats
 from delay.recalibration import log_odds, logistic
 

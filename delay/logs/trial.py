@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from delay.log_history import History, Table, table_of
-from delay.log_learner import BASES, SIZES, Basis, Choice, Learner, Members, Weights, blended, mixed
+from delay.logs.history import History, Table, table_of
+from delay.logs.learner import BASES, SIZES, Basis, Choice, Learner, Members, Weights, blended, mixed
 from delay.metrics import Floats, auc
 from delay.recalibration import Recalibration, recalibrated
 from delay.remaining import Spread

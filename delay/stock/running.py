@@ -1,0 +1,217 @@
+"""Runs an artefact: rows in, predictions out. What a form needs that is not installed is said with how to get it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Final
+
+import numpy as np
+
+from delay.features import Row, column
+from delay.logs.booster import booster_library
+from delay.metrics import Floats
+from delay.model import DelayModel, Prediction
+from delay.stock.artefact import Artefact
+from delay.stock.forms import FORMS
+from delay.stock.frame import Frame, numbered
+from delay.stock.learn import past_due_is_late
+from domain.errors import BadDocument
+
+PICKLES_ALLOWED: Final = "ORDERPLAN_DELAY_PICKLES"
+"""SHA-256 digests of the pickles that may be opened, with commas between: a pickle is code that runs when read."""
+PAST_S: Final = 1.0
+"""A time that must lie behind the due date lies so far behind it."""
+LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
+
+Score = Callable[[Row], Floats]
+
+
+class ArtefactModel:
+    """A model that reads frames."""
+
+    def __init__(self, artefact: Artefact) -> None:
+        """Load it.
+
+        Raises:
+            BadDocument: its body cannot be run here.
+        """
+        self._schema = artefact.schema
+        self._score = scorer_of(artefact)
+        self._recalibration = artefact.recalibration
+
+    def p_late(self, rows: Row) -> Floats:
+        """The probabilities of rows that its schema has numbered."""
+        return past_due_is_late(rows, self._recalibration(self._score(rows)))
+
+    def predict(self, frame: Frame) -> list[Prediction]:
+        """One prediction for each row; times and reasons are the built-in model's, made to agree."""
+        rows = numbered(frame, self._schema)
+        p_late = self.p_late(rows).tolist()
+        left_s = column(rows, "left_s").tolist()
+        return [_agreeing(*each) for each in zip(frame.builtin, p_late, left_s, strict=True)]
+
+
+def _agreeing(builtin: Prediction, p_late: float, left_s: float) -> Prediction:
+    """The order is in time with probability 1 - p: quantiles on the wrong side of the due date move to it."""
+
+    def moved(share: float, expected_s: float) -> float:
+        if left_s <= 0:
+            return expected_s
+        return max(expected_s, left_s + PAST_S) if share > 1 - p_late else min(expected_s, left_s)
+
+    return Prediction(
+        p_late,
+        moved(MIDDLE, builtin.remaining_s),
+        moved(LOW, builtin.low_s),
+        moved(HIGH, builtin.high_s),
+        builtin.factors,
+    )
+
+
+def scorer_of(artefact: Artefact) -> Score:
+    """What gives probabilities for rows.
+
+    Raises:
+        BadDocument: the body is not what the form says, or a library is missing, or a pickle is not allowed.
+    """
+    form, body = artefact.form, artefact.body
+    if form == "trees":
+        _lightgbm()
+    try:
+        if form in FORMS:
+            return FORMS[form].from_dict(body).p_late
+        return _FOREIGN[form](body)
+    except BadDocument:
+        raise
+    except Exception as error:
+        # Whatever a library raises for a body that is none of its models.
+        raise BadDocument(f"cannot be read as {form}: {type(error).__name__}", path="body") from error
+
+
+def _lightgbm() -> None:
+    if booster_library() is None:
+        raise BadDocument(
+            "lightgbm is not installed, or the system has no libgomp", path="form", mend="install orderplan[delay]"
+        )
+
+
+def _library(name: str, package: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        mend = f"install {package} on every node"
+        raise BadDocument(f"{package} is not installed", path="form", mend=mend) from error
+
+
+def _onnx(body: Mapping[str, Any]) -> Score:
+    runtime = _library("onnxruntime", "onnxruntime")
+    session = runtime.InferenceSession(_bytes(body), providers=["CPUExecutionProvider"])
+    given = session.get_inputs()[0]
+    outputs = [each.name for each in session.get_outputs()]
+    wanted = outputs[-1]
+
+    def score(rows: Row) -> Floats:
+        kind = np.float64 if "double" in given.type else np.float32
+        (found,) = session.run([wanted], {given.name: rows.astype(kind)})
+        # Converters give either a matrix or a list of {class: probability}.
+        if len(found) and isinstance(found[0], Mapping):
+            found = [[each[0], each[1]] for each in found]
+        return _second(np.asarray(found, dtype=np.float64))
+
+    return score
+
+
+def _skops(body: Mapping[str, Any]) -> Score:
+    library = _library("skops.io", "skops")
+    raw = _bytes(body)
+    unknown = library.get_untrusted_types(data=raw)
+    if unknown:
+        shown = ", ".join(map(str, unknown[:5]))
+        raise BadDocument(f"holds types that are not trusted: {shown}", path="body", mend="use types of scikit-learn")
+    return score_of(library.loads(raw))
+
+
+def _pickle(body: Mapping[str, Any]) -> Score:
+    raw = _bytes(body)
+    digest = hashlib.sha256(raw).hexdigest()
+    allowed = [each.strip() for each in os.environ.get(PICKLES_ALLOWED, "").split(",")]
+    if digest not in allowed:
+        raise BadDocument(
+            "a pickle is code, and this one is not allowed here",
+            path="body",
+            mend=f"keep the model as ONNX or skops, or start the server with {PICKLES_ALLOWED}={digest}",
+        )
+    import pickle
+
+    return score_of(pickle.loads(raw))
+
+
+def _estimator(body: Mapping[str, Any]) -> Score:
+    from delay.loading import load_attribute
+
+    return score_of(load_attribute(str(body["address"])))
+
+
+_FOREIGN: Final[Mapping[str, Callable[[Mapping[str, Any]], Score]]] = {
+    "onnx": _onnx,
+    "skops": _skops,
+    "pickle": _pickle,
+    "estimator": _estimator,
+}
+
+
+def score_of(estimator: Any) -> Score:
+    """The probabilities of a fitted estimator in the manner of scikit-learn.
+
+    Raises:
+        BadDocument: it has no `predict_proba`.
+    """
+    if not hasattr(estimator, "predict_proba"):
+        mend = "give a fitted classifier, such as sklearn's HistGradientBoostingClassifier"
+        raise BadDocument(f"a {type(estimator).__name__} has no predict_proba", path="body", mend=mend)
+
+    def score(rows: Row) -> Floats:
+        return _second(np.asarray(estimator.predict_proba(rows), dtype=np.float64))
+
+    return score
+
+
+def _second(found: Floats) -> Floats:
+    """The probability of the second class, late, of a matrix; a vector is that already."""
+    return found if found.ndim == 1 else found[:, -1]
+
+
+def _bytes(body: Mapping[str, Any]) -> bytes:
+    return base64.b64decode(str(body["base64"]), validate=True)
+
+
+class Runner:
+    """A model in its process, whatever form it has: `fit` and `predict` with what it wants to be given."""
+
+    def __init__(self, document: Any) -> None:
+        """Load it.
+
+        Raises:
+            BadDocument: it cannot be run here.
+        """
+        from delay.loading import load_model
+
+        artefact = Artefact.read(document)
+        self._own: DelayModel | None = None
+        if artefact.form == "class":
+            self._own = load_model(str(artefact.body["address"]))
+        else:
+            self._frames = ArtefactModel(artefact)
+
+    def fit(self, history: Sequence[Any]) -> None:
+        """Only a class learns here; the others come fitted."""
+        if self._own is not None:
+            self._own.fit(history)
+
+    def predict(self, given: Any) -> Sequence[Any]:
+        """Predictions for a frame, or for the snapshots that a class is given."""
+        return self._own.predict(given) if self._own is not None else self._frames.predict(given)

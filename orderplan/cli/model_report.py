@@ -1,0 +1,61 @@
+"""The report on delay models as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from delay.stock.trial import shown
+from orderplan.client import Document
+
+SHIFT_FROM: Final = 0.1
+"""Indices below are chance, mostly."""
+
+
+def as_markdown(found: Document) -> str:
+    """A page for people."""
+    return "\n".join(_lines(found)) + "\n"
+
+
+def _lines(found: Document) -> Iterator[str]:
+    yield f"# Delay models, {found['at'][:16]} UTC"
+    yield ""
+    yield f"Champion: {found['champion'] or 'none, the built-in model answers'}."
+    share = found["fallbackShare"]
+    if share is not None:
+        yield f"The built-in model answered in its place for {share:.1%} of the scores."
+    yield ""
+    yield "Each model at ticks of the allowed time (25, 50, 75, 90%), over the newest orders with a known outcome:"
+    yield ""
+    yield "| Model | Stage | Orders | Late | AUC | Brier | Skill | ECE | Brier when trained | Waiting | Label lag |"
+    yield "|---|---|---|---|---|---|---|---|---|---|---|"
+    for each in found["models"]:
+        live, trained = each["live"], each["trained"] or {}
+        lag = f"{live['labelLagS'] / 3600:.1f} h" if live["labelLagS"] is not None else "-"
+        name = each["name"] + (" (trained on SIMULATED orders)" if each["simulated"] else "")
+        yield (
+            f"| {name} | {each['stage']} | {live['outcomes']:,} | {shown(live['lateShare'], 2)} | {shown(live['auc'])} "
+            f"| {shown(live['brier'], 4)} | {shown(live['brierSkill'])} | {shown(live['ece'])} | "
+            f"{shown(trained.get('brier'), 4)} | {each['waiting']:,} | {lag} |"
+        )
+    for each in found["models"]:
+        if (against := each["againstChampion"]) is not None:
+            verdict = "better" if against["isBetter"] else "not better"
+            yield ""
+            yield f"*{each['name']}* is {verdict} than the champion: {against['reason']}."
+    yield ""
+    moved = sorted(((value, name) for name, value in found["shift"].items() if value >= SHIFT_FROM), reverse=True)
+    if moved:
+        yield "Shifted since the champion's training (population stability index; from 0.25 on train anew):"
+        yield ""
+        yield from (f"- {name}: {value:.2f}" for value, name in moved)
+    elif found["shift"]:
+        yield "No feature has shifted since the champion's training."
+    for each in found["models"]:
+        if each["live"]["reliability"]:
+            yield ""
+            yield f"What *{each['name']}* said and what was true, in bins of equally many points:"
+            yield ""
+            yield "| said | " + " | ".join(f"{said:.2f}" for said, _, _ in each["live"]["reliability"]) + " |"
+            yield "|---|" + "---|" * len(each["live"]["reliability"])
+            yield "| true | " + " | ".join(f"{true:.2f}" for _, true, _ in each["live"]["reliability"]) + " |"

@@ -1,0 +1,67 @@
+"""The report on delay models says in one page who is good, who is better, what has shifted, and what was simulated."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway.metrics import Metrics
+from orderplan.cli.model_report import as_markdown
+
+LIVE: dict[str, Any] = {
+    "outcomes": 240, "points": 700, "lateShare": 0.25, "auc": 0.81, "brier": 0.12, "brierSkill": 0.3, "ece": 0.04,
+    "labelLagS": 7200.0, "reliability": [[0.1, 0.12, 350], [0.6, 0.55, 350]],
+}  # fmt: skip
+NOTHING: dict[str, Any] = {**dict.fromkeys(LIVE), "outcomes": 0, "reliability": []}
+
+
+def model(name: str, stage: str, **members: Any) -> dict[str, Any]:
+    usual = {"simulated": False, "live": LIVE, "waiting": 5, "trained": {"brier": 0.11}, "againstChampion": None}
+    return {"name": name, "stage": stage} | usual | members
+
+
+def report(*models: dict[str, Any], **members: Any) -> str:
+    usual = {"at": "2030-01-31T12:00:00+00:00", "champion": "own", "models": models, "shift": {}}
+    return as_markdown(usual | {"fallbackShare": None, "modelErrors": 0} | members)
+
+
+def test_each_model_has_a_row_and_what_is_not_known_is_a_dash():
+    text = report(model("own", "champion"), model("critical-path", "builtIn", live=NOTHING, trained=None))
+
+    assert "| own | champion | 240 | 0.25 | 0.810 | 0.1200 | 0.300 | 0.040 | 0.1100 | 5 | 2.0 h |" in text
+    assert "| critical-path | builtIn | 0 | - | - | - | - | - | - | 5 | - |" in text
+    assert text.count("| said |") == 1
+
+
+def test_a_model_of_simulated_orders_says_so():
+    assert "own (trained on SIMULATED orders)" in report(model("own", "champion", simulated=True))
+    assert "SIMULATED" not in report(model("own", "champion", simulated=None))
+
+
+def test_a_shadow_is_held_against_the_champion_in_words():
+    against = {"isBetter": False, "reason": "3 outcomes are known, 200 are needed"}
+
+    assert "*new* is not better than the champion: 3 outcomes are known, 200 are needed." in report(
+        model("new", "shadow", againstChampion=against)
+    )
+
+
+def test_what_has_shifted_is_listed_the_most_first_and_chance_is_not():
+    text = report(model("own", "champion"), shift={"elapsed_s": 0.15, "queue_age_s": 0.4, "hour": 0.02})
+
+    assert text.index("- queue_age_s: 0.40") < text.index("- elapsed_s: 0.15")
+    assert "hour" not in text
+    assert "No feature has shifted" in report(model("own", "champion"), shift={"hour": 0.02})
+
+
+def test_delay_models_show_how_they_do_and_what_has_shifted() -> None:
+    metrics = Metrics()
+    known = {"model": "own", "stage": "champion", "auc": 0.8, "brier": 0.1, "outcomes": 300, "labelLagS": None}
+    stats = {"predictor": {"models": [known], "shift": {"score": 0.3}, "fallbackShare": 0.02}}
+    text = metrics.render({}, stats).decode()
+    later = metrics.render({}, {"predictor": {"models": [], "shift": {}, "fallbackShare": None}}).decode()
+
+    assert 'orderplan_delay_model{model="own",name="auc",stage="champion"} 0.8' in text
+    assert 'name="labelLagS"' not in text, "what is not known is not 0"
+    assert 'orderplan_delay_shift{feature="score"} 0.3' in text
+    assert "orderplan_delay_fallback_share 0.02" in text
+    assert 'model="own"' not in later, "a model that scores no more is gone"

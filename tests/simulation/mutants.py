@@ -25,6 +25,7 @@ import domain.decide
 import domain.evolve
 import domain.evolve_change
 import domain.facts
+import domain.line_changes
 import domain.turn
 from actors.bookings import Bookings
 from actors.dispatcher import Dispatcher, _Open
@@ -709,6 +710,11 @@ def an_amended_order_keeps_its_old_document(patch: Patch) -> None:
         added(self, kind, item, payload)
 
     patch.setattr(Turn, "add", add)
+
+
+@_mutant
+def an_amended_line_keeps_its_old_values(patch: Patch) -> None:
+    patch.setattr(domain.line_changes, "_merged", lambda old, new: dict(new.attributes) | dict(old.attributes))
 
 
 @_mutant

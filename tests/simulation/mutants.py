@@ -721,8 +721,8 @@ def an_amended_line_keeps_its_old_values(patch: Patch) -> None:
 def a_move_stays_on_its_release(patch: Patch) -> None:
     planned = domain.change.planned_change
 
-    def plan(plan: Any, message: Any, account: Any, release: Any, protector: Any) -> Any:
-        return planned(plan, message, account, plan.release, protector)
+    def plan(plan: Any, message: Any, account: Any, release: Any, *rest: Any) -> Any:
+        return planned(plan, message, account, plan.release, *rest)
 
     patch.setattr(domain.change, "planned_change", plan)
 

@@ -6,7 +6,9 @@ once more. Only which of its items a change has left behind is taken from its fa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tests.simulation.catalogue import (
@@ -284,3 +286,39 @@ def ended(order: Order, order_id: str) -> None:
             raise Violation(f"6: {order_id} ends, {name} is not brought in line")
     if order.resolved < order.doubts:
         raise Violation(f"7: {order_id} ends, and nobody has found out what its calls have done")
+
+
+def installed(orders: Iterable[Order], assets: Iterable[Any]) -> None:
+    """What accounts have is what their completed orders gave and took."""
+    expected: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for order in orders:
+        if order.ended in ("completed", "partial"):
+            for line in order.lines:
+                if line["product"] != "mailbox" and not line.get("cancelled"):
+                    change = {"add": 1, "delete": -1}.get(line["action"], 0)
+                    expected[order.account][line["product"]] += change
+    found: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for row in assets:
+        if row.status != "terminated" and row.product != "mailbox":
+            found[row.account][row.product] += 1
+    for account in expected.keys() | found.keys():
+        for product in expected[account].keys() | found[account].keys():
+            if expected[account][product] != found[account][product]:
+                raise Violation(
+                    f"13: account {account} has {found[account][product]} of {product}, its orders make "
+                    f"{expected[account][product]}"
+                )
+
+
+def delivered(orders: Iterable[Order], assets: Iterable[Any]) -> None:
+    """What was ordered new, and by no other order since, is in the inventory as the order says by now."""
+    bodies = {row.asset_id: json.loads(row.body) for row in assets if row.status != "terminated"}
+    known = list(orders)
+    later = {line["assetId"] for order in known for line in order.lines if line["action"] in ("modify", "delete")}
+    for order in known:
+        said = {line["id"]: line.get("attributes", {}).get("n") for line in order.document.get("lines", ())}
+        for line in order.wanted() if order.ended in ("completed", "partial") else ():
+            if line["product"] == "sim" and line["action"] == "add" and line["assetId"] not in later:
+                found = bodies[line["assetId"]]["attributes"].get("n")
+                if found != said[line["key"]]:
+                    raise Violation(f"6: {line['assetId']} is installed with {found}, ordered is {said[line['key']]}")

@@ -53,7 +53,14 @@ class Agents:
         if draw.random() < 0.03:
             order_id = draw.choice(sorted(world.database.orders))
         names, weights = zip(*KINDS, strict=True)
-        kind = draw.choices(names, weights)[0]
+        await self._once(draw, order_id, draw.choices(names, weights)[0])
+        while draw.random() < 0.3:
+            # Another one, while that is being carried out.
+            await asyncio.sleep(draw.uniform(0.2, 3.0))
+            await self._once(draw, order_id, draw.choice(("amend", "patch", "cancel", "cancel")))
+
+    async def _once(self, draw: random.Random, order_id: str, kind: str) -> None:
+        world = self._world
         self._made += 1
         name = f"change-{self._made}"
         message = _steering(draw, kind, name) if kind in STEERED else self._wish(draw, order_id, kind, name)

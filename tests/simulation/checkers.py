@@ -441,25 +441,5 @@ class Checkers:
         for order_id in [*kept, *(each[0] for each in sealed)]:
             if self.orders[order_id].ended:
                 raise Violation(f"10: {order_id} has ended, its sealed values have not")
-        self._inventory(assets)
-
-    def _inventory(self, assets: Sequence[Any]) -> None:
-        """What accounts have is what their completed orders gave and took."""
-        expected: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for order in self.orders.values():
-            if order.ended in ("completed", "partial"):
-                for line in order.lines:
-                    if line["product"] != "mailbox" and not line.get("cancelled"):
-                        change = {"add": 1, "delete": -1}.get(line["action"], 0)
-                        expected[order.account][line["product"]] += change
-        found: dict[str | None, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-        for row in assets:
-            if row.status != "terminated" and row.product != "mailbox":
-                found[row.account][row.product] += 1
-        for account in expected.keys() | found.keys():
-            for product in expected[account].keys() | found[account].keys():
-                if expected[account][product] != found[account][product]:
-                    raise Violation(
-                        f"13: account {account} has {found[account][product]} of {product}, its orders make "
-                        f"{expected[account][product]}"
-                    )
+        altered.installed(self.orders.values(), assets)
+        altered.delivered(self.orders.values(), assets)

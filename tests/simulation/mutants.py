@@ -25,6 +25,7 @@ import domain.decide
 import domain.evolve
 import domain.evolve_change
 import domain.facts
+import domain.line_changes
 import domain.turn
 from actors.bookings import Bookings
 from actors.dispatcher import Dispatcher, _Open
@@ -712,11 +713,16 @@ def an_amended_order_keeps_its_old_document(patch: Patch) -> None:
 
 
 @_mutant
+def an_amended_line_keeps_its_old_values(patch: Patch) -> None:
+    patch.setattr(domain.line_changes, "_merged", lambda old, new: dict(new.attributes) | dict(old.attributes))
+
+
+@_mutant
 def a_move_stays_on_its_release(patch: Patch) -> None:
     planned = domain.change.planned_change
 
-    def plan(plan: Any, message: Any, account: Any, release: Any, protector: Any) -> Any:
-        return planned(plan, message, account, plan.release, protector)
+    def plan(plan: Any, message: Any, account: Any, release: Any, *rest: Any) -> Any:
+        return planned(plan, message, account, plan.release, *rest)
 
     patch.setattr(domain.change, "planned_change", plan)
 

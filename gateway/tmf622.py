@@ -445,7 +445,7 @@ class _Reader:
         if len(relations) > _RELATIONS_MAX:
             self.problems.add("orderRelationship", f"an order relates to at most {_RELATIONS_MAX} others")
             return ()
-        names = {}
+        names: dict[str, None] = {}
         for index, each in enumerate(relations):
             path = f"orderRelationship[{index}]"
             if not isinstance(each, dict):

@@ -63,7 +63,7 @@ async def rows(running: Running, sql: str, *values: Any) -> list[asyncpg.Record]
 async def test_five_hundred_orders_finish_on_the_release_they_started_on(activation: Running) -> None:
     running = activation
     running.ok("POST", "/v1/releases:publish", release("1"))
-    running.behave(system="activation", delayMs=4_000)
+    running.behave(system="activation", delayMs=10_000)
     try:
         with ThreadPoolExecutor(SENDERS) as pool:
             sent = [pool.submit(running.submit, order(number)) for number in range(ORDERS + AFTERWARDS)]

@@ -253,9 +253,9 @@ async def test_an_order_that_waits_for_one_that_waits_for_its_end_is_told_so():
         )
     )
     world.engine.finish(world.engine.accept(order_of(line("1", "core"))))
-    change: dict[str, Any] = {"action": "modify", "quantity": 2}
-    first = world.engine.accept(order_of(line("2", "core", **change), external_id="first", related=("second",)))
-    second = world.engine.accept(order_of(line("3", "core", **change), external_id="second"))
+    changes = [line(line_id, "core", "modify", quantity=2) for line_id in ("2", "3")]
+    first = world.engine.accept(order_of(changes[0], external_id="first", related=("second",)))
+    second = world.engine.accept(order_of(changes[1], external_id="second"))
     assert second.behind == [first.order_id]
     await world.look(2)
 

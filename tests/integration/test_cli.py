@@ -415,7 +415,10 @@ def test_an_installed_base_is_loaded_line_by_line_and_compared(shop):
     out = shop.folder / "differences.ndjson"
     compared = shop.command("inventory", "reconcile", str(lines), "--output", str(out), code=1)
     told = [json.loads(each) for each in out.read_text().splitlines()]
-    assert compared["results"] == {"same": 298, "missing": 1, "different": 1, "extra": 4}
+    extra = compared["results"].pop("extra")
+    assert compared["results"] == {"same": 298, "missing": 1, "different": 1}
+    # Whatever the tests before have installed is ours alone, too.
+    assert extra == len([each for each in told if each["result"] == "extra"]) >= 4
     assert compared["fields"] == {"relations": 1, "attributes.IMSI": 1}
     assert {each["id"] for each in told if each["result"] == "extra"} >= {"base-0", "6788"}
 

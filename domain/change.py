@@ -458,12 +458,20 @@ def _refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines) -
         if not line.sources or not lines.has_changed(index):
             continue
         for order_id, each in later:
-            if line.asset_id in each.deltas:
+            if line.asset_id in each.deltas or _makes_the_same(each, line):
                 raise Conflict(
-                    f"order {order_id} builds on {line.name}, which the change touches",
+                    f"order {order_id} builds on {line.name}, or makes it too, which the change touches",
                     mend="change that order first, or wait until it has ended",
                     openOrders=[order_id],
                 )
+
+
+def _makes_the_same(opened: OpenOrder, line: Line) -> bool:
+    """Whether another order is about to make the shared instance that the line stands for, as one of its own."""
+    return bool(line.instance) and any(
+        delta.op == "create" and (delta.product, delta.instance) == (line.product, line.instance)
+        for delta in opened.deltas.values()
+    )
 
 
 # Carrying it out.

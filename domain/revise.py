@@ -309,7 +309,9 @@ class _Reviser:
 
     def _is_redefined(self, item: ItemRun) -> bool:
         """Whether the release that the plan runs by from now on has the item otherwise."""
-        assert item.definition is not None
+        if item.definition is None:
+            # It stands for another order's delivery.
+            return False
         now = self.by_ref.get(item.definition.ref)
         return now is not None and now.source != item.definition.source
 

@@ -190,7 +190,7 @@ def _leave_behind(order: Order, payload: Mapping[str, Any]) -> None:
         is_running = item.phase == "started"
         if code in CALLS and not item.done and (is_running or item.phase in ("failed", "fatallyFailed")):
             order.doubts += 1
-        order.suspects += code in CALLS and item.attempt > 0 and not item.done
+        order.suspects += code in CALLS and item.attempt > 0 and (not item.done or item.phase == "skipped")
         item.done = item.is_gone = True
     for name in payload["amended"]:
         item = order.items[name]

@@ -66,6 +66,8 @@ class Checkers:
         self._tasks: dict[str, tuple[str, str]] = {}
         self.wishes: dict[str, Wish] = {}
         """Changes of orders as they were asked for, by the name of the message."""
+        self._decided: set[str | None] = set()
+        """Accounts of which an operator has decided that an order goes on without what another one was to deliver."""
         self._asked: set[str] = set()
         """Those of them that facts tell of."""
         self._sealed: set[str] = set()
@@ -303,6 +305,8 @@ class Checkers:
         item.is_left_behind = kind == "item.held" and payload["cause"] == "away"
         if kind not in ("item.edited", "item.accepted", "item.released"):
             item.phase = kind.removeprefix("item.")
+        if parts.code.startswith("await/") and kind == "item.skipped":
+            self._decided.add(order.account)
         if kind in _DONE:
             item.done = True
             item.skip_reason = payload.get("reason", "") if kind == "item.skipped" else ""
@@ -362,7 +366,7 @@ class Checkers:
                     raise Violation(f"5: {order_id} {rounds[-1]} could go on and does not")
 
     def _asset(self, row: Any) -> None:
-        if row.product != "mailbox":
+        if row.product != "mailbox" or row.account in self._decided:
             return
         place = (row.tenant, row.account)
         if row.status == "terminated":

@@ -521,15 +521,16 @@ class _Reviser:
         if not owner:
             return []
         found: dict[int, _Compensation] = {}
-        seen = {index}
-        waiting = [index]
+        # What was done because of an earlier round stands behind the later ones, too.
+        waiting = list(self._rounds(index))
+        seen = set(waiting)
         while waiting:
             at = waiting.pop()
             behind = list(self.old.followers[at])
             behind.extend(self.old.children.get(at, ()))
             if at in self.old.parents:
                 behind.extend(self.old.followers[self.old.parents[at]])
-            for each in behind:
+            for each in (other for node in behind for other in self._rounds(node)):
                 if each in seen:
                     continue
                 seen.add(each)
@@ -538,6 +539,11 @@ class _Reviser:
                 if each not in self.owner:
                     waiting.append(each)
         return list(found.values())
+
+    def _rounds(self, index: int) -> Sequence[int]:
+        """All nodes that stand or stood for what a node stands for."""
+        node = self.old.nodes[index]
+        return self.chains.get((node.ref, node.instance), (index,)) if node.role not in _COMPENSATING else (index,)
 
     # Who waits for whom.
 

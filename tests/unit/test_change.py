@@ -636,3 +636,23 @@ def test_a_sub_plan_is_skipped_with_those_of_its_items_that_are_open() -> None:
     engine.operate(plan, "p/build@1", "skip")
     engine.finish(plan)
     assert plan.order_state == "completed"
+
+
+def test_what_was_done_because_of_an_earlier_round_is_undone_before_the_later_one() -> None:
+    engine = engine_of(
+        callout("a", rollbackPlan="undo-a"),
+        callout("b", rollbackPlan="undo-b", amendPlan="mend"),
+        manual("last"),
+        plans=[plan_of("undo-a", "back"), plan_of("undo-b", "back"), plan_of("mend", "set")],
+    )
+    plan = engine.accept(order_of(offer(1)))
+    for code in "ab":
+        engine.answer(plan, engine.call(plan, f"p/{code}"))
+    engine.change(plan, "patch", patch={"lines": {"1": {"attributes": {"speed": 2}}}})
+    engine.answer(plan, engine.call(plan, "p/a"))
+    engine.answer(plan, engine.call(plan, "mend/set"))
+    engine.change(plan, "cancel")
+    undoing = [call.item.split("@")[0] for call in engine.calls[plan.order_id]]
+    assert "undo-a/back" not in undoing, "what came of it is not undone yet"
+    done(engine, plan)
+    assert plan.order_state == "cancelled"

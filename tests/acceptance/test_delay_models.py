@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from typer.testing import CliRunner
 
 from delay.histories.files import StoredHistory
@@ -41,6 +42,9 @@ def document(due_in_s: float) -> dict[str, Any]:
     }
 
 
+# Scores rest behind orders, so on a machine that does other work meanwhile a shadow may miss its moments: run by
+# itself, `pytest -m benchmark tests/acceptance/test_delay_models.py`.
+@pytest.mark.benchmark
 def test_a_model_of_ones_own_is_tried_in_shadow_promoted_and_rolled_back(running: Running, tmp_path: Path) -> None:
     def model(*arguments: str, code: int = 0) -> Any:
         result = CliRunner().invoke(app, ["model", *arguments, "--url", running.url, "--user", "ada", "--json"])

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-CASES = int(os.environ.get("ORDERPLAN_CHANGES", "400"))
+CASES = int(os.environ.get("ORDERPLAN_CHANGES", "200"))
 
 
 @pytest.mark.slow

@@ -87,10 +87,11 @@ class Loader:
         """Load the releases that orders are to be moved to; one that is not published is told to who asked."""
         wanted: dict[tuple[str, str], None] = {}
         for envelope in batch:
-            message = envelope.message if isinstance(envelope, ToPlan) else None
-            plan = self.memory.plans.get(envelope.order_id) if isinstance(envelope, ToPlan) else None
-            if isinstance(message, ChangeOrder) and message.release is not None and plan is not None:
-                wanted[plan.order.tenant, message.release] = None
+            if not isinstance(envelope, ToPlan) or not isinstance(envelope.message, ChangeOrder):
+                continue
+            plan = self.memory.plans.get(envelope.order_id)
+            if plan is not None and envelope.message.release is not None:
+                wanted[plan.order.tenant, envelope.message.release] = None
         for order_id in plans:
             waiting = self.memory.plans.get(order_id)
             if waiting is not None and waiting.change is not None and "release" in waiting.change:

@@ -57,6 +57,7 @@ from domain.intake import (
     refresh_open_order,
 )
 from domain.inventory import Account, Asset, AssetDelta
+from domain.items import ItemRun
 from domain.messages import ChangeOrder, PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
@@ -502,7 +503,9 @@ class Tick:
         self.work += len(turn.facts)
         self.commit.facts.extend(fact_rows(plan, shard, turn.facts, self.heads[shard]))
         self.heads[shard] += len(turn.facts)
+        is_about_all = False
         for fact in turn.facts:
+            is_about_all = is_about_all or (fact.item is None and fact.kind in f.ABOUT_ALL_ITEMS)
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)
                 self.work += len(plan.lines) + len(plan.items)
@@ -516,12 +519,12 @@ class Tick:
                 self.settled.append(settled)
                 # Begun earlier in this tick: the result of an earlier sending may have come in the same one.
                 self.calls.pop(settled, None)
-        if plan.had_fallout:
-            self._keep_fallout(turn)
-        if plan.had_holds:
-            self._keep_held(turn)
-        if plan.order.related:
-            self._keep_waits(turn)
+        if plan.had_fallout or plan.had_holds or plan.order.related:
+            touched = plan.items if is_about_all else _named_items(turn)
+            self._keep_fallout(plan, touched)
+            self._keep_held(plan, touched)
+            if plan.order.related:
+                self._keep_waits(turn, touched)
         self.calls.update(((call.order_id, call.item, call.attempt), call) for call in turn.calls)
         for item in turn.tasks_opened:
             task = task_row(plan, item, self.now)
@@ -529,7 +532,7 @@ class Tick:
             self.commit.tasks_closed.pop(task.task_id, None)
         for item in turn.tasks_closed:
             self.commit.tasks_closed[task_id_of(order_id, item.key)] = self.now
-        if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
+        if is_about_all:
             self._keep_tasks(plan)
         if plan.account_shard is not None:
             self._announce(turn)
@@ -551,23 +554,19 @@ class Tick:
                 if task.task_id not in self.commit.tasks_closed:
                     self.commit.tasks_new.setdefault(task.task_id, task)
 
-    def _keep_fallout(self, turn: Turn) -> None:
+    def _keep_fallout(self, plan: Plan, items: Iterable[ItemRun]) -> None:
         """Put items that have failed into the error queue, and take out those that had."""
-        plan = turn.plan
-        for key in _touched_items(turn):
-            item = plan.by_key[key]
+        for item in items:
             if item.failed_at is not None:
-                self.commit.fallout[plan.order_id, key] = fallout_row(plan, item)
+                self.commit.fallout[plan.order_id, item.key] = fallout_row(plan, item)
 
-    def _keep_held(self, turn: Turn) -> None:
+    def _keep_held(self, plan: Plan, items: Iterable[ItemRun]) -> None:
         """List items that were put On Hold, and strike those that were."""
-        plan = turn.plan
-        for key in _touched_items(turn):
-            item = plan.by_key[key]
+        for item in items:
             if item.held_at is not None:
-                self.commit.held[plan.order_id, key] = held_row(plan, item)
+                self.commit.held[plan.order_id, item.key] = held_row(plan, item)
 
-    def _keep_waits(self, turn: Turn) -> None:
+    def _keep_waits(self, turn: Turn, items: Iterable[ItemRun]) -> None:
         """List what waits for related orders, and strike what does not any more."""
         plan = turn.plan
         if plan.template is None:
@@ -575,9 +574,9 @@ class Tick:
         # An item begins to wait when the plan is made or changed, and never again by itself.
         is_other = any(fact.kind in (f.PLAN_COMPOSED, f.PLAN_CHANGED) for fact in turn.facts)
         waiting = {row.item: row for row in wait_rows(plan, self.now)} if is_other else {}
-        for key in plan.by_key if is_other else _touched_items(turn):
-            if is_related(plan, plan.by_key[key]):
-                self.commit.waits[plan.order_id, key] = waiting.get(key)
+        for item in plan.items if is_other else items:
+            if is_related(plan, item):
+                self.commit.waits[plan.order_id, item.key] = waiting.get(item.key)
 
     def _keep_template(self, plan: Plan) -> None:
         template = plan.template
@@ -690,11 +689,10 @@ class Tick:
         self.commit.facts.append(row)
 
 
-def _touched_items(turn: Turn) -> Iterable[str]:
-    """The items that a turn's facts are about."""
-    if any(fact.kind in f.ABOUT_ALL_ITEMS for fact in turn.facts):
-        return turn.plan.by_key
-    return dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None)
+def _named_items(turn: Turn) -> list[ItemRun]:
+    """The items that a turn's facts name, each once."""
+    named = dict.fromkeys(fact.item for fact in turn.facts if fact.item is not None)
+    return [turn.plan.by_key[key] for key in named]
 
 
 def _imported(envelope: ImportAssets, results: Sequence[Any]) -> dict[str, Any]:

@@ -63,7 +63,6 @@ class Change:
     order: Order
     release: CompiledRelease
     revision: Revision | None
-    roots: frozenset[str]
     is_cancel: bool = False
 
     @property
@@ -111,7 +110,7 @@ def decide_change(
     protector.carry_out()
     turn.add(f.CHANGE_ASKED, None, _asked(message, change, answers))
     freeze(turn, message.reason)
-    if message.kind == "cancel" and change.is_cancel:
+    if change.is_cancel:
         move_order(turn, OrderState.ASSESSING_CANCELLATION)
     if plan.state is PlanState.FROZEN:
         _carry_out(turn, change, message.reason)
@@ -197,7 +196,7 @@ def planned_change(
             lines = changed_lines(plan, (), release.products)
             _refuse_late(plan, lines, is_forced=message.is_forced)
             revision = revise(plan, plan.order, release, lines, nothing)
-            return Change("cancel", plan.order, release, revision, frozenset(), is_cancel=True)
+            return Change("cancel", plan.order, release, revision, is_cancel=True)
         order, wanted = plan.order, _without(plan, gone)
     before = _account_before(plan, account)
     projection = before.projected()
@@ -217,7 +216,7 @@ def planned_change(
             f"nothing of the order as it would be matches a scenario of release {release.release_id}",
             mend="cancel the order, or amend it to something that can be delivered",
         )
-    return Change(message.kind, order, release, revise(plan, order, release, lines, template), resolved.roots)
+    return Change(message.kind, order, release, revise(plan, order, release, lines, template))
 
 
 # The order as it is from now on.
@@ -563,7 +562,7 @@ def _change_waiting(
             )
         reasons = [{"code": "cancelled", "reason": message.reason}]
         turn.add(f.ORDER_ENDED, None, {"state": OrderState.CANCELLED.value, "reasons": reasons})
-        return Change("cancel", plan.order, release, None, frozenset(), is_cancel=True)
+        return Change("cancel", plan.order, release, None, is_cancel=True)
     if message.kind == "move":
         raise NotPossibleNow("the order waits and has no plan yet", mend="move it when its turn has come")
     protector = _LaterProtector(turn.protector)
@@ -577,7 +576,7 @@ def _change_waiting(
         payload["secrets"] = True
     turn.add(f.ORDER_AMENDED, None, payload)
     turn.is_changed = True
-    return Change(message.kind, order, release, None, resolved.roots)
+    return Change(message.kind, order, release, None)
 
 
 class _LaterProtector:

@@ -38,23 +38,24 @@ def edited_payload(plan: Plan, item: ItemRun, given: Mapping[str, Any], *, is_pa
         # Nothing could be sent, which may be what the edit mends; names still tell what has to stay hidden.
         current = {}
     at = "patch" if is_patch else "payload"
-    wanted = _merged(current, given) if is_patch else given
+    wanted = merged(current, given) if is_patch else given
     checked: dict[str, Any] = _Rules(plan, item).checked(wanted, current, at)
     return checked
 
 
-def _merged(current: Any, patch: Any) -> Any:
+def merged(current: Any, patch: Any) -> Any:
+    """A JSON merge patch laid over a document (RFC 7396); neither is changed. References count as single values."""
     if not isinstance(patch, Mapping):
         return patch
     if is_sealed(current) or is_encrypted(current) or not isinstance(current, dict):
         current = {}
-    merged = dict(current)
+    laid = dict(current)
     for name, value in patch.items():
         if value is None:
-            merged.pop(name, None)
+            laid.pop(name, None)
         else:
-            merged[name] = _merged(merged.get(name), value)
-    return merged
+            laid[name] = merged(laid.get(name), value)
+    return laid
 
 
 class _Rules:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from dataclasses import replace
 from typing import Any, Final, Literal, cast
 
 import orjson
@@ -15,6 +16,7 @@ from aiohttp import web
 
 from actors.envelopes import ToPlan
 from domain import facts as f
+from domain.edits import merged
 from domain.errors import BadDocument, NotFound
 from domain.ids import shard_of
 from domain.messages import ChangeOrder, SteerOrder
@@ -166,29 +168,13 @@ async def patch_product_order(request: web.Request) -> web.Response:
     message = _message(request, "amend", _note_of(patch), order=order.to_dict())
     if message.version is None and "productOrderItem" not in patch:
         # Made for what was just read: what somebody else changes meanwhile must not be undone by it.
-        message = ChangeOrder(
-            "amend", message.reason, message.message_id, order=order.to_dict(), version=plan.version,
-            is_dry_run=message.is_dry_run,
-        )  # fmt: skip
+        message = replace(message, version=plan.version)
     result = await _tell(request, message)
     if message.is_dry_run:
         return tmf_json(result)
     plan = await context.plan(tenant_of(request), order_id)
     shown = render_order(plan.order.to_dict(), order_view(plan))
     return tmf_json(shown, 202 if result.get("pending") else 200, {"ETag": f'"{plan.version}"'})
-
-
-def merged(document: Any, patch: Any) -> Any:
-    """A JSON merge patch laid over a document (RFC 7396); neither is changed."""
-    if not isinstance(patch, dict):
-        return patch
-    laid = dict(document) if isinstance(document, dict) else {}
-    for name, value in patch.items():
-        if value is None:
-            laid.pop(name, None)
-        else:
-            laid[name] = merged(laid.get(name), value)
-    return laid
 
 
 def _note_of(patch: dict[str, Any]) -> str:

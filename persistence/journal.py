@@ -82,11 +82,11 @@ _UPDATE_ORDERS: Final = """
 update product_order as o
    set state = n.state, release_id = n.release_id, ended_at = n.ended_at, active = n.active, timer_at = n.timer_at,
        fallout = n.fallout, sealed = n.sealed, items = n.items, priority = n.priority,
-       requested_due_at = n.requested_due_at, external_id = n.external_id
+       requested_due_at = n.requested_due_at
   from unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[], $6::timestamptz[], $7::int[],
-              $8::bool[], $9::int[], $10::text[], $11::timestamptz[], $12::text[])
+              $8::bool[], $9::int[], $10::text[], $11::timestamptz[])
        as n(order_id, state, release_id, ended_at, active, timer_at, fallout, sealed, items, priority,
-            requested_due_at, external_id)
+            requested_due_at)
  where o.order_id = n.order_id"""
 _PUT_ASSETS: Final = """
 insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at)
@@ -285,7 +285,6 @@ class Journal(ReadStore):
                 [row.items for row in rows],
                 [row.priority for row in rows],
                 [row.requested_due_at for row in rows],
-                [row.external_id for row in rows],
             )
         if commit.assets:
             done = await connection.execute(_PUT_ASSETS, *_columns(commit.assets.values(), 8))

@@ -36,32 +36,16 @@ OUTCOMES: Final = {
 """What becomes of an item, in words."""
 
 
-def hold(
-    order_id: OrderId, reason: Reason, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False
-) -> None:
-    """Let nothing new of an order begin; work under way goes on."""
-    _steer(order_id, "hold", reason, url, user, as_json)
+def _steering(action: str, text: str) -> Callable[..., None]:
+    """A command that steers the order as a whole and takes nothing but the reason."""
 
+    def command(
+        order_id: OrderId, reason: Reason, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False
+    ) -> None:
+        _steer(order_id, action, reason, url, user, as_json)
 
-def resume(
-    order_id: OrderId, reason: Reason, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False
-) -> None:
-    """Let an order that is held go on."""
-    _steer(order_id, "resume", reason, url, user, as_json)
-
-
-def freeze(
-    order_id: OrderId, reason: Reason, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False
-) -> None:
-    """Freeze an order, as a change of it does."""
-    _steer(order_id, "freeze", reason, url, user, as_json)
-
-
-def thaw(
-    order_id: OrderId, reason: Reason, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False
-) -> None:
-    """Let a frozen order go on as it was; a change that waits is given up."""
-    _steer(order_id, "thaw", reason, url, user, as_json)
+    command.__doc__ = text
+    return command
 
 
 def prioritize(
@@ -222,9 +206,9 @@ COMMANDS: Final[dict[str, Callable[..., None]]] = {
     "patch": patch,
     "cancel": cancel,
     "move": move,
-    "hold": hold,
-    "resume": resume,
-    "freeze": freeze,
-    "thaw": thaw,
+    "hold": _steering("hold", "Let nothing new of an order begin; work under way goes on."),
+    "resume": _steering("resume", "Let an order that is held go on."),
+    "freeze": _steering("freeze", "Freeze an order, as a change of it does."),
+    "thaw": _steering("thaw", "Let a frozen order go on as it was; a change that waits is given up."),
     "prioritize": prioritize,
 }

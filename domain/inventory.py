@@ -83,8 +83,9 @@ class Asset:
 class AssetDelta:
     """What delivering one line does to one asset; a difference, because shared assets change under several orders.
 
-    `op` is create, change or remove. `set` holds attributes to overlay, `add_uses` and `drop_uses` the sources gained
-    and lost. A remove only drops uses while other sources remain.
+    `op` is create, change, remove, or late: values that came after the line was delivered, which are of no use to an
+    asset that is gone by then. `set` holds attributes to overlay, `add_uses` and `drop_uses` the sources gained and
+    lost. A remove only drops uses while other sources remain.
     """
 
     op: str
@@ -155,7 +156,7 @@ def quantity_of(uses: Mapping[str, int], rule: str) -> int:
 def apply_delta(asset: Asset | None, delta: AssetDelta, order_id: str) -> Asset | None:
     """The asset after the delta; None when it is gone. Never changes its argument."""
     if asset is None:
-        if delta.op == "remove":
+        if delta.op in ("remove", "late"):
             return None
         asset = Asset(
             asset_id=delta.asset_id,
@@ -208,7 +209,7 @@ class OpenOrder:
     def expect(self, later: AssetDelta) -> None:
         """Note a change to come; one of an asset that has one already is laid over that."""
         earlier = self.deltas.get(later.asset_id)
-        if earlier is not None and later.op == "change":
+        if earlier is not None and later.op in ("change", "late"):
             later = replace(earlier, set=earlier.set | later.set)
         self.deltas[later.asset_id] = later
 

@@ -223,7 +223,7 @@ def later_change_of(line: Line, release: CompiledRelease, values: Mapping[str, A
         return None
     # With the rule for its quantity: a change counts the users of an instance anew.
     rule = product.source.quantity
-    return AssetDelta("change", line.asset_id, line.product, line.root_asset_id, set=kept, quantity_rule=rule)
+    return AssetDelta("late", line.asset_id, line.product, line.root_asset_id, set=kept, quantity_rule=rule)
 
 
 def may_stay(product: ProductDef, name: str, value: Any) -> bool:

@@ -78,6 +78,13 @@ def test_removing_takes_the_last_use_and_nothing_before_it() -> None:
     assert apply_delta(None, delta("remove"), "o1-4") is None
 
 
+def test_values_that_come_late_do_not_bring_back_what_another_order_has_removed() -> None:
+    assert apply_delta(None, delta("late", set={"a": 2}), "o1-1") is None
+    assert apply_delta(asset(uses={"s": 1}), delta("late", set={"a": 2}), "o1-1") == asset(
+        uses={"s": 1}, attributes={"a": 2}, order_id="o1-1"
+    )
+
+
 def test_what_is_not_said_stays() -> None:
     before = asset(**FULL, attributes={"a": 1})
 

@@ -65,6 +65,7 @@ from domain.plan import Plan
 from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
+from domain.rejoin import rejoining
 from domain.related import NO_WAITS, RelatedWaits, is_related
 from domain.release import CompiledRelease
 from domain.sealing import Protector
@@ -469,7 +470,7 @@ class Tick:
             if plan is None or plan.ended_at is not None:
                 continue
             if message is not None:
-                self._turn(plan, message)
+                self._hear(plan, message)
                 continue
             turn = self._new_turn(plan)
             # Whatever comes of it, the account has been changed.
@@ -483,6 +484,20 @@ class Tick:
             if is_taken_up:
                 self._collect(turn)
         raise AssertionError("plans of one account talk in circles")
+
+    def _hear(self, plan: Plan, message: PlanMessage) -> None:
+        """What another order of the account has told."""
+        change = rejoining(plan, message)
+        if change is None:
+            self._turn(plan, message)
+            return
+        try:
+            self._change(plan, change, ToPlan(plan.order_id, change))
+        except _Postponed as postponed:
+            self._ask(postponed.asked)
+        except OrderplanError:
+            # It cannot be done without a person.
+            self._turn(plan, message)
 
     def _ask(self, asked: Asked) -> None:
         """Leave what needs price functions to the desk; an order that is taken up asks once at a time."""

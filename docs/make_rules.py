@@ -15,10 +15,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[1]
 TARGET: Final = ROOT / "docs" / "RULES.md"
-NOT_BUILT: Final = "## Not built yet"
 _ROW: Final = re.compile(r"\| ([A-Z]\d*\.\d+) \|(.*)\|(.*)\|(.*)\|")
 """Id, rule, ours, shown by."""
-_ENTRY: Final = re.compile(r"- `([^`]*)`: .+")
 _NOT_RUN: Final = frozenset({"skip", "xfail", "benchmark"})
 
 
@@ -48,25 +46,6 @@ def rows(page: str) -> dict[str, tuple[str, str]]:
         if row[1] in found:
             raise ValueError(f"rule {row[1]} stands there twice")
         found[row[1]] = (row[2].strip(), row[3].strip())
-    return found
-
-
-def not_built(page: str) -> list[str]:
-    """The ids under "Not built yet", each with a reason.
-
-    Raises:
-        ValueError: there is no such section, or one of its entries is no id with a reason.
-    """
-    _, heading, section = page.partition(NOT_BUILT)
-    if not heading:
-        raise ValueError(f"the page has no section {NOT_BUILT!r}")
-    found: list[str] = []
-    for line in section.splitlines():
-        if line.startswith("- "):
-            entry = _ENTRY.fullmatch(line)
-            if entry is None:
-                raise ValueError(f"an entry is an id and a reason (- `B2.17`: why): {line}")
-            found.append(entry[1])
     return found
 
 
@@ -127,7 +106,7 @@ def marks(root: Path = ROOT) -> list[Mark]:
 
 def problems(page: str, found: Iterable[Mark]) -> list[str]:
     """What is wrong between the page and the marks, one sentence each."""
-    known, missing = rows(page), not_built(page)
+    known = rows(page)
     shown: set[str] = set()
     wrong: list[str] = []
     for mark in found:
@@ -138,13 +117,7 @@ def problems(page: str, found: Iterable[Mark]) -> list[str]:
             wrong.append(f"{where} shows {mark.rule}, which docs/RULES.md does not have")
         else:
             shown.add(mark.rule)
-    wrong.extend(f"{rule} stands twice under {NOT_BUILT!r}" for rule in sorted(set(missing)) if missing.count(rule) > 1)
-    for rule in dict.fromkeys(missing):
-        if rule not in known:
-            wrong.append(f"{rule} stands under {NOT_BUILT!r} and nowhere else")
-        elif rule in shown:
-            wrong.append(f"{rule} has a test by now: take it out of {NOT_BUILT!r}")
-    untold = (rule for rule in known if rule not in shown and rule not in missing)
+    untold = (rule for rule in known if rule not in shown)
     wrong.extend(f"{rule} has no test: {known[rule][1] or known[rule][0]}" for rule in untold)
     return wrong
 
@@ -163,7 +136,7 @@ def render(page: str, found: Iterable[Mark]) -> str:
 
 
 def _cell(by_path: Mapping[str, Mapping[str, None]]) -> str:
-    return "; ".join(f"`{path}`: {', '.join(tests)}" for path, tests in by_path.items()) or "not built yet"
+    return "; ".join(f"`{path}`: {', '.join(tests)}" for path, tests in by_path.items())
 
 
 if __name__ == "__main__":

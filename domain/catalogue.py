@@ -230,6 +230,8 @@ class Item(_Element):
     rollback_plan: Code | None = Field(default=None, alias="rollbackPlan")
     """The plan definition that undoes it, when it is done and nobody needs it any more. Several go in the reverse order
     of what they undo. None: nothing is undone, and previews say so."""
+    leaves_nothing: bool = Field(default=False, alias="leavesNothing")
+    """True: what it does outside is nothing that anybody would have to undo, like a question or a message."""
     rollback_group: Code | None = Field(default=None, alias="rollbackGroup")
     """Items with the same rollback plan and group are undone together: once for each bundle."""
     freeze: Literal["wait", "goOn"] = "wait"
@@ -374,6 +376,10 @@ class Release(_Element):
     """What becomes of an order for which there is nothing to do."""
     open_order: Literal["wait", "refuse"] = Field(default="wait", alias="openOrder")
     """What becomes of a second order on a root asset that has an open one."""
+    relations: dict[Code, Literal["after", "before"]] = Field(default_factory=dict)
+    """Which relations between the items of an order say who goes first, by type: whoever has one like `reliesOn: after`
+    is delivered after the item that it names, and removed before it. Of items that go in opposite directions, and for
+    types that are not named here, a relation says nothing."""
     products: tuple[Product, ...]
     """What can be ordered and delivered."""
     classes: tuple[ProductClass, ...] = ()

@@ -40,7 +40,7 @@ from domain.revise import Revision, revise
 from domain.sealing import MASK, SEALED, Protector, classify, is_sealed, same_value
 from domain.states import ItemState, OrderState, PlanState
 from domain.steer import after_freeze, freeze
-from domain.turn import Turn, move_order
+from domain.turn import Turn, give_up_joined, move_order
 
 _REACHED: Final = frozenset(
     {
@@ -68,7 +68,7 @@ class Change:
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be other than before."""
-        if self.is_cancel or self.kind == "move" or self.revision is None:
+        if self.is_cancel or self.kind in ("move", "rejoin") or self.revision is None:
             return False
         return all(each is LineOutcome.NO_CHANGE for each in self.revision.lines.outcomes.values())
 
@@ -134,6 +134,8 @@ def carry_out_asked(turn: Turn, account: Account | None, release: CompiledReleas
         was_held = plan.is_held_again
         turn.add(f.CHANGE_REFUSED, None, {"id": plan.change["id"], "reasons": [error.as_dict()]})
         turn.add(f.PLAN_THAWED, None, {"reason": "the change was refused"})
+        if message.joined:
+            give_up_joined(turn, message.joined, "does not make")
         after_freeze(turn, "held before", was_held=was_held)
         turn.settle()
         return None
@@ -209,9 +211,11 @@ def planned_change(
     _refuse_protected(plan, lines, release)
     _refuse_late(plan, lines, is_forced=message.is_forced)
     _refuse_taken(plan, before, resolved.roots)
-    _refuse_built_on(plan, account, lines)
+    if message.kind != "rejoin":
+        # Those that build on it hear of it, and do the same.
+        _refuse_built_on(plan, account, lines)
     template = compose(release, target, order_context(order), order.relations)
-    if not template.nodes and release.source.empty_plan == "reject":
+    if template.is_idle and release.source.empty_plan == "reject":
         raise NothingToFulfil(
             f"nothing of the order as it would be matches a scenario of release {release.release_id}",
             mend="cancel the order, or amend it to something that can be delivered",
@@ -225,7 +229,7 @@ def planned_change(
 def _order_of(
     plan: Plan, message: ChangeOrder, release: CompiledRelease, projection: Projection, protector: Protector
 ) -> Order:
-    if message.kind == "move":
+    if message.kind in ("move", "rejoin"):
         return plan.order
     if message.kind == "patch":
         order = patched_order(plan.order, message.patch)
@@ -492,6 +496,8 @@ def _asked(message: ChangeOrder, change: Change, answers: Answers) -> dict[str, 
         asked["release"] = message.release
     if message.is_forced:
         asked["forced"] = True
+    if message.joined:
+        asked["joined"] = message.joined
     return asked
 
 
@@ -504,6 +510,7 @@ def _message_of(asked: Mapping[str, Any]) -> ChangeOrder:
         lines=tuple(asked.get("lines", ())),
         release=asked.get("release"),
         is_forced=bool(asked.get("forced")),
+        joined=asked.get("joined", ""),
     )
 
 
@@ -536,6 +543,7 @@ def _carry_out(turn: Turn, change: Change, reason: str) -> None:
     plan.release = change.release
     turn.add(f.PLAN_CHANGED, None, payload)
     turn.is_changed = True
+    turn.is_rejoined = change.kind == "rejoin"
     if plan.account_shard is not None:
         turn.lines_changed.update(dict.fromkeys(plan.line_at))
     if change.is_cancel:

@@ -15,7 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
-from domain.catalogue import Scope
+from domain.catalogue import Action, Scope
+from domain.cycles import find_cycle
+from domain.errors import BadDocument
 from domain.lines import Line, line_context
 from domain.release import ASSETIZE, CompiledRelease, Edge, ItemDef
 from domain.sealing import key_text
@@ -123,6 +125,11 @@ class Template:
         )
         return bound(template, release)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it does nothing but wait for what other orders deliver."""
+        return all(node.ref == AWAIT_REF for node in self.nodes)
+
     def key_of(self, index: int, lines: Sequence[Line]) -> str:
         """The item key of a node in an order: definition, scope instance and round (the first carries no number)."""
         return key_of_node(self.nodes[index], lines)
@@ -227,6 +234,7 @@ def _shape(release: CompiledRelease, lines: Sequence[Line], chosen: Sequence[tup
             line.is_alone,
             line.joins is None,
             tuple(_key_value(line, name) for name in release.key_names),
+            tuple(at[other] for other in line.after),
         )
         for line, matching in zip(lines, chosen, strict=True)
     )
@@ -344,6 +352,8 @@ def _compose(
         for at, node in enumerate(nodes):
             touched = (*node.lines, *covers.get(at, ()))
             waits[at].update(awaits[index] for index in touched if index in awaits and awaits[index] != at)
+    if any(line.after for line in lines):
+        _put_in_order(lines, nodes, waits)
     _await_related(release, by_item, relations, nodes, waits, voids)
     template = Template(
         nodes=tuple(nodes),
@@ -354,6 +364,43 @@ def _compose(
         parents={at_of[child]: at_of[parent] for child, parent in parent_of.items()},
     )
     return bound(template, release)
+
+
+def _put_in_order(lines: Sequence[Line], nodes: Sequence[Node], waits: list[set[int]]) -> None:
+    """Have the work of lines wait for that of the lines they come after; for removals the other way about.
+
+    Work that is done for both together is none of the two. Source: REFERENCE f, the relation map.
+
+    Raises:
+        BadDocument: items would wait for one another in a circle.
+    """
+    action_of = {line.key: line.action for line in lines}
+    work_of: dict[str, set[int]] = defaultdict(set)
+    """Order line -> the nodes that work for it, or for what it has become."""
+    for at, node in enumerate(nodes):
+        for index in node.lines:
+            for order_line in lines[index].order_lines:
+                work_of[order_line].add(at)
+    for line in lines:
+        for other in line.after:
+            removals = [action_of[each] == Action.DELETE for each in (line.key, other)]
+            if removals[0] != removals[1]:
+                continue
+            first, second = (line.key, other) if removals[0] else (other, line.key)
+            before, behind = work_of[first] - work_of[second], work_of[second] - work_of[first]
+            ends = before - {target for at in before for target in waits[at]}
+            for at in behind:
+                # What waits for other work of its line comes after it anyway; an await is no work.
+                if waits[at].isdisjoint(behind) and nodes[at].ref != AWAIT_REF:
+                    waits[at] |= ends
+    circle = find_cycle({at: sorted(targets) for at, targets in enumerate(waits)})
+    if circle:
+        named = " -> ".join(key_of_node(nodes[at], lines) for at in circle)
+        raise BadDocument(
+            f"with the order's relations, items would wait for one another in a circle: {named}",
+            path="productOrderItem",
+            mend="leave out one of the relations that say who goes first",
+        )
 
 
 def _await_related(

@@ -28,6 +28,7 @@ from domain.messages import (
     OperateItem,
     PlanMessage,
     Quarantine,
+    Rejoined,
     RelatedTold,
     ReleaseTask,
     Report,
@@ -53,6 +54,7 @@ from domain.turn import (
     definition_of,
     fatal,
     find,
+    give_up_joined,
     hold,
     holds,
     is_left_behind,
@@ -113,6 +115,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _change_line(turn, message)
         case Delivered():
             _delivered(turn, message)
+        case Rejoined():
+            give_up_joined(turn, message.by_order, "has changed what it makes of")
         case RelatedTold():
             hear_of_related(turn, message)
         case AssetsBooked():
@@ -368,6 +372,9 @@ def _change_line(turn: Turn, message: ChangeLine) -> None:
         raise NotPossibleNow(f"the plan is {plan.state or 'not composed yet'}, so its lines stay as they are")
     if message.line not in plan.line_at:
         raise NotFound(f"order {plan.order_id} has no line {message.line!r}")
+    if plan.lines[plan.line_at[message.line]].is_cancelled:
+        # Another line may stand for its asset by now.
+        raise NotPossibleNow(f"line {message.line!r} is cancelled, so it stays as it is")
     values = classified(turn, plan.lines[plan.line_at[message.line]], message.attributes)
     if not values:
         raise BadDocument(
@@ -421,13 +428,11 @@ def _quarantine(turn: Turn, message: Quarantine) -> None:
 
 def _delivered(turn: Turn, message: Delivered) -> None:
     plan = turn.plan
+    if message.asset_ids is None:
+        give_up_joined(turn, message.by_order, "has ended without delivering")
+        return
     for item in (plan.items[node] for node in plan.awaits):
         line = plan.lines_of(item)[0]
-        if item.state is not ItemState.PENDING or line.joins != message.by_order:
-            continue
-        if message.asset_ids is None:
-            # What this order was to share does not exist: a person decides, because its own work was planned on it.
-            error = f"order {message.by_order} has ended without delivering {line.name}"
-            fatal(turn, item, error, "notDelivered")
-        elif (line.awaits or line.asset_id) in message.asset_ids:
+        is_awaited = item.state is ItemState.PENDING and line.joins == message.by_order
+        if is_awaited and (line.awaits or line.asset_id) in message.asset_ids:
             complete(turn, item, {"order": message.by_order})

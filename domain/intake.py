@@ -13,13 +13,13 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
-from domain.compose import AWAIT_REF, compose
+from domain.compose import compose
 from domain.decompose import decompose
 from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account, Asset, AssetDelta, OpenOrder, Projection
 from domain.lines import delta_of, order_context
-from domain.messages import Delivered
+from domain.messages import Delivered, Rejoined
 from domain.orders import Order
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers, PriceFunctionFailed
@@ -173,7 +173,7 @@ class Booking:
     """
 
     changes: list[tuple[Asset | None, Asset | None]]
-    news: list[tuple[str, Delivered | None]]
+    news: list[tuple[str, Delivered | Rejoined | None]]
 
 
 def has_news(turn: Turn) -> bool:
@@ -191,7 +191,12 @@ def book(turn: Turn, account: Account) -> Booking:
         # In its old place: what stands behind it was compared with the account after it.
         account.open_orders[order_id] = open_order_of(turn.plan)
     has_ended = turn.plan.ended_at is not None
-    booking = book_changes(account, order_id, turn.deltas, turn.delivered, has_ended=has_ended)
+    is_cancelled = turn.plan.order_state is OrderState.CANCELLED
+    booking = book_changes(
+        account, order_id, turn.deltas, turn.delivered, has_ended=has_ended, is_cancelled=is_cancelled
+    )
+    if turn.is_rejoined and not has_ended:
+        booking.news.extend(_for_others(account, Rejoined(order_id)))
     if turn.is_changed and not has_ended:
         # It may hold fewer products now than somebody waits for.
         booking.news.extend((other, None) for other, each in account.open_orders.items() if each.is_waiting)
@@ -199,7 +204,13 @@ def book(turn: Turn, account: Account) -> Booking:
 
 
 def book_changes(
-    account: Account, order_id: str, deltas: Iterable[AssetDelta], delivered: Collection[str], *, has_ended: bool
+    account: Account,
+    order_id: str,
+    deltas: Iterable[AssetDelta],
+    delivered: Collection[str],
+    *,
+    has_ended: bool,
+    is_cancelled: bool = False,
 ) -> Booking:
     """Carry out on the account what one of its orders has delivered, and say who has to hear of it.
 
@@ -209,18 +220,19 @@ def book_changes(
         deltas: what it does to assets.
         delivered: assets that are now what the order wants of them, changed or not.
         has_ended: whether the order is over for the account.
+        is_cancelled: whether it ended because it was taken back.
     """
     changes = [account.deliver(order_id, delta) for delta in deltas]
-    news: list[tuple[str, Delivered | None]] = []
+    news: list[tuple[str, Delivered | Rejoined | None]] = []
     if delivered:
         news.extend(_for_others(account, Delivered(order_id, frozenset(delivered))))
     if has_ended and account.open_orders.pop(order_id, None) is not None:
-        news.extend(_for_others(account, Delivered(order_id, None)))
+        news.extend(_for_others(account, Delivered(order_id, None, is_cancelled)))
         news.extend((other, None) for other, each in account.open_orders.items() if each.is_waiting)
     return Booking(changes, news)
 
 
-def _for_others(account: Account, message: Delivered) -> list[tuple[str, Delivered | None]]:
+def _for_others(account: Account, message: Delivered | Rejoined) -> list[tuple[str, Delivered | Rejoined | None]]:
     # A dedicated plan awaits nobody: it was placed while the account had no other open order.
     heard = account.open_orders.items()
     at_work = (order_id for order_id, each in heard if not (each.is_waiting or each.is_remote))
@@ -285,7 +297,7 @@ def _compose(
     context = order_context(order)
     lines = decompose(order, release, resolved, projection, turn.protector, answers)
     template = compose(release, lines, context, order.relations)
-    if all(node.ref == AWAIT_REF for node in template.nodes) and release.source.empty_plan == "reject":
+    if template.is_idle and release.source.empty_plan == "reject":
         idle = ", ".join(f"{line.name} ({line.action})" for line in lines[:5])
         raise NothingToFulfil(
             f"nothing to fulfil: no scenario of release {release.release_id} matches {idle}",

@@ -15,6 +15,7 @@ from domain.lines import Line
 from domain.plan import Plan
 from domain.release import ProductDef
 from domain.sealing import same_value
+from domain.states import SATISFYING_ITEM_STATES
 
 
 class LineOutcome(StrEnum):
@@ -50,6 +51,11 @@ def changed_lines(plan: Plan, target: Sequence[Line], products: dict[str, Produc
     lines = list(plan.lines)
     at: list[int] = []
     outcomes: dict[str, LineOutcome] = {}
+    shared = {
+        plan.lines_of(item)[0].key
+        for item in (plan.items[node] for node in plan.awaits)
+        if item.state in SATISFYING_ITEM_STATES
+    }
     for new in target:
         index = plan.line_at.get(new.key)
         new.ordered = new.attributes
@@ -64,7 +70,7 @@ def changed_lines(plan: Plan, target: Sequence[Line], products: dict[str, Produc
             lines[index] = new
             outcomes[new.key] = LineOutcome.CREATE
             continue
-        if old.joins is not None and new.joins is None:
+        if old.joins is not None and new.joins is None and new.key in shared:
             # What it joined is delivered by now, and its item that awaited that is done: nothing else is wanted of it.
             new.joins, new.awaits = old.joins, old.awaits
         is_delivered = new.key in plan.delivered

@@ -54,6 +54,8 @@ class Line:
     relations: tuple[tuple[str, str], ...] = ()
     place: dict[str, Any] = field(default_factory=dict)
     requested_start_at: str | None = None
+    after: tuple[str, ...] = ()
+    """Lines of the order that are delivered before it, and removed after it, because the order's text says so."""
     is_cancelled: bool = False
     """Taken out of the order, or cancelled: it stays as what it was, and becomes nothing."""
     ordered: dict[str, Any] = field(default_factory=dict, compare=False)
@@ -117,6 +119,7 @@ _LINE_FIELDS: tuple[tuple[str, str, Any], ...] = (
     ("relations", "relations", ()),
     ("place", "place", {}),
     ("requested_start_at", "requestedStartAt", None),
+    ("after", "after", ()),
     ("is_cancelled", "cancelled", False),
 )
 

@@ -144,10 +144,10 @@ class ChangeOrder:
 
     `amend`: to what `order` says, which is the whole new order. `patch`: `patch` says what changes of it. `cancel`: the
     bundles of the order lines `lines` are taken back, all of them when it is empty. `move`: the same order by another
-    `release`.
+    `release`. `rejoin`: the same order without what the order `joined` was to share with it (`domain/rejoin.py`).
     """
 
-    kind: Literal["amend", "patch", "cancel", "move"]
+    kind: Literal["amend", "patch", "cancel", "move", "rejoin"]
     reason: str
     message_id: str
     order: Mapping[str, Any] | None = None
@@ -160,6 +160,8 @@ class ChangeOrder:
     """Past the point of no return too."""
     is_dry_run: bool = False
     """Say what would come of it, and change nothing."""
+    joined: str = ""
+    """Of a rejoin: the order that does not deliver what it was to share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,15 @@ class Delivered:
 
     by_order: str
     asset_ids: frozenset[str] | None
+    is_cancelled: bool = False
+    """The other order was taken back, so what it was to share is made by those that wait for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoined:
+    """Another order of the account makes what it shares otherwise than when this one was compared with it."""
+
+    by_order: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +225,7 @@ PlanMessage = (
     | ChangeLine
     | SteerOrder
     | Delivered
+    | Rejoined
     | RelatedTold
     | AssetsBooked
     | Quarantine

@@ -32,6 +32,9 @@ from domain.release import (
     release_id_of,
 )
 
+_NAMED_MAX: Final = 5
+"""Items that one finding names."""
+
 
 class _Problems:
     """Collects every reason before refusing, so that a designer mends them in one go."""
@@ -89,6 +92,7 @@ def compile_release(release: Release) -> CompiledRelease:
         reason = first if not more else f"{first}; and {len(more)} more"
         raise BadRelease(reason, problems=problems.errors, mend="mend the release and publish it again")
     _look_for_oddities(release, products, problems)
+    _look_for_work_without_undo(release, items, problems)
     by_specification, by_offering = (
         {each.source.external_id or code: code for code, each in products.items() if each.source.kind in (kind, "both")}
         for kind in ("technical", "commercial")
@@ -140,6 +144,28 @@ def _look_for_oddities(release: Release, products: Mapping[str, ProductDef], pro
                     f"decomposition {rule.name}, mapping to {mapping.to}: the attribute is not kept; "
                     "fill it during orchestration"
                 )
+
+
+def _look_for_work_without_undo(release: Release, items: list[ItemDef], problems: _Problems) -> None:
+    """Note what a cancelled order would leave outside; one finding for all, since catalogues without any undo exist."""
+    delivering = {Action.ADD, Action.MODIFY}
+    composed = {scenario.plan for scenario in release.scenarios if delivering.intersection(scenario.actions)}
+    waiting = list(composed)
+    for plan in waiting:
+        inner = {item.source.sub_plan for item in items if item.plan == plan and item.source.sub_plan} - composed
+        composed |= inner
+        waiting.extend(inner)
+    left = [
+        item.ref
+        for item in items
+        if item.plan in composed and item.is_call and not item.rollback_refs and not item.source.leaves_nothing
+    ]
+    if left:
+        named = ", ".join(left[:_NAMED_MAX]) + (f" and {len(left) - _NAMED_MAX} more" if left[_NAMED_MAX:] else "")
+        problems.findings.append(
+            f"a cancelled order leaves what these items have done outside: {named}; give each a rollbackPlan, or say "
+            "leavesNothing: true"
+        )
 
 
 def _compile_items(release: Release, problems: _Problems) -> list[ItemDef]:
@@ -256,6 +282,8 @@ def _attach_change_plans(release: Release, items: list[ItemDef], problems: _Prob
             problems.errors.append(f"item {item.ref}: give amendPlan or onAmend, not both")
         if source.on_amend == "undoThenRedo" and source.rollback_plan is None:
             problems.errors.append(f"item {item.ref}: onAmend undoThenRedo needs a rollbackPlan")
+        if source.leaves_nothing and source.rollback_plan is not None:
+            problems.errors.append(f"item {item.ref}: give rollbackPlan or leavesNothing, not both")
         if source.rollback_group is not None and source.rollback_plan is None:
             problems.errors.append(f"item {item.ref}: rollbackGroup needs a rollbackPlan")
         if source.freeze == "goOn" and not item.is_call:

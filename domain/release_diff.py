@@ -145,6 +145,7 @@ TOUCHES: Final[Mapping[str, Touch]] = {
     "amendPlan": Touch.CHANGE,
     "rollbackPlan": Touch.CHANGE,
     "rollbackGroup": Touch.CHANGE,
+    "leavesNothing": Touch.CHANGE,
     "freeze": Touch.CHANGE,
     "name": Touch.SHOWN,
     "durationS": Touch.SHOWN,

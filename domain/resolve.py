@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,8 +77,21 @@ def resolve_lines(order: Order, release: CompiledRelease, projection: Projection
                     mend="say in one item what becomes of a product",
                 )
     _place_roots(lines, tree)
+    _put_in_order(order, release, lines)
     roots = frozenset(line.root_asset_id for line in lines.values() if line.is_asset)
     return Resolved(list(lines.values()), roots)
+
+
+def _put_in_order(order: Order, release: CompiledRelease, lines: Mapping[str, Line]) -> None:
+    """Note who goes first where the release's relation map says that a relation of the order's text tells."""
+    said = release.source.relations
+    if not said:
+        return
+    for each in order.lines:
+        for kind, other in each.relations:
+            if kind in said and other != each.line_id:
+                first, second = (other, each.line_id) if said[kind] == "after" else (each.line_id, other)
+                lines[second].after = (*lines[second].after, first)
 
 
 def named_product(release: CompiledRelease, line: OrderLine, projection: Projection) -> ProductDef | None:

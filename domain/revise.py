@@ -120,8 +120,6 @@ class _Reviser:
         self.nodes = list(self.old.nodes)
         self.waits: list[set[int]] = [set(each) for each in self.old.waits]
         self.keys = set(plan.by_key)
-        self.chains = self._chains()
-        """Slot -> the nodes that stand or stood for it, the newest last."""
         self.outcomes: dict[int, ItemOutcome] = {}
         self.amended: dict[int, None] = {}
         self.cancelled: dict[int, None] = {}
@@ -136,8 +134,14 @@ class _Reviser:
         """By node of the plan: what undoes it."""
         self.adapting: dict[int, list[int]] = defaultdict(list)
         """By node of the plan: what of its amend plans is not done yet."""
+        self.adapted_to: dict[int, tuple[int, ...]] = {}
+        """By node of the plan: the lines that an amend plan has last brought it in line with."""
         for index, node in enumerate(self.old.nodes):
-            if node.role == AMEND and node.of is not None and self._is_open(index):
+            if node.role != AMEND or node.of is None:
+                continue
+            if plan.items[index].state not in _GONE:
+                self.adapted_to[node.of] = node.lines
+            if self._is_open(index):
                 self.adapting[node.of].append(index)
         self.undone_by = {
             index: (node.of, *node.also)
@@ -147,6 +151,10 @@ class _Reviser:
         """By node of a rollback plan: what it takes back."""
         self.taken_back = frozenset(index for undone in self.undone_by.values() for index in undone)
         """Nodes that an earlier change has undone already, some of them to do them again."""
+        self.rounds = self._found_rounds()
+        """Slot -> the nodes that stand or stood for it, the newest last."""
+        self.chains = {slot: left for slot, each in self.rounds.items() if (left := self._not_taken_back(each))}
+        """The same without what was undone, with all before it."""
         self.still_undoing: dict[Slot, list[int]] = defaultdict(list)
         """What still undoes an earlier one of a slot: it ends before a new one begins."""
         for undo, undone in self.undone_by.items():
@@ -181,18 +189,22 @@ class _Reviser:
 
     # What there is.
 
-    def _chains(self) -> dict[Slot, list[int]]:
-        chains: dict[Slot, list[int]] = {}
+    def _found_rounds(self) -> dict[Slot, list[int]]:
+        rounds: dict[Slot, list[int]] = {}
         for index, node in enumerate(self.old.nodes):
             if node.role in _COMPENSATING:
                 continue
             slot = (node.ref, node.instance)
             if self.plan.items[index].state in _GONE:
                 # All that stood for it was taken back then, also what was amended before.
-                chains.pop(slot, None)
+                rounds.pop(slot, None)
             else:
-                chains.setdefault(slot, []).append(index)
-        return chains
+                rounds.setdefault(slot, []).append(index)
+        return rounds
+
+    def _not_taken_back(self, rounds: Sequence[int]) -> list[int]:
+        undone = [place for place, index in enumerate(rounds) if index in self.taken_back]
+        return list(rounds[undone[-1] + 1 :] if undone else rounds)
 
     def _slot(self, node: Node) -> Slot:
         kind, value = node.instance
@@ -230,7 +242,8 @@ class _Reviser:
         """Decide on a target node, all that it waits for being decided."""
         node = self.target.nodes[at]
         slot = self._slot(node)
-        places = tuple(sorted(self.lines.at[line] for line in node.lines))
+        # In the order in which a new order would have them: a request of its own reads the first.
+        places = tuple(self.lines.at[line] for line in node.lines)
         chain = self.chains.get(slot)
         if chain is None:
             self.now_at[at] = self._add(Node(node.ref, slot[1], places))
@@ -238,7 +251,7 @@ class _Reviser:
         self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
         item, state = self.plan.items[index], self._before(index)
-        then = self.old.nodes[index].lines
+        then = self.adapted_to.get(index, self.old.nodes[index].lines)
         is_other = (
             self._is_other(item, then, places)
             or (state in _REOPENED and self._is_redefined(item))
@@ -298,6 +311,8 @@ class _Reviser:
         """Whether what the item works on is not what it was."""
         definition, is_done = item.definition, self._before(item.node) in _DONE
         is_same = set(then) == set(now) and not any(self.lines.has_changed(index) for index in now)
+        if definition is not None and definition.request is not None:
+            is_same = is_same and then[0] == now[0]
         if is_same and (definition is None or not self._reads_changed(definition, is_done=is_done)):
             return False
         if definition is None or definition.request is None or not is_done:
@@ -389,7 +404,7 @@ class _Reviser:
             if state in _DONE:
                 if state is ItemState.COMPLETED:
                     self.cancelled[index] = None
-                if not is_undone and index not in self.taken_back:
+                if not is_undone:
                     is_undone = True
                     self.outcomes[index] = _taken_back(item.definition)
                     if self.outcomes[index] is ItemOutcome.UNDO:
@@ -543,7 +558,7 @@ class _Reviser:
     def _rounds(self, index: int) -> Sequence[int]:
         """All nodes that stand or stood for what a node stands for."""
         node = self.old.nodes[index]
-        return self.chains.get((node.ref, node.instance), (index,)) if node.role not in _COMPENSATING else (index,)
+        return self.rounds.get((node.ref, node.instance), (index,)) if node.role not in _COMPENSATING else (index,)
 
     # Who waits for whom.
 
@@ -636,7 +651,8 @@ def _taken_back(definition: ItemDef | None) -> ItemOutcome:
         return ItemOutcome.UNDO
     # Milestones and the like have done nothing that could be left behind.
     is_work = definition is not None and (definition.is_call or definition.type is ItemType.MANUAL_TASK)
-    return ItemOutcome.NOT_UNDONE if is_work else ItemOutcome.DISCARD
+    is_left = is_work and definition is not None and not definition.source.leaves_nothing
+    return ItemOutcome.NOT_UNDONE if is_left else ItemOutcome.DISCARD
 
 
 def _way(template: Template) -> list[int]:

@@ -21,6 +21,7 @@ from domain.priorities import class_of
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import decode_body
 from gateway.tmf622 import parse_order
+from gateway.tmf622_alerts import alerts_of
 from gateway.tmf622_render import PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import parse_list_query, select_fields
 from gateway.views import fact_view, item_view, next_payload_view, order_summary, order_view, plan_view, risk_summary
@@ -163,8 +164,10 @@ def _named_release(order: Order) -> str | None:
 async def get_product_order(request: web.Request) -> web.Response:
     """GET productOrder/{id}."""
     context = context_of(request)
-    plan = await context.plan(tenant_of(request), request.match_info["order_id"])
-    document = render_order(plan.order.to_dict(), order_view(plan))
+    tenant = tenant_of(request)
+    plan = await context.plan(tenant, request.match_info["order_id"])
+    score = await scores.read_risk(context.pool, tenant, plan.order_id)
+    document = render_order(plan.order.to_dict(), order_view(plan)) | alerts_of(plan, score)
     return tmf_json(select_fields(document, request.query.get("fields")), headers={"ETag": f'"{plan.version}"'})
 
 

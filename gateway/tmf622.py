@@ -57,6 +57,9 @@ _BY_SERVER: Final = frozenset(
         "completionDate",
         "expectedCompletionDate",
         "cancellationDate",
+        "productOrderMilestone",
+        "productOrderErrorMessage",
+        "productOrderJeopardyAlert",
     }
 )
 """What the service itself says about an order; on the way in it is passed over."""

@@ -19,6 +19,7 @@ from adapters.price_worker import load_function
 from domain.change import carry_out_asked, decide_change
 from domain.compose import Template
 from domain.decide import decide
+from domain.errors import OrderplanError
 from domain.evolve import plan_from_facts
 from domain.facts import ASSETS_CHANGED, ORDER_CLOSING, Fact
 from domain.holds import NOTHING_HELD, HeldSystems, Hold, HoldCause
@@ -55,6 +56,7 @@ from domain.plan import Plan
 from domain.price_calls import Answers, FunctionsWanted, PriceAnswer, PriceCall
 from domain.pricing import checked_values
 from domain.redrive import redrive
+from domain.rejoin import rejoining
 from domain.release import CompiledRelease
 from domain.states import PlanState
 from domain.turn import Call, Turn
@@ -221,12 +223,26 @@ class Engine:
             if plan.ended_at is not None:
                 continue
             if message is not None:
-                self._turn(plan, message)
+                self._hear(plan, message)
                 continue
             turn = self._new_turn(plan)
             account = self._own_accounts[order_id]
             if self._asking(partial(readmit, turn, account)):
                 self._collect(turn)
+
+    def _hear(self, plan: Plan, message: PlanMessage) -> None:
+        change = rejoining(plan, message)
+        if change is None:
+            self._turn(plan, message)
+            return
+        turn = self._new_turn(plan)
+        try:
+            self._asking(lambda answers: decide_change(turn, change, self.account_of(plan), plan.release, answers))
+        except OrderplanError:
+            assert not turn.facts
+            self._turn(plan, message)
+            return
+        self._collect(turn)
 
     def _collect(self, turn: Turn) -> None:
         plan = turn.plan

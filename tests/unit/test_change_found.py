@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import Conflict, PastNoReturn
+from domain.errors import Conflict, NothingToFulfil, NotPossibleNow, PastNoReturn
 from domain.messages import ChangeLine, Report
 from domain.orders import OrderLine
 from domain.plan import Plan
@@ -414,3 +414,92 @@ def test_what_was_done_twice_and_taken_out_is_done_when_it_comes_back() -> None:
     engine.answer(plan, engine.call(plan, "undo/back@1"))
     amend(engine, plan, line("1", "x", n=2), line("2", "x"))
     assert engine.call(plan, "p/work@1~2").payload["lines"][0]["attributes"] == {"n": 2}
+
+
+def test_what_was_done_and_undone_is_done_anew_when_its_line_comes_back() -> None:
+    work = callout("work", onAmend="nothing", rollbackPlan="undo")
+    engine = engine_of(work, manual("rest"))
+    plan = engine.accept(order_of(line("1", "x", n=1), line("2", "x")))
+    for key in ("p/work@1", "p/work@2"):
+        engine.answer(plan, engine.call(plan, key))
+    amend(engine, plan, line("1", "x", n=2), line("2", "x"))
+    amend(engine, plan, line("2", "x"))
+    engine.answer(plan, engine.call(plan, "undo/back@1"))
+    amend(engine, plan, line("1", "x", n=3), line("2", "x"))
+    again = engine.call(plan, "p/work@1~1")
+    assert again.payload["lines"][0]["attributes"] == {"n": 3}
+    engine.answer(plan, again)
+    amend(engine, plan, line("2", "x"))
+    assert plan.template is not None
+    undoing = {item.key: plan.template.nodes[item.node].of for item in plan.items if item.key.startswith("undo/")}
+    assert undoing == {"undo/back@1": plan.by_key["p/work@1"].node, "undo/back@1~1": plan.by_key[again.item].node}
+
+
+def test_what_was_done_twice_and_undone_to_be_done_again_is_not_undone_once_more() -> None:
+    engine = engine_of(callout("work", onAmend="undoThenRedo", freeze="goOn", rollbackPlan="undo"), manual("rest"))
+    plan = engine.accept(order_of(line("1", "x", n=1)))
+    first = engine.call(plan, "p/work@1")
+    amend(engine, plan, line("1", "x", n=2))
+    engine.answer(plan, first)
+    engine.answer(plan, engine.call(plan, "p/work@1~1"))
+    amend(engine, plan, line("1", "x", n=3))
+    engine.change(plan, "cancel")
+    engine.finish(plan)
+    assert plan.order_state == "cancelled"
+    assert [item.key for item in plan.items if item.key.startswith("undo/")] == ["undo/back@1"]
+
+
+# Several lines together.
+
+
+def test_a_request_reads_the_line_that_is_the_first_of_a_new_order_also_after_an_amendment() -> None:
+    engine = engine_of(callout("tell", scope="order", request={"n": "attributes.n"}), manual("rest"))
+    plan = engine.accept(order_of(line("2", "x", n=2)))
+    engine.answer(plan, engine.call(plan, "p/tell"))
+    amend(engine, plan, line("1", "x", n=1), line("2", "x", n=2))
+    assert engine.call(plan, "p/tell@order~1").payload == {"n": 1}
+    amend(engine, plan, line("2", "x", n=2), line("1", "x", n=1))
+    engine.answer(plan, engine.call(plan, "p/tell@order~1"))
+    assert engine.call(plan, "p/tell@order~2").payload == {"n": 2}
+
+
+def test_what_was_adapted_to_more_lines_is_adapted_again_when_they_are_cancelled() -> None:
+    work = callout("work", scope="order", amendPlan="adapt")
+    engine = engine_of(plans=[plan_of("p", work, manual("rest")), plan_of("adapt", "fit")])
+    plan = engine.accept(order_of(line("1", "x")))
+    engine.answer(plan, engine.call(plan, "p/work"))
+    amend(engine, plan, line("1", "x"), line("2", "x"))
+    engine.answer(plan, engine.call(plan, "adapt/fit"))
+    engine.change(plan, "cancel", lines=("2",))
+    assert [each["line"] for each in engine.call(plan, "adapt/fit@order~1").payload["lines"]] == ["1"]
+    amend(engine, plan, line("1", "x"))
+    assert "adapt/fit@order~2" not in plan.by_key
+
+
+def test_a_line_that_is_cancelled_stays_as_it_is() -> None:
+    engine = engine_of(manual("call"), products=[{"code": "x", "attributes": [{"name": "n"}]}])
+    plan = engine.accept(order_of(line("1", "x"), line("2", "x")))
+    engine.change(plan, "cancel", lines=("2",))
+    before = fingerprint(plan)
+    with pytest.raises(NotPossibleNow, match="'2' is cancelled"):
+        engine.tell(plan, ChangeLine("2", {"n": 3}, "because", "m-1"), "person:olga", "m-1")
+    assert fingerprint(plan) == before
+
+
+def test_an_order_is_not_moved_to_a_release_by_which_it_would_do_nothing_but_wait() -> None:
+    def release(name: str, *scenarios: Any) -> Any:
+        return release_of(
+            version=name,
+            products=["x", "y", {"code": "t", "scope": "account", "quantity": "one"}],
+            decompositions=[rule("x", "t"), rule("y", "t")],
+            plans=[plan_of("p", manual("work"))],
+            scenarios=[scenario("x", "p"), *scenarios],
+        )
+
+    engine = Engine(release("1", scenario("y", "p"), scenario("t", "p")))
+    later = release("2", scenario("t", "p"))
+    engine.releases[later.release_id] = later
+    engine.accept(order_of(line("1", "x")))
+    plan = engine.accept(order_of(line("1", "y")))
+    with pytest.raises(NothingToFulfil):
+        engine.change(plan, "move", release=later.release_id)

@@ -44,8 +44,10 @@ def test_an_order_is_amended_although_a_delivery_that_it_awaited_was_skipped() -
     )
     first = engine.accept(order_of(line("1", "voice")))
     second = engine.accept(order_of(line("1", "voice")))
+    engine.steer(second, "freeze")
     engine.change(first, "cancel")
     engine.finish(first)
+    engine.steer(second, "thaw")
     [awaited] = [item.key for item in second.items if item.definition is None]
     engine.operate(second, awaited, "skip")
     engine.change(second, "amend", order=order_of(line("1", "voice"), line("2", "voice")))

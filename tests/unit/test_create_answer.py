@@ -50,11 +50,19 @@ class Cluster:
         self.answers: list[Submitted] = []
         self.shards = 8
         self.context = SimpleNamespace(
-            config=SimpleNamespace(tenant="main"), hosts=self, metrics=Metrics(), now=lambda: AT, plan=self.plan
+            config=SimpleNamespace(tenant="main"),
+            hosts=self,
+            metrics=Metrics(),
+            now=lambda: AT,
+            plan=self.plan,
+            pool=SimpleNamespace(fetchrow=self.no_score),
         )
 
     def admit(self, _shard: int | None = None, _class: int = 2) -> None:
         """There is room for everybody."""
+
+    async def no_score(self, _query: str, *_args: str) -> None:
+        """The delay predictor has not scored the order yet."""
 
     async def lineup(self, _tenant: str, _now: datetime) -> Lineup:
         return Lineup(release_of(**self.document).release_id)

@@ -101,8 +101,12 @@ def finish(engine: Engine, plan: Plan) -> None:
     engine.finish(plan)
 
 
-def test_the_release_is_without_findings(release: CompiledRelease) -> None:
-    assert release.findings == []
+def test_all_that_the_release_is_told_is_what_a_cancelled_order_leaves(release: CompiledRelease) -> None:
+    [finding] = release.findings
+    assert finding == (
+        "a cancelled order leaves what these items have done outside: logistics/ship, cloudvault/activate, "
+        "ipam/assign; give each a rollbackPlan, or say leavesNothing: true"
+    )
 
 
 def test_each_item_waits_for_exactly_what_stands_before_it(engine: Engine) -> None:

@@ -12,6 +12,8 @@ from domain.catalogue import Action, ItemType, Release, Retry, Scope
 from domain.errors import BadRelease
 from domain.publish import compile_release
 from tests.support import dro
+from tests.support.build import line, order_of
+from tests.support.engine import Engine
 
 FILES: Final[Mapping[str, str]] = {
     "FulfillmentStepDefinitionGroup": "Name\nLane\n",
@@ -293,6 +295,27 @@ def test_a_start_date_and_a_delay_become_process_after():
     assert item(release, "Later").process_after == 'timestamp(line.requestedStartAt) + duration("1728000s")'
     assert item(release, "Then").process_after == "line.requestedStartAt"
     assert (item(release, "Then").skip_branch, item(release, "Then").point_of_no_return) == (True, True)
+
+
+@pytest.mark.rule("F.22")
+@pytest.mark.parametrize(
+    ("event", "state"),
+    [
+        ('attributes.signed == "no"', "Running"),
+        ('attributes.signed != "no"', "Running"),
+        ("!has(attributes.signed)", "Completed"),
+    ],
+)
+def test_what_an_import_reads_of_an_absent_value_is_false_and_has_asks(event, state):
+    given = step(
+        "Wait,Lane,Pause,LineItem,,,,,,,,false,,\nLater,Lane,Milestone,LineItem,,,,,SourceLineStartDate,20,Days,false,,"
+    )
+    engine = Engine(compile_release(taken(given, events={"Wait": event}).release))
+    plan = engine.accept(order_of(line("1", "T-1")))
+
+    assert plan.by_key["Lane/Wait@1"].state == state
+    # A date that the order does not say is no date to wait for.
+    assert plan.by_key["Lane/Later@1"].state == "Completed"
 
 
 def test_mappings_copy_look_up_and_read_fields_of_the_line():

@@ -10,6 +10,7 @@ from domain import facts as f
 from domain.errors import BadDocument, InventoryConflict, NotPossibleNow, OpenOrderConflict, UnknownProduct
 from domain.intake import accept, book, readmit
 from domain.inventory import Account, Asset
+from domain.messages import Delivered
 from domain.orders import OrderLine
 from domain.plan import Plan
 from domain.release import CompiledRelease
@@ -729,13 +730,8 @@ def test_news_goes_to_orders_at_work_first_and_calls_up_those_that_wait() -> Non
     turn.delivered = []
     ended = book(turn, account)
 
-    assert [(to, message and message.asset_ids) for to, message in delivered_only.news] == [
-        (other.order_id, frozenset({"p-1"}))
-    ]
-    assert [(to, message) for to, message in ended.news if message is None] == [(waiting.order_id, None)]
-    assert [(to, message.by_order, message.asset_ids) for to, message in ended.news if message] == [
-        (other.order_id, first.order_id, None)
-    ]
+    assert delivered_only.news == [(other.order_id, Delivered(first.order_id, frozenset({"p-1"})))]
+    assert ended.news == [(other.order_id, Delivered(first.order_id, None)), (waiting.order_id, None)]
     assert first.order_id not in account.open_orders
 
 

@@ -35,7 +35,10 @@ def sound() -> Document:
         products=[{"code": "offer", "kind": "commercial", "class": "fixed"}, {"code": "access", "class": "line"}],
         classes=[{"code": "fixed"}, {"code": "line", "parent": "fixed"}],
         decompositions=[rule("offer", "access", {"to": "speed", "copy": "speed"})],
-        plans=[plan_of("deliver", callout("call", retry="often"), manual("visit"), assetize())],
+        plans=[
+            plan_of("deliver", callout("call", retry="often", rollbackPlan="undo"), manual("visit"), assetize()),
+            plan_of("undo", "back"),
+        ],
         dependencies=[depends("deliver/visit", "deliver/call")],
         scenarios=[scenario("access", "deliver")],
         retries=[{"code": "often"}],
@@ -373,6 +376,20 @@ def test_what_would_run_but_not_as_meant_is_a_finding(change: Callable[[Document
     change(document)
 
     assert compile_release(Release.model_validate(document)).findings == [finding]
+
+
+@pytest.mark.rule("C1.18")
+def test_work_that_nothing_undoes_is_one_finding_for_all_of_it() -> None:
+    document = sound()
+    inner = [callout(code, leavesNothing=code == "ask") for code in ("ask", "b", "c", "d", "e", "f", "g")]
+    document["plans"][0]["items"].append({"code": "more", "type": "subPlan", "subPlan": "inner"})
+    document["plans"] += [plan_of("inner", *inner), plan_of("removal", callout("take"))]
+    document["scenarios"].append(scenario("offer", "removal", "delete"))
+
+    assert compile_release(Release.model_validate(document)).findings == [
+        "a cancelled order leaves what these items have done outside: inner/b, inner/c, inner/d, inner/e, inner/f and "
+        "1 more; give each a rollbackPlan, or say leavesNothing: true"
+    ]
 
 
 def test_an_attribute_that_is_not_kept_is_no_finding_unless_it_was_called_significant() -> None:

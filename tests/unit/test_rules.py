@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from docs.make_rules import TARGET, Mark, marks, marks_of, not_built, problems, render, rows
+from docs.make_rules import TARGET, Mark, marks, marks_of, problems, render, rows
 
 PAGE = TARGET.read_text(encoding="utf-8")
 MARKS = marks()
@@ -16,10 +16,6 @@ SMALL = """
 |---|---|---|---|
 | B1.1 | It begins. | | |
 | B1.2 | It ends. | It never ends. | |
-
-## Not built yet
-
-- `B1.2`: nobody knows how.
 """
 
 
@@ -54,33 +50,22 @@ def test_every_rule_says_what_holds() -> None:
 # What is wrong is told.
 
 
-def test_a_page_whose_rules_are_shown_or_listed_as_not_built_is_right() -> None:
-    assert problems(SMALL, shown("B1.1")) == []
+def test_a_page_whose_rules_are_all_shown_is_right() -> None:
+    assert problems(SMALL, shown("B1.1", "B1.2")) == []
 
 
 def test_a_rule_without_a_test_is_told() -> None:
-    assert problems(SMALL, []) == ["B1.1 has no test: It begins."]
+    assert problems(SMALL, shown("B1.1")) == ["B1.2 has no test: It never ends."]
 
 
 def test_a_mark_of_a_rule_that_the_page_does_not_have_is_told() -> None:
-    assert problems(SMALL, shown("B1.1", "B1.3")) == [
+    assert problems(SMALL, shown("B1.1", "B1.2", "B1.3")) == [
         "tests/unit/test_x.py::test_it shows B1.3, which docs/RULES.md does not have"
     ]
 
 
-def test_a_rule_that_has_got_a_test_has_to_leave_the_list_of_what_is_not_built() -> None:
-    assert problems(SMALL, shown("B1.1", "B1.2")) == ["B1.2 has a test by now: take it out of '## Not built yet'"]
-
-
-def test_the_list_of_what_is_not_built_names_rules_of_the_page_once() -> None:
-    assert problems(SMALL + "- `B1.2`: again\n- `B9.9`: what is it?\n", shown("B1.1")) == [
-        "B1.2 stands twice under '## Not built yet'",
-        "B9.9 stands under '## Not built yet' and nowhere else",
-    ]
-
-
 def test_a_test_that_does_not_run_shows_nothing() -> None:
-    assert problems(SMALL, shown("B1.1", fault="does not run by default")) == [
+    assert problems(SMALL, [*shown("B1.1", fault="does not run by default"), *shown("B1.2")]) == [
         "tests/unit/test_x.py::test_it shows B1.1 and does not run by default",
         "B1.1 has no test: It begins.",
     ]
@@ -99,19 +84,12 @@ def test_a_row_that_could_be_misread_is_refused(line: str, reason: str) -> None:
         rows(f"{SMALL}\n{line}\n")
 
 
-def test_an_entry_without_a_reason_and_a_page_without_the_list_are_refused() -> None:
-    with pytest.raises(ValueError, match="an entry is an id and a reason"):
-        not_built(f"{SMALL}- B1.1\n")
-    with pytest.raises(ValueError, match="has no section"):
-        not_built("# Rules\n")
-
-
 def test_the_last_column_names_the_tests_file_by_file() -> None:
     found = [*shown("B1.1"), *(Mark("B1.1", "tests/unit/test_y.py", f"test_{each}") for each in "ab")]
     page = render(SMALL, found)
 
     assert "| B1.1 | It begins. | | `tests/unit/test_x.py`: test_it; `tests/unit/test_y.py`: test_a, test_b |" in page
-    assert "| B1.2 | It ends. | It never ends. | not built yet |" in page
+    assert "| B1.2 | It ends. | It never ends. |  |" in page
     assert render(page, found) == page
 
 

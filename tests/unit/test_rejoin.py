@@ -1,0 +1,189 @@
+"""Orders that share an instance of their account, of which the one that was to make it is cancelled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from domain.facts import PLAN_CHANGED
+from domain.plan import Plan
+from tests.support.build import callout, line, manual, order_of, plan_of, release_of, rule, scenario
+from tests.support.engine import Engine
+from tests.support.fingerprint import fingerprint
+
+AWAIT = "await/delivery@profile@account"
+
+
+def shared(**parts: Any) -> Engine:
+    """Mail and chat both need a profile of the account, which is made by one kind of work and changed by another."""
+    return Engine(
+        release_of(
+            **{
+                "products": [
+                    "mail",
+                    "chat",
+                    {
+                        "code": "profile",
+                        "scope": "account",
+                        "quantity": "sum",
+                        "attributes": [{"name": "domain"}, {"name": "size"}],
+                    },
+                ],
+                "decompositions": [
+                    rule("mail", "profile", {"to": "domain", "copy": "domain"}),
+                    rule("chat", "profile", {"to": "size", "copy": "size"}),
+                ],
+                "plans": [
+                    plan_of("own", callout("deliver", freeze="goOn", rollbackPlan="undo")),
+                    plan_of("make", manual("provide")),
+                    plan_of("change", manual("extend")),
+                    plan_of("undo", "back"),
+                ],
+                "scenarios": [
+                    scenario("mail", "own", "add", "delete"),
+                    scenario("chat", "own", "add", "delete"),
+                    scenario("profile", "make", "add"),
+                    scenario("profile", "change", "modify"),
+                ],
+            }
+            | parts
+        )
+    )
+
+
+def profile(plan: Plan) -> tuple[str, str | None]:
+    """(action, order joined) of the plan's profile line."""
+    (found,) = (each for each in plan.lines if each.product == "profile")
+    return found.action, found.joins
+
+
+def installed(engine: Engine) -> list[tuple[str, dict[str, Any], int]]:
+    """What profiles there are: values and number of uses."""
+    return [
+        (each.product, each.attributes, sum(each.uses.values()))
+        for each in engine.account.assets.values()
+        if each.product == "profile"
+    ]
+
+
+@pytest.mark.rule("F.16")
+def test_a_line_that_has_joined_an_order_becomes_an_add_when_that_order_is_cancelled() -> None:
+    engine = shared()
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    before = (profile(second), sorted(second.by_key))
+    engine.change(first, "cancel")
+    engine.finish(first)
+
+    assert before == (
+        ("modify", first.order_id),
+        [AWAIT, "change/extend@profile@account", "own/deliver@1"],
+    )
+    assert (first.order_state, profile(second)) == ("cancelled", ("add", None))
+    assert {key: item.state.value for key, item in second.by_key.items()} == {
+        "own/deliver@1": "Running",
+        "change/extend@profile@account": "Discarded",
+        AWAIT: "Discarded",
+        "make/provide@profile@account": "Ready",
+    }
+    assert fingerprint(engine.replayed(second)) == fingerprint(second)
+    assert engine.reloaded_account() == engine.account
+
+    engine.finish(second)
+    assert second.order_state == "completed"
+    # Nothing is left of what the cancelled order wanted of it.
+    assert installed(engine) == [("profile", {"size": 2}, 1)]
+
+
+def test_those_that_have_joined_a_line_that_becomes_an_add_are_compared_anew_too() -> None:
+    engine = shared()
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    third = engine.accept(order_of(line("1", "mail", domain="c.example")))
+    assert (profile(second), profile(third)) == (("modify", first.order_id), ("modify", second.order_id))
+    engine.change(first, "cancel")
+    engine.finish(first)
+
+    assert (profile(second), profile(third)) == (("add", None), ("modify", second.order_id))
+    assert [fact.kind for fact in engine.facts[third.order_id]].count(PLAN_CHANGED) == 1
+    (of_third,) = (each for each in third.lines if each.product == "profile")
+    assert of_third.previous == {"size": 2}
+    engine.finish(third)
+    assert third.order_state == "inProgress"
+    engine.finish(second)
+    engine.finish(third)
+    assert (second.order_state, third.order_state) == ("completed", "completed")
+    assert installed(engine) == [("profile", {"size": 2, "domain": "c.example"}, 2)]
+
+
+def test_an_order_at_work_joins_anew_when_its_call_has_ended() -> None:
+    engine = shared(
+        plans=[
+            plan_of("own", callout("deliver", rollbackPlan="undo")),
+            plan_of("make", manual("provide")),
+            plan_of("change", manual("extend")),
+            plan_of("undo", "back"),
+        ]
+    )
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    call = engine.call(second, "own/deliver")
+    engine.change(first, "cancel")
+    engine.finish(first)
+    assert (second.state, second.by_key["own/deliver@1"].state) == ("Freezing", "Frozen - Running")
+    assert fingerprint(engine.replayed(second)) == fingerprint(second)
+    engine.answer(second, call)
+
+    assert second.by_key["own/deliver@1"].state == "Completed"
+    assert profile(second) == ("add", None)
+    engine.finish(second)
+    assert installed(engine) == [("profile", {"size": 2}, 1)]
+
+
+def test_where_somebody_has_frozen_the_order_a_person_decides() -> None:
+    engine = shared()
+    first = engine.accept(order_of(line("1", "mail")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    engine.steer(second, "freeze")
+    engine.change(first, "cancel")
+    engine.finish(first)
+    item = second.by_key[AWAIT]
+    assert (item.state, item.error_code) == ("Fatally Failed", "notDelivered")
+    assert first.order_id in item.error
+
+    engine.steer(second, "thaw")
+    # An amendment compares the order with what there is by now, and needs nobody's delivery any more.
+    engine.change(second, "amend", order=order_of(line("1", "chat", size=3)))
+    assert profile(second) == ("add", None)
+    engine.finish(second)
+    assert (second.order_state, installed(engine)) == ("completed", [("profile", {"size": 3}, 1)])
+
+
+def test_who_cannot_join_anew_any_more_when_his_call_has_ended_goes_to_a_person() -> None:
+    engine = shared(
+        plans=[
+            plan_of("own", callout("deliver", rollbackPlan="undo")),
+            plan_of("make", "provide"),
+            plan_of("change", manual("extend")),
+            plan_of("undo", "back"),
+        ],
+        decompositions=[
+            rule("mail", "profile"),
+            rule("chat", "profile", {"to": "size", "copy": "size"}),
+        ],
+    )
+    first = engine.accept(order_of(line("1", "mail")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    call = engine.call(second, "own/deliver")
+    engine.change(first, "cancel")
+    engine.finish(first)
+    assert second.change is not None
+    # Meanwhile the account gets an order that nobody can read.
+    engine.account.open_orders["o1-9"] = type(engine.account.open_orders[second.order_id])(
+        "o1-9", frozenset(), is_unknown=True
+    )
+    engine.answer(second, call)
+    item = second.by_key[AWAIT]
+    assert (second.state, item.state, item.error_code) == ("In Progress", "Fatally Failed", "notDelivered")
+    assert fingerprint(engine.replayed(second)) == fingerprint(second)

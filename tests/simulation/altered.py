@@ -46,6 +46,17 @@ def asked(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish | 
     order.change = name
 
 
+def rejoins(order: Order, order_id: str, payload: Mapping[str, Any], joined: Order | None) -> Wish:
+    """The product itself wants a change: what the order has joined was cancelled, or has become another itself."""
+    name = payload["id"]
+    awaited = {line.get("joins") for line in order.lines if not line.get("cancelled")}
+    if payload["joined"] not in awaited:
+        raise Violation(f"6: {name} of {order_id} is because of {payload['joined']}, which it does not wait for")
+    if joined is None or not (joined.ended == "cancelled" or joined.has_rejoined):
+        raise Violation(f"6: {name} of {order_id} is because of {payload['joined']}, which is to deliver")
+    return Wish(name, order_id, "rejoin")
+
+
 def amended_waiting(
     order: Order, order_id: str, payload: Mapping[str, Any], cause: str | None, wish: Wish | None
 ) -> None:
@@ -84,6 +95,7 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
     order.lines, order.release = list(payload["lines"]), payload["release"]
     order.plan, order.change = "going", None
     order.changes += 1
+    order.has_rejoined = order.has_rejoined or wish.kind == "rejoin"
     if "order" in payload:
         order.document = payload["order"]
         order.version += 1

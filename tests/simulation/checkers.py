@@ -236,6 +236,9 @@ class Checkers:
         elif kind == "change.asked":
             if payload["id"] in self._asked:
                 raise Violation(f"6: {payload['id']} of {order_id} is asked for twice")
+            if payload["kind"] == "rejoin":
+                joined = self.orders.get(payload["joined"])
+                self.wishes[payload["id"]] = altered.rejoins(order, order_id, payload, joined)
             altered.asked(order, order_id, payload, self.wishes.get(payload["id"]))
             self._asked.add(payload["id"])
         elif kind == "change.refused":

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from domain import facts as f
+from domain.change_refusals import refuse_built_on, refuse_late, refuse_protected, refuse_taken, refuse_untimely
 from domain.compose import Template, compose
 from domain.decompose import decompose
 from domain.errors import (
@@ -20,14 +21,10 @@ from domain.errors import (
     NotFound,
     NothingToFulfil,
     NotPossibleNow,
-    OpenOrderConflict,
     OrderplanError,
-    PastNoReturn,
-    ProtectedAttribute,
-    StaleVersion,
 )
 from domain.inventory import Account, Asset, OpenOrder, Projection
-from domain.line_changes import ChangedLines, LineOutcome, changed_lines
+from domain.line_changes import LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
 from domain.order_edits import patched_order
@@ -41,18 +38,6 @@ from domain.sealing import MASK, SEALED, Protector, classify, is_sealed, same_va
 from domain.states import ItemState, OrderState, PlanState
 from domain.steer import after_freeze, freeze
 from domain.turn import Turn, give_up_joined, move_order
-
-_REACHED: Final = frozenset(
-    {
-        ItemState.RUNNING,
-        ItemState.FAILED,
-        ItemState.FATALLY_FAILED,
-        ItemState.COMPLETED,
-        ItemState.AMENDED,
-        ItemState.ON_HOLD,
-    }
-)
-"""States in which a point of no return counts as reached (REFERENCE c1). On Hold: it may have been sent before."""
 
 
 @dataclass(slots=True)
@@ -99,7 +84,7 @@ def decide_change(
         NotFound: a line that is named is none of the order.
     """
     plan = turn.plan
-    _refuse_untimely(plan, message)
+    refuse_untimely(plan, message)
     if plan.template is None:
         return _change_waiting(turn, message, account, release)
     # What is refused must not have replaced a secret value.
@@ -156,31 +141,6 @@ def _planned_without_asking(
         ) from wanted
 
 
-def _refuse_untimely(plan: Plan, message: ChangeOrder) -> None:
-    if plan.ended_at is not None:
-        raise NotPossibleNow(
-            f"order {plan.order_id} has ended ({plan.order_state.value})",
-            mend="order what is wanted as a change of what was delivered",
-            state=plan.order_state.value,
-        )
-    if plan.is_cancelled:
-        raise NotPossibleNow(f"order {plan.order_id} is being cancelled", mend="send a new order")
-    if plan.change is not None:
-        raise NotPossibleNow(
-            f"another change of order {plan.order_id} waits for work under way",
-            mend="wait until that is carried out, or thaw the order to give it up",
-            change=plan.change["id"],
-        )
-    if plan.state in (PlanState.FREEZING, PlanState.FROZEN):
-        raise NotPossibleNow(f"order {plan.order_id} was frozen by somebody", mend="thaw it first")
-    if message.version is not None and message.version != plan.version:
-        raise StaleVersion(
-            f"the order has version {plan.version} by now, the change was made for version {message.version}",
-            mend="read the order again and change what it says now",
-            version=plan.version,
-        )
-
-
 def planned_change(
     plan: Plan,
     message: ChangeOrder,
@@ -196,7 +156,7 @@ def planned_change(
         if gone is None:
             nothing = Template((), (), (), ())
             lines = changed_lines(plan, (), release.products)
-            _refuse_late(plan, lines, is_forced=message.is_forced)
+            refuse_late(plan, lines, is_forced=message.is_forced)
             revision = revise(plan, plan.order, release, lines, nothing)
             return Change("cancel", plan.order, release, revision, is_cancel=True)
         order, wanted = plan.order, _without(plan, gone)
@@ -208,12 +168,12 @@ def planned_change(
     resolved = resolve_lines(wanted, release, projection)
     target = decompose(wanted, release, resolved, projection, protector, answers)
     lines = changed_lines(plan, target, release.products)
-    _refuse_protected(plan, lines, release)
-    _refuse_late(plan, lines, is_forced=message.is_forced)
-    _refuse_taken(plan, before, resolved.roots)
+    refuse_protected(plan, lines, release)
+    refuse_late(plan, lines, is_forced=message.is_forced)
+    refuse_taken(plan, before, resolved.roots)
     if message.kind != "rejoin":
         # Those that build on it hear of it, and do the same.
-        _refuse_built_on(plan, account, lines)
+        refuse_built_on(plan, account, lines)
     template = compose(release, target, order_context(order), order.relations)
     if template.is_idle and release.source.empty_plan == "reject":
         raise NothingToFulfil(
@@ -379,101 +339,6 @@ def _take_back(account: Account, line: Line) -> None:
     uses = {use: n for use, n in asset.uses.items() if use not in line.add_uses} | dict.fromkeys(line.drop_uses, 1)
     account.assets[line.asset_id] = replace(
         asset, attributes=dict(line.previous), quantity=line.previous_quantity or asset.quantity, uses=uses
-    )
-
-
-# What stands against it.
-
-
-def _refuse_protected(plan: Plan, lines: ChangedLines, release: CompiledRelease) -> None:
-    for key, outcome in lines.outcomes.items():
-        if outcome not in (LineOutcome.AMEND, LineOutcome.NO_CHANGE) or key in plan.delivered:
-            continue
-        line = lines.lines[plan.line_at[key]]
-        if line.sources:
-            continue
-        old, declared = plan.lines[plan.line_at[key]], release.products[line.product].attributes
-        for name in sorted(old.ordered.keys() | line.ordered.keys()):
-            is_protected = name in declared and not declared[name].changeable
-            if is_protected and not same_value(old.ordered.get(name), line.ordered.get(name)):
-                raise ProtectedAttribute(
-                    f"attribute {name!r} of item {key!r} may not change while the order runs",
-                    path=f"{key}.{name}",
-                    mend="leave it as it is, or cancel the item and order it anew",
-                )
-
-
-def roots_past(plan: Plan) -> frozenset[str]:
-    """Root lines of the bundles that are past their point of no return, by an item of that kind or by delivery."""
-    past: set[str] = set()
-    for item in plan.items:
-        definition = item.definition
-        state = item.frozen_from or item.state
-        if definition is not None and definition.source.point_of_no_return and state in _REACHED:
-            past.update(plan.roots_of_node[item.node])
-    for key in plan.delivered:
-        line = plan.lines[plan.line_at[key]]
-        if not line.sources:
-            past.add(line.root)
-    return frozenset(past)
-
-
-def _refuse_late(plan: Plan, lines: ChangedLines, *, is_forced: bool) -> None:
-    changed = [
-        lines.lines[index] for index in range(len(lines.lines)) if lines.has_changed(index)
-    ]
-    delivered = sorted(line.key for line in changed if line.key in plan.delivered)
-    if delivered:
-        raise PastNoReturn(
-            f"line {delivered[0]} is delivered, so this order does not change it any more",
-            mend="send an order that modifies or deletes the product",
-            lines=delivered[:20],
-        )
-    past = roots_past(plan)
-    late = sorted({line.root for line in changed if not line.sources and line.root in past})
-    if late and not is_forced:
-        raise PastNoReturn(
-            f"the bundle of item {late[0]!r} is past its point of no return",
-            mend="change it by another order when this one has ended, or let somebody who may force it",
-            bundles=late,
-        )
-
-
-def _refuse_taken(plan: Plan, before: Account, roots: frozenset[str]) -> None:
-    holders = before.holders(roots - plan.roots)
-    if holders:
-        raise OpenOrderConflict(
-            f"order {holders[0]} on the same product is still open",
-            mend="amend the order when that one has ended",
-            openOrders=holders,
-        )
-
-
-def _refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines) -> None:
-    """A later order of the account has been compared with what this one shares: it would be compared with a ghost."""
-    later = [
-        (order_id, each)
-        for order_id, each in (account.open_orders.items() if account is not None else ())
-        if order_id != plan.order_id and not each.is_waiting and each.sequence > plan.sequence
-    ]
-    for index in range(len(lines.lines)):
-        line = lines.lines[index]
-        if not line.sources or not lines.has_changed(index):
-            continue
-        for order_id, each in later:
-            if line.asset_id in each.deltas or _makes_the_same(each, line):
-                raise Conflict(
-                    f"order {order_id} builds on {line.name}, or makes it too, which the change touches",
-                    mend="change that order first, or wait until it has ended",
-                    openOrders=[order_id],
-                )
-
-
-def _makes_the_same(opened: OpenOrder, line: Line) -> bool:
-    """Whether another order is about to make the shared instance that the line stands for, as one of its own."""
-    return bool(line.instance) and any(
-        delta.op == "create" and (delta.product, delta.instance) == (line.product, line.instance)
-        for delta in opened.deltas.values()
     )
 
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 from domain.catalogue import ItemType
-from domain.compose import AMEND, REDO, RESOLVE, UNDO, Node, Template, key_of_node
+from domain.compensate import COMPENSATING, Compensations, Draft, Slot
+from domain.compose import AMEND, REDO, UNDO, Node, Template, key_of_node
 from domain.cycles import find_cycle
 from domain.errors import ExpressionFailed, NotPossibleNow
 from domain.expressions import ABSENT
@@ -25,13 +26,7 @@ from domain.orders import Order
 from domain.plan import Plan
 from domain.release import CompiledRelease, ItemDef
 from domain.states import SATISFYING_ITEM_STATES, TERMINAL_ITEM_STATES, ItemState
-from domain.stock_items import RESOLVE_FALLOUT
 
-Slot = tuple[str, tuple[str, Any]]
-"""What an item stands for, whichever its round: its definition and scope instance."""
-
-_COMPENSATING: Final = frozenset({UNDO, AMEND, RESOLVE})
-"""Roles whose items no later change touches (REFERENCE b2, last row)."""
 _GONE: Final = frozenset({ItemState.CANCELLED, ItemState.DISCARDED, ItemState.FAILED_DISCARDED})
 _DONE: Final = frozenset({ItemState.COMPLETED, ItemState.AMENDED})
 _BEGUN: Final = frozenset({ItemState.RUNNING, ItemState.FAILED, ItemState.FATALLY_FAILED})
@@ -73,24 +68,6 @@ class Revision:
     outcomes: dict[str, ItemOutcome]
 
 
-@dataclass(slots=True)
-class _Compensation:
-    """Nodes that together take back what some items have done: `entries` begin, `exits` end it."""
-
-    of: list[int]
-    nodes: dict[int, ItemDef] = field(default_factory=dict)
-    waits: dict[int, set[int]] = field(default_factory=dict)
-
-    @property
-    def entries(self) -> list[int]:
-        return [node for node in self.nodes if not self.waits[node] & self.nodes.keys()]
-
-    @property
-    def exits(self) -> list[int]:
-        waited = {target for each in self.waits.values() for target in each}
-        return [node for node in self.nodes if node not in waited]
-
-
 def revise(plan: Plan, order: Order, release: CompiledRelease, lines: ChangedLines, target: Template) -> Revision:
     """Lay what is wanted now over the plan.
 
@@ -116,10 +93,8 @@ class _Reviser:
         self.context_then, self.context_now = order_context(plan.order), order_context(order)
         self.roots_changed = {root for root, value in self.context_now.items() if value != self.context_then[root]}
         """What of the order itself is other: `order`, `account`."""
-        self.by_ref = {item.ref: item for item in release.items}
-        self.nodes = list(self.old.nodes)
-        self.waits: list[set[int]] = [set(each) for each in self.old.waits]
-        self.keys = set(plan.by_key)
+        self.draft = Draft(plan, release, lines)
+        self.nodes, self.waits = self.draft.nodes, self.draft.waits
         self.outcomes: dict[int, ItemOutcome] = {}
         self.amended: dict[int, None] = {}
         self.cancelled: dict[int, None] = {}
@@ -129,9 +104,6 @@ class _Reviser:
         """By target node: what comes after it is done and who waits for it has to wait for too."""
         self.again: dict[int, list[int]] = {}
         """By target node: what begins when the work is done again, or amended."""
-        self.compensations: list[_Compensation] = []
-        self.owner: dict[int, _Compensation] = {}
-        """By node of the plan: what undoes it."""
         self.adapting: dict[int, list[int]] = defaultdict(list)
         """By node of the plan: what of its amend plans is not done yet."""
         self.adapted_to: dict[int, tuple[int, ...]] = {}
@@ -162,6 +134,8 @@ class _Reviser:
                 if self._is_open(undo):
                     self.still_undoing[slot].append(undo)
 
+        self.compensations = Compensations(self.draft, self.rounds, self.undone_by, self._is_open)
+
     def run(self) -> Revision:
         way = _way(self.target)
         self.now_at = [-1] * len(self.target.nodes)
@@ -171,7 +145,7 @@ class _Reviser:
         for slot, chain in self.chains.items():
             if slot not in wanted:
                 self._cancel(chain)
-        self._order_compensations()
+        self.compensations.settle()
         self._rewire(way)
         for index, outcome in self.outcomes.items():
             # What was due may have to wait for something that is done again first.
@@ -192,7 +166,7 @@ class _Reviser:
     def _found_rounds(self) -> dict[Slot, list[int]]:
         rounds: dict[Slot, list[int]] = {}
         for index, node in enumerate(self.old.nodes):
-            if node.role in _COMPENSATING:
+            if node.role in COMPENSATING:
                 continue
             slot = (node.ref, node.instance)
             if self.plan.items[index].state in _GONE:
@@ -246,7 +220,7 @@ class _Reviser:
         places = tuple(self.lines.at[line] for line in node.lines)
         chain = self.chains.get(slot)
         if chain is None:
-            self.now_at[at] = self._add(Node(node.ref, slot[1], places))
+            self.now_at[at] = self.draft.add(Node(node.ref, slot[1], places))
             return
         self._adapt_on(at, chain, places)
         index = self.now_at[at] = chain[-1]
@@ -327,7 +301,7 @@ class _Reviser:
         if item.definition is None:
             # It stands for another order's delivery.
             return False
-        now = self.by_ref.get(item.definition.ref)
+        now = self.draft.by_ref.get(item.definition.ref)
         return now is not None and now.source != item.definition.source
 
     def _covers_more(self, at: int, index: int) -> bool:
@@ -371,8 +345,8 @@ class _Reviser:
             self.amended[index] = None
         outcome = self.outcomes[index] = ItemOutcome(definition.on_amend)
         if outcome is ItemOutcome.AMEND_PLAN:
-            parts = self._refs_of(definition, definition.amend_refs, "amendPlan")
-            made = self._instantiate(parts, [index], places, AMEND)
+            parts = self.draft.parts_of(definition, definition.amend_refs, "amendPlan")
+            made = self.draft.instantiate(parts, [index], places, AMEND)
             for node, waits in made.waits.items():
                 self.waits[node] |= waits
             for node in made.entries:
@@ -383,12 +357,12 @@ class _Reviser:
             if outcome is ItemOutcome.UNDO_THEN_REDO or (definition.rollback_refs and not self._holds(at, places)):
                 # Where its condition has become false, what is done again is skipped: so what was done is undone.
                 self.outcomes[index] = ItemOutcome.UNDO_THEN_REDO
-                self._compensate([index])
+                self.compensations.undo(index)
             self._again(at, index, places)
 
     def _again(self, at: int, index: int, places: tuple[int, ...], behind: int | None = None) -> None:
         node = self.target.nodes[at]
-        again = self._add(Node(node.ref, self._slot(node)[1], places, role=REDO, of=index))
+        again = self.draft.add(Node(node.ref, self._slot(node)[1], places, role=REDO, of=index))
         self.outcomes[index] = self.outcomes[index] if behind is None else ItemOutcome.REDO
         self.now_at[at] = again
         self.again[at] = [again]
@@ -408,7 +382,7 @@ class _Reviser:
                     is_undone = True
                     self.outcomes[index] = _taken_back(item.definition)
                     if self.outcomes[index] is ItemOutcome.UNDO:
-                        self._compensate([index])
+                        self.compensations.undo(index)
                 continue
             self.cancelled[index] = None
             is_in_doubt = state in (ItemState.FAILED, ItemState.FATALLY_FAILED) or (
@@ -416,149 +390,7 @@ class _Reviser:
             )
             self.outcomes[index] = ItemOutcome.RESOLVE if is_in_doubt and item.definition else ItemOutcome.DISCARD
             if self.outcomes[index] is ItemOutcome.RESOLVE:
-                node = self.old.nodes[index]
-                made = self._add(Node(RESOLVE_FALLOUT.ref, node.instance, node.lines, role=RESOLVE, of=index))
-                self.compensations.append(_Compensation([index], {made: RESOLVE_FALLOUT}, {made: set()}))
-
-    def _group_of(self, index: int) -> tuple[Any, ...] | None:
-        """With what an item is undone together, by name."""
-        definition, is_work = self.plan.items[index].definition, self.old.nodes[index].role not in _COMPENSATING
-        if definition is None or definition.source.rollback_group is None or not is_work:
-            return None
-        return definition.source.rollback_plan, definition.source.rollback_group, self.plan.roots_of_node[index]
-
-    # What is new.
-
-    def _add(self, node: Node) -> int:
-        """Take a node in, with the first round in which nothing has its key."""
-        number = node.round
-        while (key := key_of_node(named := _in_round(node, number), self.lines.lines)) in self.keys:
-            number += 1
-        self.keys.add(key)
-        self.nodes.append(named)
-        self.waits.append(set())
-        return len(self.nodes) - 1
-
-    def _refs_of(self, definition: ItemDef, refs: Iterable[str], member: str) -> list[ItemDef]:
-        """The items of a rollback or amend plan, by the release that the plan runs by from now on."""
-        found = []
-        for ref in refs:
-            part = self.by_ref.get(ref)
-            if part is None:
-                raise NotPossibleNow(
-                    f"{member} of item {definition.ref} has {ref}, "
-                    f"which release {self.release.release_id} does not have",
-                    mend="move the order to a release that has it first",
-                )
-            found.append(part)
-        return found
-
-    def _compensate(self, of: list[int]) -> None:
-        self.compensations.append(_Compensation(of))
-
-    def _instantiate(
-        self, parts: Sequence[ItemDef], of: Sequence[int], places: tuple[int, ...], role: str
-    ) -> _Compensation:
-        """Items of a plan that compensates, all of them once: their own scopes count for nothing (REFERENCE c1)."""
-        made = _Compensation(list(of))
-        instance = self.old.nodes[of[0]].instance
-        at_ref: dict[str, int] = {}
-        for part in parts:
-            at_ref[part.ref] = node = self._add(
-                Node(part.ref, instance, places, role=role, of=of[0], also=tuple(of[1:]))
-            )
-            made.nodes[node] = part
-        for node, part in made.nodes.items():
-            targets = (self.release.items[edge.target].ref for edge in part.waits_for)
-            made.waits[node] = {at_ref[ref] for ref in targets if ref in at_ref}
-        return made
-
-    def _order_compensations(self) -> None:
-        """Make the nodes that undo, and have them go in the reverse order of what they undo."""
-        groups: dict[Any, list[int]] = {}
-        resolving = [each for each in self.compensations if each.nodes]
-        for each in self.compensations:
-            if each.nodes:
-                continue
-            index = each.of[0]
-            name = self._group_of(index)
-            groups.setdefault(index if name is None else name, []).append(index)
-        undoing = []
-        for of in groups.values():
-            definition = self.plan.items[of[0]].definition
-            assert definition is not None
-            places = tuple(sorted({line for index in of for line in self.old.nodes[index].lines}))
-            parts = self._refs_of(definition, definition.rollback_refs, "rollbackPlan")
-            undoing.append(self._instantiate(parts, of, places, UNDO))
-        self.compensations = [*undoing, *resolving]
-        self._tie_plans(undoing)
-        self.owner = {index: each for each in self.compensations for index in each.of}
-        owner = self._undoing_before() | self.owner
-        for each in self.compensations:
-            later = [other for index in each.of for other in self._later(index, owner) if other is not each]
-            for entry in each.entries:
-                each.waits[entry].update(node for other in later for node in other.exits)
-        for each in self.compensations:
-            for node, waits in each.waits.items():
-                self.waits[node] |= waits
-
-    def _tie_plans(self, undoing: Sequence[_Compensation]) -> None:
-        """Dependencies between rollback plans of one bundle; one on a plan that undoes nothing here is void."""
-        at: dict[tuple[str, str], list[int]] = defaultdict(list)
-        """By item definition and bundle."""
-        roots = [{root for index in each.of for root in self.plan.roots_of_node[index]} for each in undoing]
-        for each, mine in zip(undoing, roots, strict=True):
-            for node, part in each.nodes.items():
-                for root in mine:
-                    at[part.ref, root].append(node)
-        for each, mine in zip(undoing, roots, strict=True):
-            own = {part.ref for part in each.nodes.values()}
-            for node, part in each.nodes.items():
-                targets = {self.release.items[edge.target].ref for edge in part.waits_for} - own
-                others = (other for ref in targets for root in mine for other in at.get((ref, root), ()))
-                each.waits[node].update(other for other in others if other != node)
-
-    def _undoing_before(self) -> dict[int, _Compensation]:
-        """By node: what still undoes it because of an earlier change."""
-        found: dict[int, _Compensation] = {}
-        for index, undone in self.undone_by.items():
-            definition = self.plan.items[index].definition
-            if definition is None or not self._is_open(index):
-                continue
-            for of in undone:
-                each = found.setdefault(of, _Compensation([of]))
-                each.nodes[index] = definition
-                each.waits[index] = set(self.old.waits[index])
-        return found
-
-    def _later(self, index: int, owner: dict[int, _Compensation]) -> list[_Compensation]:
-        """The compensations nearest behind a node: of what was done because it was done."""
-        if not owner:
-            return []
-        found: dict[int, _Compensation] = {}
-        # What was done because of an earlier round stands behind the later ones, too.
-        waiting = list(self._rounds(index))
-        seen = set(waiting)
-        while waiting:
-            at = waiting.pop()
-            behind = list(self.old.followers[at])
-            behind.extend(self.old.children.get(at, ()))
-            if at in self.old.parents:
-                behind.extend(self.old.followers[self.old.parents[at]])
-            for each in (other for node in behind for other in self._rounds(node)):
-                if each in seen:
-                    continue
-                seen.add(each)
-                if each in owner:
-                    found[id(owner[each])] = owner[each]
-                if each not in self.owner:
-                    waiting.append(each)
-        return list(found.values())
-
-    def _rounds(self, index: int) -> Sequence[int]:
-        """All nodes that stand or stood for what a node stands for."""
-        node = self.old.nodes[index]
-        return self.rounds.get((node.ref, node.instance), (index,)) if node.role not in _COMPENSATING else (index,)
+                self.compensations.resolve(index)
 
     # Who waits for whom.
 
@@ -590,14 +422,14 @@ class _Reviser:
                     self.waits[node] |= above
                     of = self.nodes[node].of
                     assert of is not None
-                    self.waits[node].update(end for each in self._taken_back_by(of) for end in each.exits)
+                    self.waits[node].update(end for each in self.compensations.that_take_back(of) for end in each.exits)
             elif index >= len(self.plan.items):
                 self.waits[index] |= above
                 made = self.nodes[index]
                 self.waits[index].update(self.still_undoing.get((made.ref, made.instance), ()))
             elif self._is_open(index):
-                undone = (each for each in self.old.waits[index] if each in self.owner)
-                ends = (end for each in undone for end in self.owner[each].exits)
+                owner = self.compensations.owner
+                ends = (end for each in self.old.waits[index] if each in owner for end in owner[each].exits)
                 self.waits[index] = {*above, *ends, *self._still_awaited(index)}
 
     def _still_awaited(self, index: int) -> Iterable[int]:
@@ -607,10 +439,6 @@ class _Reviser:
             is_before = (node.ref, node.instance) == (mine.ref, mine.instance)
             if self._is_open(each) and (node.role in (UNDO, AMEND) or is_before):
                 yield each
-
-    def _taken_back_by(self, index: int) -> list[_Compensation]:
-        own = [self.owner[index]] if index in self.owner else []
-        return [*own, *self._later(index, self.owner)]
 
     def _refuse_circles(self) -> None:
         waits = {
@@ -685,9 +513,3 @@ def _inside(template: Template, nodes: Iterable[int]) -> Iterator[int]:
 
 def _trace(node: Node) -> tuple[int, str, int | None]:
     return node.round, node.role, node.of
-
-
-def _in_round(node: Node, number: int) -> Node:
-    return node if node.round == number else replace(node, round=number)
-
-

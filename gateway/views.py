@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.change import roots_past
+from domain.change_refusals import roots_past
 from domain.errors import ExpressionFailed
 from domain.items import ItemRun
 from domain.order_states import line_states

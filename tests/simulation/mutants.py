@@ -21,6 +21,7 @@ import actors.deliveries
 import actors.host_loop
 import actors.tick
 import domain.change
+import domain.change_refusals
 import domain.decide
 import domain.evolve
 import domain.evolve_change
@@ -38,6 +39,7 @@ from actors.resumer import Resumer
 from actors.shredder import Shredder
 from actors.tick import Tick
 from actors.timers import Timers
+from domain.compensate import Compensations
 from domain.inventory import Account, Projection
 from domain.items import ItemRun
 from domain.revise import ItemOutcome, _Reviser
@@ -602,23 +604,17 @@ def a_takeover_forgets_the_change_that_waits(patch: Patch) -> None:
 
 @_mutant
 def what_is_done_is_not_undone(patch: Patch) -> None:
-    patch.setattr(_Reviser, "_compensate", lambda *_: None)
+    patch.setattr(Compensations, "undo", lambda *_: None)
 
 
 @_mutant
 def what_is_undone_is_undone_again(patch: Patch) -> None:
-    cancelled = _Reviser._cancel
-
-    def cancel(self: _Reviser, chain: list[int]) -> None:
-        self.taken_back = frozenset()
-        cancelled(self, chain)
-
-    patch.setattr(_Reviser, "_cancel", cancel)
+    patch.setattr(_Reviser, "_not_taken_back", lambda _, rounds: list(rounds))
 
 
 @_mutant
 def what_is_undone_goes_in_the_order_in_which_it_was_done(patch: Patch) -> None:
-    patch.setattr(_Reviser, "_later", lambda *_: [])
+    patch.setattr(Compensations, "_later", lambda *_: [])
 
 
 @_mutant
@@ -661,20 +657,20 @@ def lists_are_not_written_again_after_a_thaw(patch: Patch) -> None:
 
 @_mutant
 def no_version_is_checked(patch: Patch) -> None:
-    refused = domain.change._refuse_untimely
+    refused = domain.change_refusals.refuse_untimely
     patch.setattr(
-        domain.change, "_refuse_untimely", lambda plan, message: refused(plan, replace(message, version=None))
+        domain.change, "refuse_untimely", lambda plan, message: refused(plan, replace(message, version=None))
     )
 
 
 @_mutant
 def the_point_of_no_return_is_passed_over(patch: Patch) -> None:
-    patch.setattr(domain.change, "roots_past", lambda _: frozenset())
+    patch.setattr(domain.change_refusals, "roots_past", lambda _: frozenset())
 
 
 @_mutant
 def a_protected_attribute_changes(patch: Patch) -> None:
-    patch.setattr(domain.change, "_refuse_protected", lambda *_: None)
+    patch.setattr(domain.change, "refuse_protected", lambda *_: None)
 
 
 @_mutant

@@ -123,6 +123,8 @@ class BookAssets(Envelope):
     delivered: Sequence[str] = ()
     changed: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
     is_last: bool = False
+    is_cancelled: bool = False
+    """Of the last: the order was taken back."""
 
 
 def booking_envelope(
@@ -134,7 +136,15 @@ def booking_envelope(
     place = (plan.account_shard, plan.order.tenant, plan.order.account, plan.order_id)
     if booking is None:
         return BookAssets(*place, 0, changed=changed or {})
-    return BookAssets(*place, booking.number, booking.changes, booking.delivered, is_last=booking.is_last)
+    is_cancelled = booking.is_last and plan.is_cancelled
+    return BookAssets(
+        *place,
+        booking.number,
+        booking.changes,
+        booking.delivered,
+        is_last=booking.is_last,
+        is_cancelled=is_cancelled,
+    )
 
 
 @dataclass(slots=True)

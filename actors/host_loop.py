@@ -48,7 +48,7 @@ from domain.decide import pending_effects
 from domain.errors import Busy, ClientKeyReused, InventoryConflict, OrderplanError, Unstorable
 from domain.holds import HeldSystems
 from domain.ids import shard_of
-from domain.messages import Quarantine, Report, TimerFired
+from domain.messages import ChangeOrder, NotJoined, Quarantine, Report, TimerFired
 from domain.plan import Plan
 from domain.turn import is_left_behind
 from domain.watchdog import LATE_S
@@ -129,7 +129,7 @@ class HostLoop:
         self._sequence = 0
         self._last_at: datetime | None = None
         self._shredder = Shredder(vault.destroy, is_unavailable=is_unavailable, sleep=sleep)
-        self.prices = PriceDesk(self._take_back, _answer)
+        self.prices = PriceDesk(self._take_back, self._refuse_asked)
         self.late = LateAnswers()
         self.held: Mapping[str, HeldSystems] = {}
         """Tenant -> its systems that take no calls, as this host has last heard. One that it has not heard of in time
@@ -374,6 +374,14 @@ class HostLoop:
         """Decide what waited for price functions before what came after it."""
         self._inbox.put_back(envelopes)
         self._wake.set()
+
+    def _refuse_asked(self, envelope: Envelope, error: OrderplanError) -> None:
+        """Price functions give no answers; a change that the product itself wants has nobody else who hears of it."""
+        message = envelope.message if isinstance(envelope, ToPlan) else None
+        if isinstance(envelope, ToPlan) and isinstance(message, ChangeOrder) and message.kind == "rejoin":
+            self._take_back([ToPlan(envelope.order_id, NotJoined(message.awaits, error.reason))])
+        else:
+            _answer(envelope, error)
 
     def _refuse_priced(self) -> None:
         """Let go of what waits for price functions; whoever sent it finds the next owner."""

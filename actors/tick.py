@@ -58,14 +58,14 @@ from domain.intake import (
 )
 from domain.inventory import Account, Asset, AssetDelta
 from domain.items import ItemRun
-from domain.messages import ChangeOrder, PlanMessage, Report
+from domain.messages import ChangeOrder, NotJoined, PlanMessage, Report
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
 from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
-from domain.rejoin import rejoining
+from domain.rejoin import followers, refuse_second, rejoining, retrying
 from domain.related import NO_WAITS, RelatedWaits, is_related
 from domain.release import CompiledRelease
 from domain.sealing import Protector
@@ -139,6 +139,8 @@ class Tick:
     _moved: dict[str, bool] = field(default_factory=dict)
     """Orders with facts of this tick, and whether it is their first."""
     _queue: deque[tuple[str, PlanMessage | None]] = field(default_factory=deque)
+    _rejoins: dict[str, ChangeOrder] = field(default_factory=dict)
+    """Orders that have to join anew, each once whatever makes it do so."""
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     """Causes of imports that are stored already."""
@@ -348,12 +350,24 @@ class Tick:
         if plan.ended_at is not None and envelope.actor.startswith("person:"):
             raise NotPossibleNow(f"order {plan.order_id} has ended ({plan.order_state.value})")
         if isinstance(message, ChangeOrder):
-            return self._change(plan, message, envelope)
+            do = self._rejoin if message.kind == "rejoin" else self._change
+            return do(plan, message, envelope)
+        if (change := retrying(plan, message)) is not None:
+            [item] = change.awaits
+            answer = self._change(plan, change, envelope)
+            return answer | {"item": item, "itemState": plan.by_key[item].state.value}
+        if plan.account_shard is None:
+            refuse_second(plan, message, self.memory.account_of(plan))
         self._turn(plan, message, actor=envelope.actor, cause=envelope.cause)
         if isinstance(message, Report):
             # Whoever brings a result wants to know that it is stored, no more; they come by the thousand.
             return None
-        shown: dict[str, Any] = {"orderId": plan.order_id, "state": plan.order_state.value}
+        shown: dict[str, Any] = {
+            "orderId": plan.order_id,
+            "state": plan.order_state.value,
+            "planState": plan.state.value if plan.state else None,
+            "priority": plan.order.priority,
+        }
         item_key = getattr(message, "item", None)
         if item_key is not None and item_key in plan.by_key:
             shown |= {"item": item_key, "itemState": plan.by_key[item_key].state.value}
@@ -435,7 +449,7 @@ class Tick:
     def _redrive(self, envelope: Redrive) -> None:
         """Make a plan go on that stands still; one that is well is left as it is."""
         plan = self.memory.plans.get(envelope.order_id)
-        if plan is None or (TAKE_UP, envelope.order_id) in self.asking:
+        if plan is None or not self.asking.isdisjoint(((TAKE_UP, envelope.order_id), (CHANGE, envelope.order_id))):
             return
         # Whatever comes of it: its timer is set anew, and it leaves memory if it has ended.
         self.touched[plan.order_id] = None
@@ -464,7 +478,10 @@ class Tick:
         """Deliver what plans of one account tell one another, until none has anything to say."""
         for _ in range(MESSAGES_MAX):
             if not self._queue:
-                return
+                if not self._rejoins:
+                    return
+                self._rejoin_next()
+                continue
             order_id, message = self._queue.popleft()
             plan = self.memory.plans.get(order_id)
             if plan is None or plan.ended_at is not None:
@@ -490,14 +507,27 @@ class Tick:
         change = rejoining(plan, message)
         if change is None:
             self._turn(plan, message)
+        elif plan.change is None:
+            self._rejoins.setdefault(plan.order_id, change)
+        # Else the change that waits will be worked out against what the account has then.
+
+    def _rejoin_next(self) -> None:
+        """Have the order join anew that stands before all others that have to: it may concern those behind it."""
+        order_id = min(self._rejoins, key=lambda each: self.memory.plans[each].sequence)
+        change, plan = self._rejoins.pop(order_id), self.memory.plans[order_id]
+        if plan.ended_at is not None or plan.change is not None:
             return
         try:
-            self._change(plan, change, ToPlan(plan.order_id, change))
+            self._rejoin(plan, change, ToPlan(order_id, change))
         except _Postponed as postponed:
             self._ask(postponed.asked)
-        except OrderplanError:
-            # It cannot be done without a person.
-            self._turn(plan, message)
+
+    def _rejoin(self, plan: Plan, change: ChangeOrder, envelope: ToPlan) -> dict[str, Any] | None:
+        try:
+            return self._change(plan, change, envelope)
+        except OrderplanError as error:
+            self._turn(plan, NotJoined(change.awaits, error.reason))
+            return None
 
     def _ask(self, asked: Asked) -> None:
         """Leave what needs price functions to the desk; an order that is taken up asks once at a time."""
@@ -554,7 +584,10 @@ class Tick:
         elif has_news(turn):
             key = account_key(plan)
             self.accounts[key] = None
-            self._keep(book(turn, self.memory.account_of(plan)), plan.order.tenant, key[1], shard)
+            account = self.memory.account_of(plan)
+            self._keep(book(turn, account), plan.order.tenant, key[1], shard)
+            for other, change in followers(account, self.memory.plans, plan, turn.remade):
+                self._rejoins.setdefault(other, change)
         if shard in self.holders:
             self._hold(plan, shard)
         self._moved[order_id] = is_new or self._moved.get(order_id, False)
@@ -654,7 +687,12 @@ class Tick:
         self.known_bookings.add(name)
         deltas = [AssetDelta.from_dict(change) for change in envelope.changes]
         booking = book_changes(
-            account, envelope.order_id, deltas, envelope.delivered, has_ended=envelope.is_last
+            account,
+            envelope.order_id,
+            deltas,
+            envelope.delivered,
+            has_ended=envelope.is_last,
+            is_cancelled=envelope.is_cancelled,
         )
         self._keep(booking, envelope.tenant, envelope.account, envelope.shard)
         payload: dict[str, Any] = {

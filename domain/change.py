@@ -13,7 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from domain import facts as f
-from domain.change_refusals import refuse_built_on, refuse_late, refuse_protected, refuse_taken, refuse_untimely
+from domain.change_refusals import (
+    is_unjoined,
+    refuse_built_on,
+    refuse_late,
+    refuse_protected,
+    refuse_taken,
+    refuse_untimely,
+)
 from domain.compose import Template, compose
 from domain.decompose import decompose
 from domain.errors import (
@@ -31,13 +38,14 @@ from domain.order_edits import patched_order
 from domain.orders import Order, OrderLine, moved_relations
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers, FunctionsWanted, PriceAnswer
+from domain.rejoin import undeliverable
 from domain.release import CompiledRelease
 from domain.resolve import named_product, resolve_lines
 from domain.revise import Revision, revise
 from domain.sealing import MASK, SEALED, Protector, classify, is_sealed, same_value
 from domain.states import ItemState, OrderState, PlanState
 from domain.steer import after_freeze, freeze
-from domain.turn import Turn, give_up_joined, move_order
+from domain.turn import Turn, give_up, move_order
 
 
 @dataclass(slots=True)
@@ -49,11 +57,13 @@ class Change:
     release: CompiledRelease
     revision: Revision | None
     is_cancel: bool = False
+    is_moved: bool = False
+    """It is by another release from then on."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing would be other than before."""
-        if self.is_cancel or self.kind in ("move", "rejoin") or self.revision is None:
+        if self.is_cancel or self.is_moved or self.kind == "rejoin" or self.revision is None:
             return False
         return all(each is LineOutcome.NO_CHANGE for each in self.revision.lines.outcomes.values())
 
@@ -119,8 +129,8 @@ def carry_out_asked(turn: Turn, account: Account | None, release: CompiledReleas
         was_held = plan.is_held_again
         turn.add(f.CHANGE_REFUSED, None, {"id": plan.change["id"], "reasons": [error.as_dict()]})
         turn.add(f.PLAN_THAWED, None, {"reason": "the change was refused"})
-        if message.joined:
-            give_up_joined(turn, message.joined, "does not make")
+        awaits = dict.fromkeys([*message.awaits, *(undeliverable(plan, account) if account is not None else ())])
+        give_up(turn, awaits, "does not make")
         after_freeze(turn, "held before", was_held=was_held)
         turn.settle()
         return None
@@ -171,16 +181,15 @@ def planned_change(
     refuse_protected(plan, lines, release)
     refuse_late(plan, lines, is_forced=message.is_forced)
     refuse_taken(plan, before, resolved.roots)
-    if message.kind != "rejoin":
-        # Those that build on it hear of it, and do the same.
-        refuse_built_on(plan, account, lines)
+    refuse_built_on(plan, account, lines, is_told=message.kind == "rejoin")
     template = compose(release, target, order_context(order), order.relations)
     if template.is_idle and release.source.empty_plan == "reject":
         raise NothingToFulfil(
             f"nothing of the order as it would be matches a scenario of release {release.release_id}",
             mend="cancel the order, or amend it to something that can be delivered",
         )
-    return Change(message.kind, order, release, revise(plan, order, release, lines, template))
+    revision = revise(plan, order, release, lines, template)
+    return Change(message.kind, order, release, revision, is_moved=release is not plan.release)
 
 
 # The order as it is from now on.
@@ -199,8 +208,14 @@ def _order_of(
         order.order_id, order.tenant = plan.order.order_id, plan.order.tenant
         # By these the channel finds it again.
         order.channel, order.client_key = plan.order.channel, plan.order.client_key
-        order.external_id = plan.order.external_id
         order.related = moved_relations(plan.order.related, order.related)
+        if order.external_id not in (None, plan.order.external_id):
+            raise Conflict(
+                "an amendment leaves the external id as it is: by it the channel finds the order again",
+                path="externalId",
+                mend="leave it out, or order what is wanted as a new order",
+            )
+        order.external_id = plan.order.external_id
         if order.account != plan.order.account:
             raise Conflict(
                 "an amendment leaves the account as it is", path="billingAccount", mend="order it for the other account"
@@ -362,7 +377,7 @@ def _asked(message: ChangeOrder, change: Change, answers: Answers) -> dict[str, 
     if message.is_forced:
         asked["forced"] = True
     if message.joined:
-        asked["joined"] = message.joined
+        asked["joined"], asked["awaits"] = message.joined, list(message.awaits)
     return asked
 
 
@@ -376,6 +391,7 @@ def _message_of(asked: Mapping[str, Any]) -> ChangeOrder:
         release=asked.get("release"),
         is_forced=bool(asked.get("forced")),
         joined=asked.get("joined", ""),
+        awaits=tuple(asked.get("awaits", ())),
     )
 
 
@@ -405,10 +421,10 @@ def _carry_out(turn: Turn, change: Change, reason: str) -> None:
         payload["cancel"] = True
     if any(is_sealed(value) for line in revision.lines.lines for value in line.attributes.values()):
         payload["secrets"] = True
+    remade = _remade(plan, change)
     plan.release = change.release
     turn.add(f.PLAN_CHANGED, None, payload)
-    turn.is_changed = True
-    turn.is_rejoined = change.kind == "rejoin"
+    turn.is_changed, turn.remade = True, remade
     if plan.account_shard is not None:
         turn.lines_changed.update(dict.fromkeys(plan.line_at))
     if change.is_cancel:
@@ -419,6 +435,24 @@ def _carry_out(turn: Turn, change: Change, reason: str) -> None:
         elif item.state is ItemState.RUNNING and item.key in revision.amended:
             turn.add(f.ITEM_ANNOTATED, item, {"text": "The order has changed; look at its lines again."})
     after_freeze(turn, reason, was_held=was_held)
+
+
+def _remade(plan: Plan, change: Change) -> frozenset[str]:
+    """Shared assets that come out otherwise because what a line had joined is not delivered, or is another thing."""
+    assert change.revision is not None
+    if change.is_cancel:
+        return frozenset()
+    pairs = zip(plan.lines, change.revision.lines.lines, strict=False)
+    return frozenset(
+        old.asset_id
+        for old, new in pairs
+        if old.sources and (is_unjoined(old, new) or (change.kind == "rejoin" and _is_another(old, new)))
+    )
+
+
+def _is_another(old: Line, new: Line) -> bool:
+    names = ("asset_id", "action", "joins", "attributes", "previous", "is_cancelled")
+    return any(getattr(old, name) != getattr(new, name) for name in names)
 
 
 def _change_waiting(

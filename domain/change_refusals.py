@@ -119,19 +119,33 @@ def refuse_taken(plan: Plan, before: Account, roots: frozenset[str]) -> None:
         )
 
 
-def refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines) -> None:
-    """A later order of the account has been compared with what this one shares: it would be compared with a ghost."""
+def is_unjoined(old: Line, new: Line) -> bool:
+    """Whether a line does not share any more what it had joined: who has joined it hears of that."""
+    return old.joins is not None and (new.joins, new.asset_id) != (old.joins, old.asset_id)
+
+
+def refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines, *, is_told: bool) -> None:
+    """A later order of the account has been compared with what this one shares: it would be compared with a ghost.
+
+    Args:
+        plan: of the order that changes.
+        account: its account.
+        lines: as the change makes them.
+        is_told: whether those that have joined its lines hear of it, and are compared anew.
+    """
     later = [
         (order_id, each)
         for order_id, each in (account.open_orders.items() if account is not None else ())
         if order_id != plan.order_id and not each.is_waiting and each.sequence > plan.sequence
     ]
-    for index in range(len(lines.lines)):
-        line = lines.lines[index]
+    for index, line in enumerate(lines.lines):
         if not line.sources or not lines.has_changed(index):
             continue
+        old = plan.lines[index] if index < len(plan.lines) else line
+        is_heard = is_told or is_unjoined(old, line)
         for order_id, each in later:
-            if line.asset_id in each.deltas or _makes_the_same(each, line):
+            is_joined = not is_heard and not {line.asset_id, old.asset_id}.isdisjoint(each.deltas)
+            if is_joined or _makes_the_same(each, line):
                 raise Conflict(
                     f"order {order_id} builds on {line.name}, or makes it too, which the change touches",
                     mend="change that order first, or wait until it has ended",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
@@ -30,6 +30,8 @@ AWAIT_RELATED_REF = "await/relatedOrder"
 _WIDTH = {Scope.ITEM: 0, Scope.KEY: 0, Scope.MAIN_ITEM: 1, Scope.BUNDLE: 2}
 _LADDER = (Scope.ITEM, Scope.MAIN_ITEM, Scope.BUNDLE, Scope.ORDER)
 """Scopes from narrow to wide, for dependencies that name none."""
+RELATION_WAITS_MAX: Final = 200_000
+"""Waits that relations in an order's text may add to its plan."""
 TEMPLATES_MAX = 1_000
 """How many templates a release remembers; the oldest goes first."""
 
@@ -331,6 +333,7 @@ def _compose(
             found.setdefault((item, instance), []).append(index)
     parent_of = _expand_sub_plans(release, found)
     at_of = {key: at for at, key in enumerate(found)}
+    parents = {at_of[child]: at_of[parent] for child, parent in parent_of.items()}
     nodes = [Node(release.items[item].ref, instance, tuple(members)) for (item, instance), members in found.items()]
     definition_of = {release.items[item].ref: release.items[item] for item, _ in found}
     by_item: dict[int, list[int]] = defaultdict(list)
@@ -353,7 +356,7 @@ def _compose(
             touched = (*node.lines, *covers.get(at, ()))
             waits[at].update(awaits[index] for index in touched if index in awaits and awaits[index] != at)
     if any(line.after for line in lines):
-        _put_in_order(lines, nodes, waits)
+        _put_in_order(lines, nodes, waits, parents)
     _await_related(release, by_item, relations, nodes, waits, voids)
     template = Template(
         nodes=tuple(nodes),
@@ -361,18 +364,43 @@ def _compose(
         voids=tuple(sorted(voids)),
         idle_lines=tuple(index for index, matching in enumerate(chosen) if not matching),
         covers=covers,
-        parents={at_of[child]: at_of[parent] for child, parent in parent_of.items()},
+        parents=parents,
     )
     return bound(template, release)
 
 
-def _put_in_order(lines: Sequence[Line], nodes: Sequence[Node], waits: list[set[int]]) -> None:
+def circle_in(
+    waits: Sequence[Iterable[int]], parents: Mapping[int, int], is_open: Callable[[int], bool] = lambda _: True
+) -> list[int]:
+    """Nodes that wait for one another in a circle, or an empty list.
+
+    A sub-plan item ends with its own items, and they begin when it does.
+
+    Args:
+        waits: by node, those that it waits for.
+        parents: node -> the sub-plan item that it belongs to.
+        is_open: nodes that are not done; the others hold up nobody.
+    """
+    edges = {
+        node: {target for target in targets if is_open(target)} for node, targets in enumerate(waits) if is_open(node)
+    }
+    above = {node: set(targets) for node, targets in edges.items() if node in parents.values()}
+    for node, parent in parents.items():
+        if node in edges and parent in edges:
+            edges[parent].add(node)
+            edges[node] |= above[parent]
+    return find_cycle({node: sorted(targets) for node, targets in edges.items()})
+
+
+def _put_in_order(
+    lines: Sequence[Line], nodes: Sequence[Node], waits: list[set[int]], parents: Mapping[int, int]
+) -> None:
     """Have the work of lines wait for that of the lines they come after; for removals the other way about.
 
     Work that is done for both together is none of the two. Source: REFERENCE f, the relation map.
 
     Raises:
-        BadDocument: items would wait for one another in a circle.
+        BadDocument: items would wait for one another in a circle, or the relations make very many of them wait.
     """
     action_of = {line.key: line.action for line in lines}
     work_of: dict[str, set[int]] = defaultdict(set)
@@ -381,6 +409,7 @@ def _put_in_order(lines: Sequence[Line], nodes: Sequence[Node], waits: list[set[
         for index in node.lines:
             for order_line in lines[index].order_lines:
                 work_of[order_line].add(at)
+    added = 0
     for line in lines:
         for other in line.after:
             removals = [action_of[each] == Action.DELETE for each in (line.key, other)]
@@ -393,8 +422,14 @@ def _put_in_order(lines: Sequence[Line], nodes: Sequence[Node], waits: list[set[
                 # What waits for other work of its line comes after it anyway; an await is no work.
                 if waits[at].isdisjoint(behind) and nodes[at].ref != AWAIT_REF:
                     waits[at] |= ends
-    circle = find_cycle({at: sorted(targets) for at, targets in enumerate(waits)})
-    if circle:
+                    added += len(ends)
+            if added > RELATION_WAITS_MAX:
+                raise BadDocument(
+                    f"the order's relations say of more than {RELATION_WAITS_MAX} pairs of items who goes first",
+                    path="productOrderItem",
+                    mend="leave out relations that follow from others",
+                )
+    if circle := circle_in(waits, parents):
         named = " -> ".join(key_of_node(nodes[at], lines) for at in circle)
         raise BadDocument(
             f"with the order's relations, items would wait for one another in a circle: {named}",

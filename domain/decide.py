@@ -25,10 +25,10 @@ from domain.messages import (
     ClaimTask,
     CompleteTask,
     Delivered,
+    NotJoined,
     OperateItem,
     PlanMessage,
     Quarantine,
-    Rejoined,
     RelatedTold,
     ReleaseTask,
     Report,
@@ -54,7 +54,7 @@ from domain.turn import (
     definition_of,
     fatal,
     find,
-    give_up_joined,
+    give_up,
     hold,
     holds,
     is_left_behind,
@@ -115,8 +115,8 @@ def decide(turn: Turn, message: PlanMessage) -> None:
             _change_line(turn, message)
         case Delivered():
             _delivered(turn, message)
-        case Rejoined():
-            give_up_joined(turn, message.by_order, "has changed what it makes of")
+        case NotJoined():
+            give_up(turn, message.items, f"does not make what it was to share, and {message.reason}; it is about")
         case RelatedTold():
             hear_of_related(turn, message)
         case AssetsBooked():
@@ -428,11 +428,11 @@ def _quarantine(turn: Turn, message: Quarantine) -> None:
 
 def _delivered(turn: Turn, message: Delivered) -> None:
     plan = turn.plan
-    if message.asset_ids is None:
-        give_up_joined(turn, message.by_order, "has ended without delivering")
-        return
     for item in (plan.items[node] for node in plan.awaits):
         line = plan.lines_of(item)[0]
-        is_awaited = item.state is ItemState.PENDING and line.joins == message.by_order
-        if is_awaited and (line.awaits or line.asset_id) in message.asset_ids:
+        if item.state is not ItemState.PENDING or line.joins != message.by_order:
+            continue
+        if message.asset_ids is None:
+            give_up(turn, (item.key,), "has ended without delivering")
+        elif (line.awaits or line.asset_id) in message.asset_ids:
             complete(turn, item, {"order": message.by_order})

@@ -76,9 +76,9 @@ VERSIONS: Final[dict[str, int]] = {
     PLAN_FROZEN: 1,
     PLAN_STILLED: 1,
     PLAN_THAWED: 1,
-    CHANGE_ASKED: 1,
+    CHANGE_ASKED: 2,
     CHANGE_REFUSED: 1,
-    PLAN_CHANGED: 1,
+    PLAN_CHANGED: 2,
     ORDER_AMENDED: 1,
     ORDER_PRIORITIZED: 1,
     ITEM_STARTED: 1,
@@ -115,6 +115,10 @@ UPCASTERS: Final[dict[tuple[str, int], Upcaster]] = {
     # 2: `placement` and `accountShard`, absent where the release's rule does not ask for a host.
     (ORDER_ACCEPTED, 1): lambda payload: payload,
     (ORDER_REJECTED, 1): lambda payload: payload,
+    # 2: `joined` and `awaits`, absent where the change is not because of another order of the account.
+    (CHANGE_ASKED, 1): lambda payload: payload,
+    # 2: also of `kind` rejoin.
+    (PLAN_CHANGED, 1): lambda payload: payload,
 }
 """(kind, version) -> payload of the next version."""
 

@@ -19,7 +19,7 @@ from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConf
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account, Asset, AssetDelta, OpenOrder, Projection
 from domain.lines import delta_of, order_context
-from domain.messages import Delivered, Rejoined
+from domain.messages import Delivered
 from domain.orders import Order
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers, PriceFunctionFailed
@@ -173,7 +173,7 @@ class Booking:
     """
 
     changes: list[tuple[Asset | None, Asset | None]]
-    news: list[tuple[str, Delivered | Rejoined | None]]
+    news: list[tuple[str, Delivered | None]]
 
 
 def has_news(turn: Turn) -> bool:
@@ -195,8 +195,6 @@ def book(turn: Turn, account: Account) -> Booking:
     booking = book_changes(
         account, order_id, turn.deltas, turn.delivered, has_ended=has_ended, is_cancelled=is_cancelled
     )
-    if turn.is_rejoined and not has_ended:
-        booking.news.extend(_for_others(account, Rejoined(order_id)))
     if turn.is_changed and not has_ended:
         # It may hold fewer products now than somebody waits for.
         booking.news.extend((other, None) for other, each in account.open_orders.items() if each.is_waiting)
@@ -223,7 +221,7 @@ def book_changes(
         is_cancelled: whether it ended because it was taken back.
     """
     changes = [account.deliver(order_id, delta) for delta in deltas]
-    news: list[tuple[str, Delivered | Rejoined | None]] = []
+    news: list[tuple[str, Delivered | None]] = []
     if delivered:
         news.extend(_for_others(account, Delivered(order_id, frozenset(delivered))))
     if has_ended and account.open_orders.pop(order_id, None) is not None:
@@ -232,7 +230,7 @@ def book_changes(
     return Booking(changes, news)
 
 
-def _for_others(account: Account, message: Delivered | Rejoined) -> list[tuple[str, Delivered | Rejoined | None]]:
+def _for_others(account: Account, message: Delivered) -> list[tuple[str, Delivered | None]]:
     # A dedicated plan awaits nobody: it was placed while the account had no other open order.
     heard = account.open_orders.items()
     at_work = (order_id for order_id, each in heard if not (each.is_waiting or each.is_remote))

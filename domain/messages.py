@@ -162,6 +162,8 @@ class ChangeOrder:
     """Say what would come of it, and change nothing."""
     joined: str = ""
     """Of a rejoin: the order that does not deliver what it was to share."""
+    awaits: tuple[str, ...] = ()
+    """Of a rejoin: the items that wait for that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +180,11 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejoined:
-    """Another order of the account makes what it shares otherwise than when this one was compared with it."""
+class NotJoined:
+    """The plan cannot be worked out anew without what these items wait for: a person decides."""
 
-    by_order: str
+    items: tuple[str, ...]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +228,7 @@ PlanMessage = (
     | ChangeLine
     | SteerOrder
     | Delivered
-    | Rejoined
+    | NotJoined
     | RelatedTold
     | AssetsBooked
     | Quarantine

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
+from domain.edits import merged
 from domain.errors import BadDocument, NotFound
 from domain.orders import Order, OrderLine
 
@@ -20,7 +21,7 @@ def patched_order(order: Order, patch: Mapping[str, Any]) -> Order:
     Args:
         order: as it is.
         patch: `description`, `dueAt`, `requestedStartAt`, and `lines`: by line id `attributes` (a value of null takes
-            the attribute away), `quantity`, `requestedStartAt`, `place`.
+            the attribute away), `quantity`, `requestedStartAt`, `place` (of which it says what changes, too).
     Raises:
         BadDocument: a member that no patch has, or of another form; the path names it.
         NotFound: the order has no such line.
@@ -71,7 +72,7 @@ def _patched_line(line: OrderLine, patch: Mapping[str, Any]) -> OrderLine:
     quantity = patch.get("quantity", line.quantity)
     if quantity is not None and (isinstance(quantity, bool) or not isinstance(quantity, int) or quantity < 1):
         raise BadDocument("must be a whole number from 1 on", path=f"{where}.quantity")
-    place = patch.get("place", line.place)
+    place = patch.get("place", {})
     if not isinstance(place, Mapping):
         raise BadDocument("must be an object", path=f"{where}.place")
     laid_over = {**line.attributes, **attributes}
@@ -80,7 +81,7 @@ def _patched_line(line: OrderLine, patch: Mapping[str, Any]) -> OrderLine:
         attributes={name: value for name, value in laid_over.items() if value is not None},
         quantity=quantity,
         requested_start_at=_instant(patch, "requestedStartAt", line.requested_start_at, f"{where}."),
-        place=dict(place),
+        place=merged(line.place, place),
     )
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from itertools import islice
+from typing import Any, Final
 
 from domain import facts as f
 from domain.change import Change, carry_out_asked, decide_change
@@ -12,15 +14,20 @@ from domain.decide import decide
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account
 from domain.items import ItemRun
+from domain.lines import Line
 from domain.messages import ChangeOrder, OperateItem
+from domain.orders import Order
 from domain.plan import Plan
 from domain.price_calls import NO_ANSWERS, Answers
 from domain.related import item_name
 from domain.release import CompiledRelease
 from domain.revise import ItemOutcome
-from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed
+from domain.sealing import ENCRYPTED, MASK, SEALED, Protector, is_encrypted, is_sealed, same_value
 from domain.states import TERMINAL_ITEM_STATES, PlanState
 from domain.turn import Turn, complete
+
+VALUES_MAX: Final = 500
+"""Values that a preview names."""
 
 
 class BlindProtector:
@@ -81,9 +88,9 @@ def preview(
         account: the plan's; None when another host keeps it.
         release: that the order is to run by from now on.
         answers: what price functions have said.
-    Returns: `lines` and `items` with what becomes of each, `added` items, `notUndone` ones, `waitsFor`, the resulting
-        `plan`, the planned seconds that are left before and after, and `refused` with reasons where it would be refused
-        when what it waits for has ended.
+    Returns: `values` that would be others (of the order, then by line), `lines` and `items` with what becomes of each,
+        `added` items, `notUndone` ones, `waitsFor`, the resulting `plan`, the planned seconds that are left before and
+        after, and `refused` with reasons where it would be refused when what it waits for has ended.
     Raises:
         OrderplanError: as `decide_change`: it would be refused at once.
     """
@@ -140,9 +147,10 @@ def shown_change(plan: Plan, *, is_other: bool) -> dict[str, Any]:
 def _outcomes(before: Plan, after: Plan, change: Change) -> dict[str, Any]:
     revision = change.revision
     if revision is None:
-        return {"lines": [], "items": [], "added": [], "notUndone": [], "plan": shown_items(after)}
+        return {"values": [], "lines": [], "items": [], "added": [], "notUndone": [], "plan": shown_items(after)}
     outcomes = revision.outcomes
     return {
+        "values": list(islice(_other_values(before, change), VALUES_MAX)),
         "lines": [{"line": key, "outcome": outcome.value} for key, outcome in revision.lines.outcomes.items()],
         "items": [
             {
@@ -158,6 +166,34 @@ def _outcomes(before: Plan, after: Plan, change: Change) -> dict[str, Any]:
         "notUndone": [key for key, outcome in outcomes.items() if outcome is ItemOutcome.NOT_UNDONE],
         "plan": shown_items(after),
     }
+
+
+def _other_values(before: Plan, change: Change) -> Iterator[dict[str, Any]]:
+    """What is said otherwise, by the names of expressions; lines that come or go are told by their outcomes."""
+    assert change.revision is not None
+    pairs: list[tuple[str, dict[str, Any], dict[str, Any]]] = [("order", _said(before.order), _said(change.order))]
+    for old, new in zip(before.lines, change.revision.lines.lines, strict=False):
+        if not (old.is_cancelled or new.is_cancelled):
+            pairs.append((old.key, _said_of_line(old), _said_of_line(new)))
+    for of, then, now in pairs:
+        for name in [*then, *(each for each in now if each not in then)]:
+            if not same_value(then.get(name), now.get(name)):
+                yield {"of": of, "name": name, "before": _seen(then.get(name)), "after": _seen(now.get(name))}
+
+
+def _said(order: Order) -> dict[str, Any]:
+    said = {"description": order.description, "dueAt": order.due_at, "requestedStartAt": order.requested_start_at}
+    return {f"order.{name}": value for name, value in said.items()}
+
+
+def _said_of_line(line: Line) -> dict[str, Any]:
+    own = {"action": line.action, "quantity": line.quantity, "requestedStartAt": line.requested_start_at}
+    roots = (("line", own), ("attributes", line.attributes), ("place", line.place))
+    return {f"{root}.{name}": value for root, values in roots for name, value in values.items()}
+
+
+def _seen(value: Any) -> Any:
+    return MASK if is_sealed(value) or is_encrypted(value) else value
 
 
 def _added(plan: Plan, item: ItemRun) -> dict[str, Any]:

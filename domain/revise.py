@@ -15,8 +15,7 @@ from typing import Any, Final
 
 from domain.catalogue import ItemType
 from domain.compensate import COMPENSATING, Compensations, Draft, Slot
-from domain.compose import AMEND, REDO, UNDO, Node, Template, key_of_node
-from domain.cycles import find_cycle
+from domain.compose import AMEND, AWAIT_REF, REDO, UNDO, Node, Template, circle_in, key_of_node
 from domain.errors import ExpressionFailed, NotPossibleNow
 from domain.expressions import ABSENT
 from domain.items import ItemRun
@@ -151,8 +150,8 @@ class _Reviser:
             # What was due may have to wait for something that is done again first.
             if outcome is ItemOutcome.KEEP and self._before(index) in _DUE and self._waits_open(index):
                 self.amended[index] = None
-        self._refuse_circles()
         template = self._template()
+        self._refuse_circles(template)
         return Revision(
             self.lines,
             template,
@@ -233,6 +232,10 @@ class _Reviser:
         )
         self.outcomes[index] = ItemOutcome.KEEP
         if item.definition is None:
+            if node.ref == AWAIT_REF and state is ItemState.FATALLY_FAILED:
+                # What it waits for is another thing by now, or is tried again.
+                self.cancelled[index], self.outcomes[index] = None, ItemOutcome.DISCARD
+                self.now_at[at] = self.draft.add(Node(node.ref, slot[1], places))
             return
         if state in _DONE:
             if is_other:
@@ -440,14 +443,8 @@ class _Reviser:
             if self._is_open(each) and (node.role in (UNDO, AMEND) or is_before):
                 yield each
 
-    def _refuse_circles(self) -> None:
-        waits = {
-            index: [target for target in targets if self._is_open(target)]
-            for index, targets in enumerate(self.waits)
-            if self._is_open(index)
-        }
-        circle = find_cycle(waits)
-        if circle:
+    def _refuse_circles(self, template: Template) -> None:
+        if circle := circle_in(self.waits, template.parents, self._is_open):
             named = " -> ".join(key_of_node(self.nodes[index], self.lines.lines) for index in circle)
             raise NotPossibleNow(f"items would wait for one another in a circle: {named}")
 

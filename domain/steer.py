@@ -10,7 +10,7 @@ from domain.errors import BadDocument, NotPossibleNow
 from domain.messages import SteerOrder
 from domain.priorities import CLASSES
 from domain.states import OrderState, PlanState
-from domain.turn import Turn, move_order
+from domain.turn import Turn, give_up, move_order
 
 
 def steer(turn: Turn, message: SteerOrder) -> None:
@@ -66,7 +66,9 @@ def _thaw(turn: Turn, message: SteerOrder) -> None:
 def thaw(turn: Turn, reason: str) -> None:
     """Let the plan go on as it was before the freeze; a change that waited is given up."""
     was_held = turn.plan.is_held_again
+    awaits = (turn.plan.change or {}).get("awaits", ())
     turn.add(f.PLAN_THAWED, None, {"reason": reason})
+    give_up(turn, awaits, "does not make")
     after_freeze(turn, reason, was_held=was_held)
 
 

@@ -97,8 +97,8 @@ class Turn:
     """Lines that got values from an answer or a form, and are not delivered yet."""
     is_changed: bool = False
     """Whether a change of the order was carried out: the account looks at all of it anew."""
-    is_rejoined: bool = False
-    """Whether it was one because another order does not make what it was to share."""
+    remade: frozenset[str] = frozenset()
+    """Shared assets that the order makes otherwise than those were told that have joined it."""
     _ready: deque[ItemRun] = field(default_factory=deque)
     _parents_done: deque[ItemRun] = field(default_factory=deque)
     """Sub-plan items all of whose items are done."""
@@ -452,13 +452,12 @@ def fatal(turn: Turn, item: ItemRun, error: str, error_code: str, *, unheard: bo
     turn.add(f.ITEM_FATALLY_FAILED, item, payload)
 
 
-def give_up_joined(turn: Turn, by_order: str, why: str) -> None:
-    """What this order was to share does not exist: a person decides, because its own work was planned on it."""
-    plan = turn.plan
-    for item in (plan.items[node] for node in plan.awaits):
-        line = plan.lines_of(item)[0]
-        if item.state is ItemState.PENDING and line.joins == by_order:
-            fatal(turn, item, f"order {by_order} {why} {line.name}", "notDelivered")
+def give_up(turn: Turn, awaits: Iterable[str], why: str) -> None:
+    """What the order was to share does not come: a person decides, because its own work was planned on it."""
+    for item in (turn.plan.by_key[key] for key in awaits):
+        if item.state is ItemState.PENDING:
+            line = turn.plan.lines_of(item)[0]
+            fatal(turn, item, f"order {line.joins} {why} {line.name}", "notDelivered")
 
 
 # Assets and the end.

@@ -6,6 +6,7 @@ that a product order bears here. All of them are read, never written.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Final
 
 from domain.catalogue import ItemType
@@ -27,11 +28,17 @@ def alerts_of(plan: Plan, score: dict[str, Any] | None) -> dict[str, Any]:
         score: its newest score by the delay predictor, as stored; None: it has none.
     """
     found = {
-        "productOrderMilestone": [_milestone(plan, item) for item in plan.items if _is_reached(item)],
+        "productOrderMilestone": [_milestone(plan, item) for item in _newest(plan) if _is_reached(item)],
         "productOrderErrorMessage": [_error(plan, item) for item in plan.items if _stands(item)],
         "productOrderJeopardyAlert": _jeopardy(plan, score),
     }
     return {name: each for name, each in found.items() if each}
+
+
+def _newest(plan: Plan) -> Iterable[ItemRun]:
+    """Of each item that a change has done again, the last."""
+    nodes = plan.template.nodes if plan.template is not None else ()
+    return {(nodes[item.node].ref, nodes[item.node].instance): item for item in plan.items}.values()
 
 
 def _is_reached(item: ItemRun) -> bool:
@@ -54,10 +61,11 @@ def _stands(item: ItemRun) -> bool:
 
 
 def _error(plan: Plan, item: ItemRun) -> dict[str, Any]:
+    # Not the system's own words: they may name what is none of a channel's business.
     error = {
         "code": item.error_code or "failed",
         "reason": f"{item_name(plan, item)} ({item.key}) is {item.state.value}",
-        "message": item.error,
+        "message": "the work is to be repaired, and goes on then",
         "productOrderItem": _items(plan, item),
     }
     if item.failed_at is not None:

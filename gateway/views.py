@@ -85,6 +85,7 @@ def order_summary(plan: Plan) -> dict[str, Any]:
         "channel": plan.order.channel,
         "externalId": plan.order.external_id,
         "priority": plan.order.priority,
+        "dueAt": plan.order.due_at,
         "version": plan.version,
         "change": _change_view(plan),
         "placement": plan.placement or None,

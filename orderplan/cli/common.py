@@ -184,3 +184,15 @@ def seconds(since: str | None, until: str | None) -> float | None:
     if not since or not until:
         return None
     return (datetime.fromisoformat(until) - datetime.fromisoformat(since)).total_seconds()
+
+
+def duration(stretch: float) -> str:
+    """A stretch of time for people: its two greatest units."""
+    units = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
+    left = round(stretch)
+    parts: list[str] = []
+    for name, size in units:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {name}")
+    return " ".join(part for part in parts[:2] if not part.startswith("0 ")) or "0 s"

@@ -182,6 +182,9 @@ def _summary(summary: Document, failed: Iterable[Document] = ()) -> Iterable[Ren
         ("order", summary["id"]),
         ("state", summary["state"]),
         ("plan", summary.get("planState")),
+        ("version", summary.get("version")),
+        ("priority", summary.get("priority")),
+        ("due", moment(summary.get("dueAt"))),
         ("items", ", ".join(f"{count} {state}" for state, count in summary["items"].items())),
         ("account", summary.get("account")),
         ("external id", summary.get("externalId")),
@@ -217,7 +220,7 @@ def show_plan(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAU
             for line in plan["lines"]
         ]
         yield table(("line", "product", "action", "product id", "attributes"), lines, title="Lines")
-        open_items = {item["key"] for item in plan["items"] if item["state"] not in ("Completed", "Skipped")}
+        open_items = {item["key"] for item in plan["items"] if item["endedAt"] is None}
         items = [
             (
                 item["key"],
@@ -225,7 +228,7 @@ def show_plan(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAU
                 item["state"],
                 item.get("system") or item.get("queue") or item["type"],
                 item["attempt"] or "",
-                "\n".join(key for key in item["dependsOn"] if key in open_items),
+                "\n".join(key for key in item["dependsOn"] if key in open_items and item["key"] in open_items),
                 item.get("error") or item.get("skipReason"),
             )
             for item in plan["items"]

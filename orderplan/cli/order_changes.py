@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Final
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, pairs, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, duration, pairs, show, table
 from orderplan.cli.files import parse_object, read_object
 from orderplan.cli.order import OrderId, Reason, id_of
 from orderplan.client import URL_DEFAULT, Document
@@ -30,7 +31,7 @@ OUTCOMES: Final = {
     "nothing": "stays done as it is",
     "undo": "is undone",
     "notUndone": "stays done: nothing undoes it",
-    "discard": "is dropped",
+    "discard": "is needed no more",
     "resolve": "a person finds out what it has done",
 }
 """What becomes of an item, in words."""
@@ -65,11 +66,16 @@ def _steer(
 ) -> None:
     with client_of(url, user) as client:
         result = client.steer_order(id_of(client, order_id), action, reason, priority=priority)
-    show(as_json, result, lambda: [f"order {result['orderId']} is {cell(result['state'])}"])
+    show(as_json, result, lambda: [_steered(result, action)])
 
 
-def amend(
-    order_id: OrderId,
+def _steered(result: Document, action: str) -> str:
+    if action == "prioritize":
+        return f"order {result['orderId']} has priority {result['priority']}"
+    return f"order {result['orderId']} is {cell(result['state'])}, its plan {cell(result['planState'])}"
+
+
+def amend(    order_id: OrderId,
     file: Annotated[str, typer.Argument(help="The whole new TMF622 order, JSON or YAML; - reads standard input.")],
     reason: Reason,
     dry_run: DryRun = False,
@@ -140,7 +146,9 @@ def patch(
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Change values of an order under way: of its lines, its description, its dates."""
+    """Change values of an order under way: `{"lines": {"1": {"attributes", "quantity", "requestedStartAt", "place"}},
+    "description", "dueAt", "requestedStartAt"}`, of which it takes what is to be another.
+    """
     given = parse_object(changes, "CHANGES")
     with client_of(url, user) as client:
         result = client.patch_order(id_of(client, order_id), given, reason, dry_run=dry_run, version=version)
@@ -167,7 +175,7 @@ def rendered(result: Document) -> Iterable[RenderableType]:
             ("order", result["orderId"]),
             ("it would be", "as it is: nothing differs" if not result["changed"] else result["state"]),
             ("it waits first for", ", ".join(result["waitsFor"])),
-            ("planned work left", f"{rest['before']:g} s, then {rest['after']:g} s"),
+            ("planned work left", f"{duration(rest['before'])}, then {duration(rest['after'])}"),
         ]
     )
     for reason in result.get("refused", ()):
@@ -176,7 +184,20 @@ def rendered(result: Document) -> Iterable[RenderableType]:
     yield "nothing was changed"
 
 
+def _value(value: Any) -> str:
+    return "" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
 def _rendered_outcomes(result: Document) -> Iterable[RenderableType]:
+    values = result.get("values", ())
+    if values:
+        said = [
+            (each["of"], each["name"], _value(each["before"]), _value(each["after"]))
+            for each in values[:ITEMS_SHOWN_MAX]
+        ]
+        yield table(["of", "value", "is", "would be"], said)
+    if len(values) > ITEMS_SHOWN_MAX:
+        yield f"and {len(values) - ITEMS_SHOWN_MAX} more values"
     lines = [each for each in result.get("lines", ()) if each["outcome"] != "noChange"]
     if lines:
         yield table(["line", "becomes"], [(each["line"], each["outcome"]) for each in lines])

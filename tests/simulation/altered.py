@@ -47,12 +47,12 @@ def asked(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish | 
 
 
 def rejoins(order: Order, order_id: str, payload: Mapping[str, Any], joined: Order | None) -> Wish:
-    """The product itself wants a change: what the order has joined was cancelled, or has become another itself."""
+    """The product itself wants a change, or who retries the wait: what was joined has ended, or has become another."""
     name = payload["id"]
     awaited = {line.get("joins") for line in order.lines if not line.get("cancelled")}
     if payload["joined"] not in awaited:
         raise Violation(f"6: {name} of {order_id} is because of {payload['joined']}, which it does not wait for")
-    if joined is None or not (joined.ended == "cancelled" or joined.has_rejoined):
+    if joined is None or not (joined.ended or joined.changes):
         raise Violation(f"6: {name} of {order_id} is because of {payload['joined']}, which is to deliver")
     return Wish(name, order_id, "rejoin")
 
@@ -95,7 +95,6 @@ def changed(order: Order, order_id: str, payload: Mapping[str, Any], wish: Wish)
     order.lines, order.release = list(payload["lines"]), payload["release"]
     order.plan, order.change = "going", None
     order.changes += 1
-    order.has_rejoined = order.has_rejoined or wish.kind == "rejoin"
     if "order" in payload:
         order.document = payload["order"]
         order.version += 1

@@ -718,7 +718,7 @@ def a_move_stays_on_its_release(patch: Patch) -> None:
     planned = domain.change.planned_change
 
     def plan(plan: Any, message: Any, account: Any, release: Any, *rest: Any) -> Any:
-        return planned(plan, message, account, plan.release, *rest)
+        return replace(planned(plan, message, account, plan.release, *rest), is_moved=message.kind == "move")
 
     patch.setattr(domain.change, "planned_change", plan)
 

@@ -268,7 +268,7 @@ class People:
         row = world.draw.choice(rows)
         action: Any = world.pick((("retry", 60), ("skip", 20), ("complete", 15), ("edit", 5)))
         if row.error_code == "notDelivered":
-            action = "skip"
+            action = world.pick((("retry", 70), ("skip", 30)))
         if action == "edit":
             world.checkers.edited.add(f"{row.order_id} {row.item}")
         members: dict[str, Any] = {"payload": {"edited": True}} if action == "edit" else {}

@@ -124,8 +124,6 @@ class Order:
     change: str | None = None
     """The change that was asked for and is not carried out yet."""
     changes: int = 0
-    has_rejoined: bool = False
-    """One of them was because an order that it had joined was cancelled."""
     doubts: int = 0
     """Calls that a change left behind of which nobody knows what they have done: a person finds out, once for each."""
     suspects: int = 0

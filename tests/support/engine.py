@@ -42,6 +42,7 @@ from domain.messages import (
     ChangeOrder,
     ClaimTask,
     CompleteTask,
+    NotJoined,
     OperateItem,
     PlanMessage,
     ReleaseTask,
@@ -56,7 +57,7 @@ from domain.plan import Plan
 from domain.price_calls import Answers, FunctionsWanted, PriceAnswer, PriceCall
 from domain.pricing import checked_values
 from domain.redrive import redrive
-from domain.rejoin import rejoining
+from domain.rejoin import followers, refuse_second, rejoining, retrying
 from domain.release import CompiledRelease
 from domain.states import PlanState
 from domain.turn import Call, Turn
@@ -116,6 +117,7 @@ class Engine:
         """Calls of price functions, those that were asked for together in one."""
         self._own_accounts: dict[str, Account] = {}
         self._news: deque[tuple[str, PlanMessage | None]] = deque()
+        self._rejoins: dict[str, ChangeOrder] = {}
 
     # What a host is asked to do.
 
@@ -156,7 +158,15 @@ class Engine:
 
     def tell(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
         """One message to one plan, and what it makes plans tell one another."""
-        turn = self._turn(plan, message, actor, cause)
+        account = self.account_of(plan)
+        if (change := retrying(plan, message)) is not None:
+            turn = self._new_turn(plan, actor, cause)
+            self._asking(lambda answers: decide_change(turn, change, account, plan.release, answers))
+            self._collect(turn)
+        else:
+            if account is not None:
+                refuse_second(plan, message, account)
+            turn = self._turn(plan, message, actor, cause)
         self._drain()
         return turn
 
@@ -217,7 +227,10 @@ class Engine:
         return self._own_accounts[plan.order_id] if plan.account_shard is None else None
 
     def _drain(self) -> None:
-        while self._news:
+        while self._news or self._rejoins:
+            if not self._news:
+                self._rejoin_next()
+                continue
             order_id, message = self._news.popleft()
             plan = self.plans[order_id]
             if plan.ended_at is not None:
@@ -234,15 +247,22 @@ class Engine:
         change = rejoining(plan, message)
         if change is None:
             self._turn(plan, message)
+        elif plan.change is None:
+            self._rejoins.setdefault(plan.order_id, change)
+
+    def _rejoin_next(self) -> None:
+        order_id = min(self._rejoins, key=lambda each: self.plans[each].sequence)
+        change, plan = self._rejoins.pop(order_id), self.plans[order_id]
+        if plan.ended_at is not None or plan.change is not None:
             return
         turn = self._new_turn(plan)
         try:
             self._asking(lambda answers: decide_change(turn, change, self.account_of(plan), plan.release, answers))
-        except OrderplanError:
+        except OrderplanError as error:
             assert not turn.facts
-            self._turn(plan, message)
-            return
-        self._collect(turn)
+            self._turn(plan, NotJoined(change.awaits, error.reason))
+        else:
+            self._collect(turn)
 
     def _collect(self, turn: Turn) -> None:
         plan = turn.plan
@@ -257,13 +277,22 @@ class Engine:
             tasks.pop(item.key, None)
         if plan.account_shard is None:
             self._news.extend(book(turn, account).news)
+            for other, change in followers(account, self.plans, plan, turn.remade):
+                self._rejoins.setdefault(other, change)
             return
         refresh_open_order(account, plan.order_id, changed_lines(turn))
         asked = [fact for fact in turn.facts if fact.kind in (ASSETS_CHANGED, ORDER_CLOSING)]
         for number in range(plan.booked - len(asked) + 1, plan.booked + 1):
             booking = plan.bookings[number]
             deltas = [AssetDelta.from_dict(change) for change in booking.changes]
-            booked = book_changes(account, plan.order_id, deltas, booking.delivered, has_ended=booking.is_last)
+            booked = book_changes(
+                account,
+                plan.order_id,
+                deltas,
+                booking.delivered,
+                has_ended=booking.is_last,
+                is_cancelled=booking.is_last and plan.is_cancelled,
+            )
             self._news.extend(booked.news)
             self._news.append((plan.order_id, AssetsBooked(number)))
 

@@ -41,9 +41,10 @@ OPEN_MAPS: Final = frozenset(
 
 
 @cache
-def release(name: str) -> CompiledRelease:
-    """A frozen release."""
-    return compile_release(read_release(json.loads((FOLDER / "releases" / f"{name}.json").read_text(encoding="utf-8"))))
+def release(name: str, version: str = "") -> CompiledRelease:
+    """A frozen release, or the same one as another version."""
+    document = json.loads((FOLDER / "releases" / f"{name}.json").read_text(encoding="utf-8"))
+    return compile_release(read_release(document | ({"version": version} if version else {})))
 
 
 def path_of(kind: str, version: int) -> Path:
@@ -222,7 +223,9 @@ def changed() -> Engine:
     engine.change(plan, "cancel", lines=("2",), is_forced=True)
     while engine.calls[plan.order_id] and engine.tasks[plan.order_id].keys() != {"p/three@1"}:
         engine.answer(plan, engine.calls[plan.order_id][0])
-    engine.change(plan, "move", release=engine.release.release_id)
+    later = release("changed", "2")
+    engine.releases[later.release_id] = later
+    engine.change(plan, "move", release=later.release_id)
     engine.change(plan, "patch", patch={"lines": {"1": {"attributes": {"speed": 300}}}})
     engine.change(plan, "cancel")
     engine.finish(plan)
@@ -238,6 +241,12 @@ def changed() -> Engine:
     leave = engine.accept(order_of(line("1", "offer", "modify", product_id=rest.lines[0].asset_id, pin="77")))
     engine.change(leave, "patch", patch={"lines": {"1": {"attributes": {"pin": "78"}}}})
     engine.finish(rest)
+
+    gone = engine.accept(order_of(line("1", "mail", size=4), account="acc-2"))
+    # It would share the box, and waits for its own call before it makes one itself.
+    engine.accept(order_of(line("1", "mail", size=5), line("2", "offer", speed=1), account="acc-2"))
+    engine.change(gone, "cancel")
+    engine.finish(gone)
     return engine
 
 
@@ -381,7 +390,8 @@ def read(history: dict[str, Any]) -> Plan:
         for row in history["facts"]
     ]
     templates = {name: Template.from_dict(body, compiled) for name, body in history["templates"].items()}
-    return plan_from_facts(facts, {compiled.release_id: compiled}.__getitem__, templates.__getitem__)
+    known = {each.release_id: each for each in (compiled, release(history["release"], "2"))}
+    return plan_from_facts(facts, known.__getitem__, templates.__getitem__)
 
 
 def seen(plan: Plan) -> dict[str, Any]:

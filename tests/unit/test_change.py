@@ -656,3 +656,30 @@ def test_what_was_done_because_of_an_earlier_round_is_undone_before_the_later_on
     assert "undo-a/back" not in undoing, "what came of it is not undone yet"
     done(engine, plan)
     assert plan.order_state == "cancelled"
+
+
+def test_a_patch_of_the_place_says_what_changes_of_it() -> None:
+    engine = engine_of(callout("work", request={"city": "place.city", "site": "place.siteId"}), manual("rest"))
+    plan = engine.accept(order_of(offer(1, place={"city": "Exampleton", "siteId": "s-1", "floor": 2})))
+    engine.answer(plan, engine.call(plan, "p/work"))
+    engine.change(plan, "patch", patch={"lines": {"1": {"place": {"city": "Beispiel", "floor": None}}}})
+    assert plan.order.lines[0].place == {"city": "Beispiel", "siteId": "s-1"}
+    assert engine.call(plan, "p/work@1~1").payload == {"city": "Beispiel", "site": "s-1"}
+
+
+def test_a_move_to_the_release_that_the_order_is_on_changes_nothing() -> None:
+    engine = engine_of(callout("work"), manual("rest"))
+    plan = engine.accept(order_of(offer(1)))
+    before = fingerprint(plan)
+    engine.change(plan, "move", release=plan.release.release_id)
+    assert fingerprint(plan) == before
+
+
+def test_an_amendment_does_not_take_the_name_by_which_the_channel_finds_the_order() -> None:
+    engine = engine_of(manual("rest"))
+    plan = engine.accept(order_of(offer(1), external_id="web-1"))
+    with pytest.raises(Conflict, match="external id") as refused:
+        engine.change(plan, "amend", order=order_of(offer(2), external_id="web-2"))
+    assert refused.value.path == "externalId"
+    engine.change(plan, "amend", order=order_of(offer(2)))
+    assert (plan.order.external_id, plan.changes) == ("web-1", 1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from domain.errors import NotPossibleNow
 from domain.facts import PLAN_CHANGED
 from domain.plan import Plan
 from tests.support.build import callout, line, manual, order_of, plan_of, release_of, rule, scenario
@@ -187,3 +188,166 @@ def test_who_cannot_join_anew_any_more_when_his_call_has_ended_goes_to_a_person(
     item = second.by_key[AWAIT]
     assert (second.state, item.state, item.error_code) == ("In Progress", "Fatally Failed", "notDelivered")
     assert fingerprint(engine.replayed(second)) == fingerprint(second)
+
+
+# Several that share several.
+
+
+def two_shared(*, freeze: str = "goOn") -> Engine:
+    """`mail` shares alpha, `talk` beta, `chat` both."""
+    shares = [("mail", "alpha"), ("talk", "beta"), ("chat", "alpha"), ("chat", "beta")]
+    return Engine(
+        release_of(
+            products=["mail", "talk", "chat", *({"code": each, "scope": "account"} for each in ("alpha", "beta"))],
+            decompositions=[rule(source, target) for source, target in shares],
+            plans=[
+                plan_of("own", callout("deliver", freeze=freeze, rollbackPlan="undo")),
+                plan_of("make", manual("provide")),
+                plan_of("change", manual("extend")),
+                plan_of("undo", "back"),
+            ],
+            scenarios=[
+                *(scenario(each, "own", "add") for each in ("mail", "talk", "chat")),
+                *(scenario(each, "make", "add") for each in ("alpha", "beta")),
+                *(scenario(each, "change", "modify") for each in ("alpha", "beta")),
+            ],
+        )
+    )
+
+
+def test_each_of_many_orders_joins_anew_once() -> None:
+    engine = Engine(
+        release_of(
+            products=["k0", "k1", "k2", *({"code": f"s{each}", "scope": "account"} for each in range(3))],
+            decompositions=[rule(f"k{each}", f"s{(each + more) % 3}") for each in range(3) for more in (0, 1)],
+            plans=[plan_of("own", callout("deliver", freeze="goOn")), plan_of("make", manual("provide"))],
+            scenarios=[
+                *(scenario(f"k{each}", "own") for each in range(3)),
+                *(scenario(f"s{each}", "make", "add", "modify") for each in range(3)),
+            ],
+        )
+    )
+    plans = [engine.accept(order_of(line("1", f"k{number % 3}"))) for number in range(24)]
+    engine.change(plans[0], "cancel")
+    engine.finish(plans[0])
+
+    changes = [[fact.kind for fact in engine.facts[plan.order_id]].count(PLAN_CHANGED) for plan in plans[1:]]
+    assert set(changes) <= {0, 1}
+    for plan in plans[1:]:
+        engine.finish(plan)
+    assert {plan.order_state for plan in plans[1:]} == {"completed"}
+    shared_ones = [each.product for each in engine.account.assets.values() if each.product[0] == "s"]
+    assert sorted(shared_ones) == ["s0", "s1", "s2"]
+
+
+def test_who_waits_for_something_that_is_made_as_before_goes_on_waiting() -> None:
+    engine = two_shared()
+    first = engine.accept(order_of(line("1", "mail")))
+    second = engine.accept(order_of(line("1", "chat")))
+    third = engine.accept(order_of(line("1", "talk")))
+    engine.steer(third, "freeze")
+    engine.change(first, "cancel")
+    engine.finish(first)
+    assert third.by_key["await/delivery@beta@account"].state == "Pending"
+    engine.steer(third, "thaw")
+    engine.finish(second)
+    engine.finish(third)
+    assert third.order_state == "completed"
+
+
+def test_a_change_that_waits_covers_what_is_cancelled_meanwhile() -> None:
+    engine = two_shared(freeze="wait")
+    first, other = engine.accept(order_of(line("1", "mail"))), engine.accept(order_of(line("1", "talk")))
+    second = engine.accept(order_of(line("1", "chat")))
+    call = engine.call(second, "own/deliver")
+    for plan in (first, other):
+        engine.answer(plan, engine.call(plan, "own/deliver"))
+        engine.change(plan, "cancel")
+        engine.finish(plan)
+    assert second.by_key["await/delivery@beta@account"].state == "Pending"
+    engine.answer(second, call)
+    assert [(each.product, each.action, each.joins) for each in second.lines if each.sources] == [
+        ("alpha", "add", None),
+        ("beta", "add", None),
+    ]
+    engine.finish(second)
+    assert second.order_state == "completed"
+
+
+# What a person does.
+
+
+def waiting_for_a_ghost() -> tuple[Engine, Plan, Plan]:
+    """The third order was frozen when the second one became the one that makes the profile."""
+    engine = shared()
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    third = engine.accept(order_of(line("1", "mail", domain="c.example")))
+    engine.steer(third, "freeze")
+    engine.change(first, "cancel")
+    engine.finish(first)
+    engine.steer(third, "thaw")
+    assert third.by_key[AWAIT].error_code == "notDelivered"
+    return engine, second, third
+
+
+@pytest.mark.parametrize("is_delivered", [True, False])
+def test_a_person_has_the_order_join_anew_by_a_retry(is_delivered: bool) -> None:
+    engine, second, third = waiting_for_a_ghost()
+    if is_delivered:
+        engine.finish(second)
+    engine.operate(third, AWAIT, "retry")
+    assert third.by_key[AWAIT].state == "Failed Discarded"
+    assert profile(third) == ("modify", None if is_delivered else second.order_id)
+    assert fingerprint(engine.replayed(third)) == fingerprint(third)
+    if not is_delivered:
+        assert third.by_key[f"{AWAIT}~1"].state == "Pending"
+        engine.finish(second)
+    engine.finish(third)
+    assert installed(engine) == [("profile", {"size": 2, "domain": "c.example"}, 2)]
+
+
+@pytest.mark.parametrize("action", ["skip", "complete"])
+def test_nobody_makes_a_second_instance_by_hand(action: str) -> None:
+    engine, second, third = waiting_for_a_ghost()
+    with pytest.raises(NotPossibleNow, match=r"another profile by now.*retry the item"):
+        engine.operate(third, AWAIT, action)
+    engine.finish(second)
+    with pytest.raises(NotPossibleNow, match="another profile by now"):
+        engine.operate(third, AWAIT, action)
+
+
+def test_an_amendment_that_makes_the_instance_itself_is_heard_by_those_who_share_it() -> None:
+    engine = shared()
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    third = engine.accept(order_of(line("1", "mail", domain="c.example")))
+    engine.answer(first, engine.call(first, "own/deliver"))
+    engine.change(first, "cancel")
+    assert first.order_state == "pendingCancellation"
+    engine.change(second, "amend", order=order_of(line("1", "chat", size=3)))
+    assert (profile(second), profile(third)) == (("add", None), ("modify", second.order_id))
+    for plan in (first, second, third):
+        engine.finish(plan)
+    assert installed(engine) == [("profile", {"size": 3, "domain": "c.example"}, 2)]
+
+
+def test_who_gives_a_waiting_change_up_has_the_item_before_him() -> None:
+    engine = two_shared(freeze="wait")
+    first, second = engine.accept(order_of(line("1", "mail"))), engine.accept(order_of(line("1", "chat")))
+    engine.change(first, "cancel")
+    engine.finish(first)
+    assert second.change is not None
+    engine.steer(second, "thaw")
+    assert second.by_key["await/delivery@alpha@account"].error_code == "notDelivered"
+    assert fingerprint(engine.replayed(second)) == fingerprint(second)
+
+
+def test_what_a_cancelled_order_with_a_host_of_its_own_was_to_make_becomes_an_add_too() -> None:
+    engine = shared(dedicated="order.description == 'big'")
+    first = engine.accept(order_of(line("1", "mail", domain="a.example"), description="big"))
+    assert first.account_shard is not None
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    engine.change(first, "cancel")
+    engine.finish(first)
+    assert (first.order_state, profile(second)) == ("cancelled", ("add", None))

@@ -126,3 +126,29 @@ def test_an_amendment_that_ties_two_items_has_the_second_wait() -> None:
     assert (plan.by_key["a/build@1"].state, plan.by_key["v/port@2"].state) == ("Ready", "Pending")
     engine.finish(plan)
     assert plan.order_state == "completed"
+
+
+def test_a_circle_that_closes_through_a_sub_plan_is_refused_too() -> None:
+    engine = engine_of(
+        products=["access"],
+        plans=[
+            plan_of(
+                "p",
+                callout("head", scope="item"),
+                {"code": "Sub", "type": "subPlan", "subPlan": "inner", "scope": "order"},
+                callout("tail", scope="item"),
+            ),
+            plan_of("inner", callout("work", scope="order")),
+        ],
+        dependencies=[depends("p/tail", "p/Sub"), depends("inner/work", "p/head", "order")],
+        scenarios=[scenario("access", "p")],
+    )
+    with pytest.raises(BadDocument, match="circle"):
+        engine.accept(order_of(related(line("1", "access"), ("reliesOn", "2")), line("2", "access")))
+
+
+def test_relations_that_make_very_many_items_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("domain.compose.RELATION_WAITS_MAX", 3)
+    engine = engine_of(plans=[plan_of("a", "build", "test"), plan_of("v", "port", "ring")], dependencies=[])
+    with pytest.raises(BadDocument, match="more than 3 pairs of items"):
+        engine.accept(order_of(line("1", "access"), related(line("2", "voice"), ("reliesOn", "1"))))

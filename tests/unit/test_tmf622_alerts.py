@@ -54,6 +54,23 @@ def test_an_order_tells_the_milestones_that_it_has_reached() -> None:
     }
 
 
+def test_a_milestone_that_is_to_be_reached_again_is_not_told_before() -> None:
+    engine = Engine(
+        release_of(
+            products=[{"code": "x", "attributes": [{"name": "n"}]}],
+            plans=[plan_of("p", callout("build"), milestone("built", onAmend="redo"), manual("rest"))],
+            dependencies=[depends("p/built", "p/build")],
+            scenarios=[scenario("x", "p")],
+        )
+    )
+    plan = engine.accept(order_of(line("1", "x", n=1)))
+    engine.answer(plan, engine.call(plan, "p/build"))
+    engine.change(plan, "amend", order=order_of(line("1", "x", n=2)))
+    assert alerts_of(plan, None) == {}
+    engine.answer(plan, engine.call(plan, "p/build"))
+    assert [each["id"] for each in alerts_of(plan, None)["productOrderMilestone"]] == ["p/built@1~1"]
+
+
 @pytest.mark.rule("B3.7")
 def test_an_order_tells_the_errors_that_stand_until_somebody_has_mended_them() -> None:
     engine, plan = begun()
@@ -63,7 +80,7 @@ def test_an_order_tells_the_errors_that_stand_until_somebody_has_mended_them() -
     assert error == {
         "code": "E1",
         "reason": f"build ({call.item}) is Fatally Failed",
-        "message": "it broke",
+        "message": "the work is to be repaired, and goes on then",
         "timestamp": engine.now.isoformat(),
         "productOrderItem": [{"productOrderId": plan.order_id, "productOrderItemId": "1"}],
     }

@@ -683,3 +683,20 @@ def test_an_amendment_does_not_take_the_name_by_which_the_channel_finds_the_orde
     assert refused.value.path == "externalId"
     engine.change(plan, "amend", order=order_of(offer(2)))
     assert (plan.order.external_id, plan.changes) == ("web-1", 1)
+
+
+def test_a_preview_names_the_values_that_would_be_others() -> None:
+    engine = engine_of(
+        manual("rest"), products=[{"code": "offer", "attributes": [{"name": "pin", "assetizable": False}]}]
+    )
+    plan = engine.accept(order_of(offer(1, place={"city": "Exampleton"}, pin="1234"), due_at=None))
+    lines = {"1": {"attributes": {"speed": 2, "pin": "9999"}, "quantity": 3, "place": {"city": "Beispiel"}}}
+    message = ChangeOrder("patch", "because", "m-1", patch={"description": "urgent", "lines": lines})
+    shown = preview(engine._new_turn(plan), message, engine.account, plan.release)
+    assert [(each["of"], each["name"], each["before"], each["after"]) for each in shown["values"]] == [
+        ("order", "order.description", "", "urgent"),
+        ("1", "line.quantity", 1, 3),
+        ("1", "attributes.speed", 1, 2),
+        ("1", "attributes.pin", "********", "********"),
+        ("1", "place.city", "Exampleton", "Beispiel"),
+    ]

@@ -72,7 +72,7 @@ def _plain(text: str) -> str:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.4, "0 s"), (59.6, "1 min"), (3_600, "1 h"), (3_661, "1 h 1 min"), (86_401, "1 d"), (433_950, "5 d")],
+    [(0, "0 s"), (59.6, "1 min"), (3_600, "1 h"), (3_661, "1 h 1 min"), (86_401, "1 d"), (433_950, "5 d")],
 )
 def test_a_stretch_of_time_has_its_two_greatest_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text

@@ -79,7 +79,9 @@ def roots_past(plan: Plan) -> frozenset[str]:
     for item in plan.items:
         definition = item.definition
         state = item.frozen_from or item.state
-        if definition is not None and definition.source.point_of_no_return and state in _REACHED:
+        # Skipped by somebody after it was sent: what it has done nobody knows.
+        is_reached = state in _REACHED or (state is ItemState.SKIPPED and item.attempt > 0)
+        if definition is not None and definition.source.point_of_no_return and is_reached:
             past.update(plan.roots_of_node[item.node])
     for key in plan.delivered:
         line = plan.lines[plan.line_at[key]]

@@ -384,7 +384,7 @@ def circle_in(
     edges = {
         node: {target for target in targets if is_open(target)} for node, targets in enumerate(waits) if is_open(node)
     }
-    above = {node: set(targets) for node, targets in edges.items() if node in parents.values()}
+    above = {parent: set(edges[parent]) for parent in set(parents.values()) if parent in edges}
     for node, parent in parents.items():
         if node in edges and parent in edges:
             edges[parent].add(node)

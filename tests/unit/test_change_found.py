@@ -503,3 +503,14 @@ def test_an_order_is_not_moved_to_a_release_by_which_it_would_do_nothing_but_wai
     plan = engine.accept(order_of(line("1", "y")))
     with pytest.raises(NothingToFulfil):
         engine.change(plan, "move", release=later.release_id)
+
+
+def test_what_somebody_has_skipped_after_it_was_sent_is_past_its_point_of_no_return() -> None:
+    engine = engine_of(
+        callout("call", pointOfNoReturn=True), manual("rest"), dependencies=[depends("p/rest", "p/call")]
+    )
+    plan = engine.accept(order_of(line("1", "x", n=1)))
+    engine.fail(plan, engine.call(plan, "p/call"), fatal=True)
+    engine.operate(plan, "p/call@1", "skip")
+    with pytest.raises(PastNoReturn):
+        amend(engine, plan, line("1", "x", n=2))

@@ -58,14 +58,14 @@ from domain.intake import (
 )
 from domain.inventory import Account, Asset, AssetDelta
 from domain.items import ItemRun
-from domain.messages import ChangeOrder, NotJoined, PlanMessage, Report
+from domain.messages import ChangeOrder, NotJoined, PlanMessage, Report, SteerOrder
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
 from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
-from domain.rejoin import followers, refuse_second, rejoining, retrying
+from domain.rejoin import followers, merged, refuse_second, rejoining, retrying, undeliverable
 from domain.related import NO_WAITS, RelatedWaits, is_related
 from domain.release import CompiledRelease
 from domain.sealing import Protector
@@ -138,7 +138,9 @@ class Tick:
     """(order, item, attempt) of calls that nobody waits for any more."""
     _moved: dict[str, bool] = field(default_factory=dict)
     """Orders with facts of this tick, and whether it is their first."""
-    _queue: deque[tuple[str, PlanMessage | None]] = field(default_factory=deque)
+    _queue: deque[tuple[str, PlanMessage]] = field(default_factory=deque)
+    _called: dict[str, None] = field(default_factory=dict)
+    """Orders that wait and are called up, each once, when those at work have nothing to say any more."""
     _rejoins: dict[str, ChangeOrder] = field(default_factory=dict)
     """Orders that have to join anew, each once whatever makes it do so."""
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
@@ -213,7 +215,7 @@ class Tick:
                 return self._redrive(envelope)
             case Readmit():
                 self._readmits[envelope.order_id] = envelope
-                self._queue.append((envelope.order_id, None))
+                self._called[envelope.order_id] = None
                 return None
             case GiveAway():
                 self.commit.released_shards.extend(envelope.shards.items())
@@ -346,32 +348,27 @@ class Tick:
             raise NotFound(f"there is no order {envelope.order_id!r}")
         if envelope.cause is not None and envelope.cause in plan.applied:
             # Decided before a commit whose outcome was not heard: it is stored, so it is not decided twice.
-            return {"orderId": plan.order_id, "state": plan.order_state.value}
+            return _stands(plan, message)
         if plan.ended_at is not None and envelope.actor.startswith("person:"):
             raise NotPossibleNow(f"order {plan.order_id} has ended ({plan.order_state.value})")
         if isinstance(message, ChangeOrder):
             do = self._rejoin if message.kind == "rejoin" else self._change
             return do(plan, message, envelope)
         if (change := retrying(plan, message)) is not None:
-            [item] = change.awaits
             answer = self._change(plan, change, envelope)
-            return answer | {"item": item, "itemState": plan.by_key[item].state.value}
+            return answer | _stands(plan, message)
         if plan.account_shard is None:
             refuse_second(plan, message, self.memory.account_of(plan))
         self._turn(plan, message, actor=envelope.actor, cause=envelope.cause)
         if isinstance(message, Report):
             # Whoever brings a result wants to know that it is stored, no more; they come by the thousand.
             return None
-        shown: dict[str, Any] = {
-            "orderId": plan.order_id,
-            "state": plan.order_state.value,
-            "planState": plan.state.value if plan.state else None,
-            "priority": plan.order.priority,
-        }
-        item_key = getattr(message, "item", None)
-        if item_key is not None and item_key in plan.by_key:
-            shown |= {"item": item_key, "itemState": plan.by_key[item_key].state.value}
-        return shown
+        if isinstance(message, SteerOrder) and message.action == "thaw" and plan.account_shard is None:
+            stranded = undeliverable(plan, self.memory.account_of(plan))
+            if stranded:
+                # The change that was given up would have seen to them.
+                self._turn(plan, NotJoined(tuple(stranded), "the change that would have was given up"))
+        return _stands(plan, message)
 
     # Changes of orders under way.
 
@@ -469,7 +466,7 @@ class Tick:
             self.redriven.append(plan.order_id)
             if plan.template is None:
                 # It may have to ask price functions before it goes on.
-                self._queue.append((plan.order_id, None))
+                self._called[plan.order_id] = None
 
     def _held(self, tenant: str) -> HeldSystems:
         return self.held.get(tenant, NOTHING_HELD)
@@ -477,30 +474,37 @@ class Tick:
     def _drain(self) -> None:
         """Deliver what plans of one account tell one another, until none has anything to say."""
         for _ in range(MESSAGES_MAX):
-            if not self._queue:
-                if not self._rejoins:
-                    return
+            if self._queue:
+                order_id, message = self._queue.popleft()
+                plan = self.memory.plans.get(order_id)
+                if plan is not None and plan.ended_at is None:
+                    self._hear(plan, message)
+            elif self._rejoins:
                 self._rejoin_next()
-                continue
-            order_id, message = self._queue.popleft()
-            plan = self.memory.plans.get(order_id)
-            if plan is None or plan.ended_at is not None:
-                continue
-            if message is not None:
-                self._hear(plan, message)
-                continue
-            turn = self._new_turn(plan)
-            # Whatever comes of it, the account has been changed.
-            self.accounts[account_key(plan)] = None
-            readmission = self._readmits.get(order_id) or Readmit(order_id)
-            try:
-                is_taken_up = readmit(turn, self.memory.account_of(plan), readmission.answers)
-            except FunctionsWanted as wanted:
-                self._ask(Asked((TAKE_UP, order_id), readmission, wanted.calls))
-                continue
-            if is_taken_up:
-                self._collect(turn)
+            elif self._called:
+                order_id = next(iter(self._called))
+                del self._called[order_id]
+                self._call_up(order_id)
+            else:
+                return
         raise AssertionError("plans of one account talk in circles")
+
+    def _call_up(self, order_id: str) -> None:
+        """Take up an order that waits, if there is nothing left that it waits for."""
+        plan = self.memory.plans.get(order_id)
+        if plan is None or plan.ended_at is not None:
+            return
+        turn = self._new_turn(plan)
+        # Whatever comes of it, the account has been changed.
+        self.accounts[account_key(plan)] = None
+        readmission = self._readmits.get(order_id) or Readmit(order_id)
+        try:
+            is_taken_up = readmit(turn, self.memory.account_of(plan), readmission.answers)
+        except FunctionsWanted as wanted:
+            self._ask(Asked((TAKE_UP, order_id), readmission, wanted.calls))
+            return
+        if is_taken_up:
+            self._collect(turn)
 
     def _hear(self, plan: Plan, message: PlanMessage) -> None:
         """What another order of the account has told."""
@@ -508,14 +512,14 @@ class Tick:
         if change is None:
             self._turn(plan, message)
         elif plan.change is None:
-            self._rejoins.setdefault(plan.order_id, change)
+            self._rejoins[plan.order_id] = merged(change, self._rejoins.get(plan.order_id))
         # Else the change that waits will be worked out against what the account has then.
 
     def _rejoin_next(self) -> None:
         """Have the order join anew that stands before all others that have to: it may concern those behind it."""
         order_id = min(self._rejoins, key=lambda each: self.memory.plans[each].sequence)
         change, plan = self._rejoins.pop(order_id), self.memory.plans[order_id]
-        if plan.ended_at is not None or plan.change is not None:
+        if plan.ended_at is not None:
             return
         try:
             self._rejoin(plan, change, ToPlan(order_id, change))
@@ -523,6 +527,9 @@ class Tick:
             self._ask(postponed.asked)
 
     def _rejoin(self, plan: Plan, change: ChangeOrder, envelope: ToPlan) -> dict[str, Any] | None:
+        if plan.change is not None:
+            # Price functions were asked meanwhile: the change that waits sees to it.
+            return None
         try:
             return self._change(plan, change, envelope)
         except OrderplanError as error:
@@ -587,7 +594,7 @@ class Tick:
             account = self.memory.account_of(plan)
             self._keep(book(turn, account), plan.order.tenant, key[1], shard)
             for other, change in followers(account, self.memory.plans, plan, turn.remade):
-                self._rejoins.setdefault(other, change)
+                self._rejoins[other] = merged(change, self._rejoins.get(other))
         if shard in self.holders:
             self._hold(plan, shard)
         self._moved[order_id] = is_new or self._moved.get(order_id, False)
@@ -645,7 +652,11 @@ class Tick:
                 continue
             row = asset_row(tenant, account, shard, asset, self.now)
             self.commit.assets[asset.asset_id] = row if after is not None else row._replace(status="terminated")
-        self._queue.extend(booking.news)
+        for order_id, message in booking.news:
+            if message is not None:
+                self._queue.append((order_id, message))
+            else:
+                self._called[order_id] = None
 
     # Dedicated plans, whose account is another host's.
 
@@ -740,6 +751,20 @@ class Tick:
             fact.cause, payload,
         )  # fmt: skip
         self.commit.facts.append(row)
+
+
+def _stands(plan: Plan, message: PlanMessage | ChangeOrder) -> dict[str, Any]:
+    """How the order stands, and the item that a message was about."""
+    shown: dict[str, Any] = {
+        "orderId": plan.order_id,
+        "state": plan.order_state.value,
+        "planState": plan.state.value if plan.state else None,
+        "priority": plan.order.priority,
+    }
+    item_key = getattr(message, "item", None)
+    if item_key is not None and item_key in plan.by_key:
+        shown |= {"item": item_key, "itemState": plan.by_key[item_key].state.value}
+    return shown
 
 
 def _named_items(turn: Turn) -> list[ItemRun]:

@@ -451,7 +451,7 @@ def _remade(plan: Plan, change: Change) -> frozenset[str]:
 
 
 def _is_another(old: Line, new: Line) -> bool:
-    names = ("asset_id", "action", "joins", "attributes", "previous", "is_cancelled")
+    names = ("asset_id", "action", "joins", "attributes", "previous", "quantity", "previous_quantity", "is_cancelled")
     return any(getattr(old, name) != getattr(new, name) for name in names)
 
 

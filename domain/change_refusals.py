@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from domain.errors import Conflict, NotPossibleNow, OpenOrderConflict, PastNoReturn, ProtectedAttribute, StaleVersion
-from domain.inventory import Account, OpenOrder
+from domain.inventory import ACCOUNT_INSTANCE, Account, OpenOrder
 from domain.line_changes import ChangedLines, LineOutcome
 from domain.lines import Line
 from domain.messages import ChangeOrder
@@ -157,7 +157,8 @@ def refuse_built_on(plan: Plan, account: Account | None, lines: ChangedLines, *,
 
 def _makes_the_same(opened: OpenOrder, line: Line) -> bool:
     """Whether another order is about to make the shared instance that the line stands for, as one of its own."""
-    return bool(line.instance) and any(
+    # Those of a bundle are the bundle's own; those of a key are found by who uses them.
+    return line.instance == ACCOUNT_INSTANCE and any(
         delta.op == "create" and (delta.product, delta.instance) == (line.product, line.instance)
         for delta in opened.deltas.values()
     )

@@ -388,7 +388,10 @@ def circle_in(
     for node, parent in parents.items():
         if node in edges and parent in edges:
             edges[parent].add(node)
-            edges[node] |= above[parent]
+            at: int | None = parent
+            while at is not None:
+                edges[node] |= above.get(at, set())
+                at = parents.get(at)
     return find_cycle({node: sorted(targets) for node, targets in edges.items()})
 
 

@@ -140,7 +140,7 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         # The release may be another one, which does not have what was done under the old one.
         item.definition = template.definitions[item.node] or item.definition
         if item.key in cancelled:
-            _overtake(item, fact.at)
+            _overtake(plan, item, fact.at)
         elif item.key in amended:
             _amend(item)
         else:
@@ -162,11 +162,14 @@ def _was_gone(lines_then: list[Line], plan: Plan, key: str) -> bool:
     return lines_then[plan.line_at[key]].is_cancelled
 
 
-def _overtake(item: ItemRun, at: datetime) -> None:
+def _overtake(plan: Plan, item: ItemRun, at: datetime) -> None:
     """The item is needed no more."""
     if ItemEvent.LINE_CANCELLED not in ITEM_TRANSITIONS[item.state]:
         # One that stood for another order's delivery is not frozen with the rest.
         item.state = next_item_state(item.state, ItemEvent.FROZEN)
+    if item.definition is None:
+        # Its line is another one by now, or waits for somebody again.
+        plan.orphaned.difference_update(line.key for line in plan.lines_of(item))
     item.state = next_item_state(item.state, ItemEvent.LINE_CANCELLED)
     item.frozen_from = item.timer_at = item.paused_at = item.worker = None
     item.ended_at = item.ended_at or at

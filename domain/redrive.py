@@ -105,11 +105,14 @@ def _set_going(turn: Turn, item: ItemRun, _account: Account | None) -> None:
 
 
 def _hear(turn: Turn, item: ItemRun, account: Account | None) -> None:
-    """The other order has ended: with what it was to share, or without."""
+    """The other order has ended: with what it was to share, or without. That is known for certain as long as nobody
+    else has changed it since; else a person decides.
+    """
     assert account is not None, "without it nothing is told of other orders"
     line = turn.plan.lines_of(item)[0]
     asset_id = line.awaits or line.asset_id
-    delivered = frozenset({asset_id}) if asset_id in account.assets else None
+    asset = account.assets.get(asset_id)
+    delivered = frozenset({asset_id}) if asset is not None and asset.order_id == line.joins else None
     decide(turn, Delivered(line.joins or "", delivered))
 
 

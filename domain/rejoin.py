@@ -10,11 +10,12 @@ REFERENCE f.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from domain.compose import AWAIT_REF
 from domain.errors import NotPossibleNow
-from domain.inventory import BUNDLE_INSTANCE, Account
+from domain.inventory import ACCOUNT_INSTANCE, Account
 from domain.items import ItemRun
 from domain.lines import Line
 from domain.messages import ChangeOrder, Delivered, OperateItem, PlanMessage
@@ -63,7 +64,7 @@ def retrying(plan: Plan, message: PlanMessage) -> ChangeOrder | None:
 
 
 def refuse_second(plan: Plan, message: PlanMessage, account: Account) -> None:
-    """Refuse to go on by hand where the line would make an instance that somebody else has made by now.
+    """Refuse to go on by hand where the line would make an instance that somebody else has made, or is to make.
 
     Raises:
         NotPossibleNow: with the way on.
@@ -71,15 +72,24 @@ def refuse_second(plan: Plan, message: PlanMessage, account: Account) -> None:
     if not isinstance(message, OperateItem) or message.action not in _BY_HAND:
         return
     item = plan.by_key.get(message.item)
-    if item is None or not _is_await(plan, item):
+    if item is None or not _is_await(plan, item) or item.state is not ItemState.FATALLY_FAILED:
         return
     line = plan.lines_of(item)[0]
-    others = [
-        each
+    if line.instance != ACCOUNT_INSTANCE:
+        return
+    if line.asset_id not in account.assets and any(
+        line.asset_id in each.deltas
+        for each in account.open_orders.values()
+        if not each.is_waiting and each.sequence < plan.sequence
+    ):
+        raise NotPossibleNow(
+            f"another order of the account is about to make {line.name}",
+            mend="retry the item: it waits for that order then",
+        )
+    if any(
+        (each.product, each.instance) == (line.product, line.instance) and each.asset_id != line.asset_id
         for each in account.projected().assets.values()
-        if (each.product, each.instance, each.asset_id == line.asset_id) == (line.product, line.instance, False)
-    ]
-    if line.instance and any(_is_same_place(line, each.root_id) for each in others):
+    ):
         raise NotPossibleNow(
             f"the account has another {line.name} by now, and would have two of them",
             mend="retry the item: the order is worked out anew, with the one that there is",
@@ -98,6 +108,12 @@ def undeliverable(plan: Plan, account: Account) -> list[str]:
         if not is_expected:
             found.append(item.key)
     return found
+
+
+def merged(one: ChangeOrder, other: ChangeOrder | None) -> ChangeOrder:
+    """One change for both; either covers all that there is."""
+    awaits = (*one.awaits, *(other.awaits if other is not None else ()))
+    return replace(one, awaits=tuple(dict.fromkeys(awaits)))
 
 
 def _rejoin(plan: Plan, joined: str, awaits: list[ItemRun]) -> ChangeOrder | None:
@@ -123,8 +139,3 @@ def _awaits(plan: Plan) -> Iterator[tuple[ItemRun, Line]]:
 def _is_await(plan: Plan, item: ItemRun) -> bool:
     assert plan.template is not None
     return plan.template.nodes[item.node].ref == AWAIT_REF
-
-
-def _is_same_place(line: Line, root_id: str) -> bool:
-    """Whether the instance of another root is the same one: those of a bundle are the bundle's own."""
-    return line.instance != BUNDLE_INSTANCE or root_id == line.root_asset_id

@@ -252,7 +252,8 @@ async def operate_item(request: web.Request) -> web.Response:
     )
     envelope = ToPlan(order_id, message, actor=f"person:{user}", cause=message_id)
     result = await context.hosts.ask("receive_orders", shard_of(order_id), envelope, timeout_s=ANSWER_TIMEOUT_S)
-    return native_json(result)
+    # Who retries the wait for another order may have made a change that waits for work under way.
+    return native_json(result, 202 if result.get("pending") else 200)
 
 
 def _edit_of(body: dict[str, Any]) -> tuple[dict[str, Any], bool]:

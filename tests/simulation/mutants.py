@@ -439,7 +439,7 @@ def other_orders_do_not_hear_of_deliveries(patch: Patch) -> None:
     drained = Tick._drain
 
     def drain(self: Tick) -> None:
-        self._queue = type(self._queue)(each for each in self._queue if each[1] is None)
+        self._queue.clear()
         drained(self)
 
     patch.setattr(Tick, "_drain", drain)

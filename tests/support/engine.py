@@ -57,7 +57,7 @@ from domain.plan import Plan
 from domain.price_calls import Answers, FunctionsWanted, PriceAnswer, PriceCall
 from domain.pricing import checked_values
 from domain.redrive import redrive
-from domain.rejoin import followers, refuse_second, rejoining, retrying
+from domain.rejoin import followers, merged, refuse_second, rejoining, retrying, undeliverable
 from domain.release import CompiledRelease
 from domain.states import PlanState
 from domain.turn import Call, Turn
@@ -116,7 +116,8 @@ class Engine:
         self.priced: list[tuple[PriceCall, ...]] = []
         """Calls of price functions, those that were asked for together in one."""
         self._own_accounts: dict[str, Account] = {}
-        self._news: deque[tuple[str, PlanMessage | None]] = deque()
+        self._news: deque[tuple[str, PlanMessage]] = deque()
+        self._called: dict[str, None] = {}
         self._rejoins: dict[str, ChangeOrder] = {}
 
     # What a host is asked to do.
@@ -167,6 +168,10 @@ class Engine:
             if account is not None:
                 refuse_second(plan, message, account)
             turn = self._turn(plan, message, actor, cause)
+            if isinstance(message, SteerOrder) and message.action == "thaw" and account is not None:
+                stranded = undeliverable(plan, account)
+                if stranded:
+                    self._turn(plan, NotJoined(tuple(stranded), "the change that would have was given up"))
         self._drain()
         return turn
 
@@ -227,28 +232,40 @@ class Engine:
         return self._own_accounts[plan.order_id] if plan.account_shard is None else None
 
     def _drain(self) -> None:
-        while self._news or self._rejoins:
-            if not self._news:
+        while self._news or self._rejoins or self._called:
+            if self._news:
+                order_id, message = self._news.popleft()
+                if self.plans[order_id].ended_at is None:
+                    self._hear(self.plans[order_id], message)
+            elif self._rejoins:
                 self._rejoin_next()
-                continue
-            order_id, message = self._news.popleft()
-            plan = self.plans[order_id]
-            if plan.ended_at is not None:
-                continue
-            if message is not None:
-                self._hear(plan, message)
-                continue
-            turn = self._new_turn(plan)
-            account = self._own_accounts[order_id]
-            if self._asking(partial(readmit, turn, account)):
-                self._collect(turn)
+            else:
+                order_id = next(iter(self._called))
+                del self._called[order_id]
+                self._call_up(order_id)
+
+    def _call_up(self, order_id: str) -> None:
+        plan = self.plans[order_id]
+        if plan.ended_at is not None:
+            return
+        turn = self._new_turn(plan)
+        account = self._own_accounts[order_id]
+        if self._asking(partial(readmit, turn, account)):
+            self._collect(turn)
+
+    def _pass_on(self, news: Iterable[tuple[str, PlanMessage | None]]) -> None:
+        for order_id, message in news:
+            if message is None:
+                self._called[order_id] = None
+            else:
+                self._news.append((order_id, message))
 
     def _hear(self, plan: Plan, message: PlanMessage) -> None:
         change = rejoining(plan, message)
         if change is None:
             self._turn(plan, message)
         elif plan.change is None:
-            self._rejoins.setdefault(plan.order_id, change)
+            self._rejoins[plan.order_id] = merged(change, self._rejoins.get(plan.order_id))
 
     def _rejoin_next(self) -> None:
         order_id = min(self._rejoins, key=lambda each: self.plans[each].sequence)
@@ -276,9 +293,9 @@ class Engine:
         for item in turn.tasks_closed:
             tasks.pop(item.key, None)
         if plan.account_shard is None:
-            self._news.extend(book(turn, account).news)
+            self._pass_on(book(turn, account).news)
             for other, change in followers(account, self.plans, plan, turn.remade):
-                self._rejoins.setdefault(other, change)
+                self._rejoins[other] = merged(change, self._rejoins.get(other))
             return
         refresh_open_order(account, plan.order_id, changed_lines(turn))
         asked = [fact for fact in turn.facts if fact.kind in (ASSETS_CHANGED, ORDER_CLOSING)]
@@ -293,7 +310,7 @@ class Engine:
                 has_ended=booking.is_last,
                 is_cancelled=booking.is_last and plan.is_cancelled,
             )
-            self._news.extend(booked.news)
+            self._pass_on(booked.news)
             self._news.append((plan.order_id, AssetsBooked(number)))
 
     # What the world outside does.

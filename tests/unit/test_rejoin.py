@@ -8,7 +8,9 @@ import pytest
 
 from domain.errors import NotPossibleNow
 from domain.facts import PLAN_CHANGED
+from domain.messages import ChangeLine
 from domain.plan import Plan
+from domain.watchdog import AWAITED_ENDED, Stuck
 from tests.support.build import callout, line, manual, order_of, plan_of, release_of, rule, scenario
 from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint
@@ -351,3 +353,104 @@ def test_what_a_cancelled_order_with_a_host_of_its_own_was_to_make_becomes_an_ad
     engine.change(first, "cancel")
     engine.finish(first)
     assert (first.order_state, profile(second)) == ("cancelled", ("add", None))
+
+
+def test_what_another_order_is_about_to_make_is_not_made_by_hand_before_it() -> None:
+    engine = shared()
+    for domain in ("a.example", "b.example"):
+        engine.accept(order_of(line("1", "mail", domain=domain)))
+    third = engine.accept(order_of(line("1", "mail", domain="c.example")))
+    fourth = engine.accept(order_of(line("1", "mail", domain="d.example")))
+    engine.steer(fourth, "freeze")
+    engine.change(third, "cancel")
+    engine.finish(third)
+    engine.steer(fourth, "thaw")
+    with pytest.raises(NotPossibleNow, match=r"about to make profile.*retry the item"):
+        engine.operate(fourth, AWAIT, "skip")
+    engine.operate(fourth, AWAIT, "retry")
+    for plan in engine.plans.values():
+        engine.finish(plan)
+    assert installed(engine) == [("profile", {"domain": "d.example"}, 3)]
+
+
+def test_who_has_joined_anew_after_a_failure_changes_nothing_but_what_he_wants() -> None:
+    engine, second, third = waiting_for_a_ghost()
+    engine.operate(third, AWAIT, "retry")
+    [key] = [each.key for each in second.lines if each.product == "profile"]
+    engine.tell(second, ChangeLine(key, {"size": 7}, "because", "m-1"), "person:olga", "m-1")
+    engine.finish(second)
+    engine.finish(third)
+    assert installed(engine) == [("profile", {"size": 7, "domain": "c.example"}, 2)]
+
+
+def test_all_who_share_an_installed_instance_count_its_uses_anew() -> None:
+    engine = shared()
+    engine.finish(engine.accept(order_of(line("1", "mail"))))
+    plans = [engine.accept(order_of(line("1", "mail"))) for _ in range(4)]
+    engine.change(plans[0], "cancel")
+    engine.finish(plans[0])
+    told = [each.quantity for plan in plans[1:] for each in plan.lines if each.product == "profile"]
+    assert told == [2, 3, 4]
+
+
+def at_work_on_an_installed_profile() -> tuple[Engine, Plan]:
+    """The second order had an amendment waiting for its call when the first one was cancelled."""
+    engine = shared(
+        plans=[
+            plan_of("own", callout("deliver", rollbackPlan="undo")),
+            plan_of("make", manual("provide")),
+            plan_of("change", manual("extend")),
+            plan_of("undo", "back"),
+        ]
+    )
+    engine.finish(engine.accept(order_of(line("1", "mail"))))
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    engine.change(second, "amend", order=order_of(line("1", "chat", size=3)))
+    engine.answer(first, engine.call(first, "own/deliver"))
+    engine.change(first, "cancel")
+    engine.finish(first)
+    assert (first.order_state, second.by_key[AWAIT].state) == ("cancelled", "Pending")
+    return engine, second
+
+
+def test_a_thaw_leaves_nobody_waiting_for_what_a_cancelled_order_was_to_deliver() -> None:
+    engine, second = at_work_on_an_installed_profile()
+    engine.steer(second, "thaw")
+    assert second.by_key[AWAIT].error_code == "notDelivered"
+    engine.operate(second, AWAIT, "retry")
+    engine.answer(second, engine.call(second, "own/deliver"))
+    engine.finish(second)
+    [profile_now] = [each for each in engine.account.assets.values() if each.product == "profile"]
+    assert (profile_now.quantity, profile_now.attributes) == (2, {"size": 2})
+
+
+def test_the_watchdog_does_not_take_for_delivered_what_a_cancelled_order_has_left_as_it_was(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = shared()
+    engine.finish(engine.accept(order_of(line("1", "mail"))))
+    first = engine.accept(order_of(line("1", "mail", domain="a.example")))
+    second = engine.accept(order_of(line("1", "chat", size=2)))
+    monkeypatch.setattr(engine, "_hear", lambda *_: None)
+    engine.change(first, "cancel")
+    engine.finish(first)
+    engine.redrive(second, [Stuck(AWAIT, AWAITED_ENDED)])
+    assert second.by_key[AWAIT].error_code == "notDelivered"
+
+
+def test_bundles_of_their_own_are_changed_whatever_later_orders_make_of_the_same_kind() -> None:
+    engine = Engine(
+        release_of(
+            products=["x", {"code": "t", "scope": "bundle"}],
+            decompositions=[rule("x", "t")],
+            plans=[plan_of("p", manual("work"))],
+            scenarios=[scenario("t", "p")],
+        )
+    )
+    first = engine.accept(order_of(line("1", "x"), line("2", "x")))
+    engine.accept(order_of(line("1", "x")))
+    engine.change(first, "amend", order=order_of(line("1", "x"), line("2", "x", quantity=2)))
+    engine.change(first, "cancel", lines=("2",))
+    engine.finish(first)
+    assert first.order_state == "partial"

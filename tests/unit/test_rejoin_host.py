@@ -13,7 +13,7 @@ from actors.memory import Memory
 from actors.tick import Tick
 from domain.inventory import Account
 from domain.lineup import Lineup
-from domain.messages import ChangeOrder, CompleteTask, Report, SteerOrder
+from domain.messages import ChangeOrder, CompleteTask, OperateItem, Report, SteerOrder
 from domain.orders import Order
 from domain.plan import Plan
 from domain.price_calls import PriceAnswer
@@ -60,6 +60,7 @@ class Host:
         self.asking: set[Any] = set()
         self.calls: dict[tuple[str, str, int], Any] = {}
         self.sequence = 0
+        self.called: type[dict[str, None]] = dict
 
     async def lineup(self, _tenant: str, _now: Any) -> Lineup:
         return Lineup(self.release_id)
@@ -79,6 +80,7 @@ class Host:
             entropy=lambda: 7,
             asking=set(self.asking),
             sequence=self.sequence,
+            _called=self.called(),
         )
         tick.decide(envelopes)
         self.sequence = tick.sequence
@@ -177,3 +179,40 @@ def test_the_watchdog_leaves_an_order_that_asks_price_functions_alone() -> None:
     host.tick(envelope)
     host.finish(second)
     assert second.by_key[AWAIT].state == "Discarded"
+
+
+def test_a_retry_that_is_sent_again_is_answered_with_how_the_item_stands() -> None:
+    host = Host()
+    first, second = host.submit(order_of(line("1", "mail"))), host.submit(order_of(line("1", "chat")))
+    host.tell(second, SteerOrder("freeze", "because", "steer-1"))
+    host.cancelled(first)
+    host.tell(second, SteerOrder("thaw", "because", "steer-2"))
+    message = OperateItem(AWAIT, "retry", "olga", "again", "retry-1")
+    answers = [host.tell(second, message).replies[0][1] for _ in range(2)]
+    assert [(each["item"], each["itemState"]) for each in answers] == [(AWAIT, "Failed Discarded")] * 2
+    assert second.changes == 1
+
+
+def test_an_order_that_waits_is_called_up_once_however_many_orders_join_anew() -> None:
+    host = Host()
+    first = host.submit(order_of(line("1", "mail")))
+    others = [host.submit(order_of(line("1", "mail"))) for _ in range(5)]
+    held = others[-1].lines[0].asset_id
+    waiting = host.submit(order_of(line("1", None, "modify", product_id=held, quantity=2)))
+    assert waiting.order_state == "pending"
+    called: list[str] = []
+
+    class Counted(dict[str, None]):
+        """Those of one tick."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            called.clear()
+
+        def __delitem__(self, order_id: str) -> None:
+            called.append(order_id)
+            super().__delitem__(order_id)
+
+    host.called = Counted
+    host.cancelled(first)
+    assert called == [waiting.order_id]

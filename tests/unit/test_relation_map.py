@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from domain.compose import circle_in
 from domain.errors import BadDocument
 from domain.orders import OrderLine
 from domain.plan import Plan
@@ -145,6 +146,13 @@ def test_a_circle_that_closes_through_a_sub_plan_is_refused_too() -> None:
     )
     with pytest.raises(BadDocument, match="circle"):
         engine.accept(order_of(related(line("1", "access"), ("reliesOn", "2")), line("2", "access")))
+
+
+def test_a_circle_through_sub_plans_inside_one_another_is_found() -> None:
+    # 0 waits for 3, which waits for 2; 2 begins with 1, and 1 with 0.
+    waits, parents = [{3}, set(), set(), {2}], {1: 0, 2: 1}
+    assert set(circle_in(waits, parents)) == {2, 3}
+    assert circle_in([set(), set(), set(), {0}], parents) == []
 
 
 def test_relations_that_make_very_many_items_wait_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

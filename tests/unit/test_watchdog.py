@@ -233,7 +233,7 @@ def test_who_awaits_an_order_that_has_ended_hears_of_it(is_delivered: bool) -> N
     _ended_silently(engine, first)
     if is_delivered:
         shared = second.lines_of(wait)[0].asset_id
-        engine.account.assets[shared] = Asset(shared, "access", shared)
+        engine.account.assets[shared] = Asset(shared, "access", shared, order_id=first.order_id)
 
     mended(engine, second, AWAITED_ENDED)
 

@@ -218,7 +218,10 @@ class Case:
     def _settle_asked(self) -> None:
         """See whether a change that waited was carried out or given up."""
         for kind in self.world.changed:
-            if kind == f.PLAN_CHANGED:
+            if kind == f.PLAN_CHANGED and self.asked is None:
+                # Somebody has tried again what another order was to share: the order is the same as before.
+                self.counts["joined anew"] += 1
+            elif kind == f.PLAN_CHANGED:
                 assert self.asked is not None
                 self._is_carried_out(self.asked)
                 self.asked = None

@@ -377,9 +377,9 @@ class HostLoop:
 
     def _refuse_asked(self, envelope: Envelope, error: OrderplanError) -> None:
         """Price functions give no answers; a change that the product itself wants has nobody else who hears of it."""
-        message = envelope.message if isinstance(envelope, ToPlan) else None
-        if isinstance(envelope, ToPlan) and isinstance(message, ChangeOrder) and message.kind == "rejoin":
-            self._take_back([ToPlan(envelope.order_id, NotJoined(message.awaits, error.reason))])
+        change = envelope.message if isinstance(envelope, ToPlan) else None
+        if isinstance(envelope, ToPlan) and isinstance(change, ChangeOrder) and change.kind == "rejoin":
+            self._take_back([ToPlan(envelope.order_id, NotJoined(change.awaits, error.reason))])
         else:
             _answer(envelope, error)
 

@@ -58,14 +58,14 @@ from domain.intake import (
 )
 from domain.inventory import Account, Asset, AssetDelta
 from domain.items import ItemRun
-from domain.messages import ChangeOrder, NotJoined, PlanMessage, Report, SteerOrder
+from domain.messages import ChangeOrder, NotJoined, OperateItem, PlanMessage, Report, SteerOrder
 from domain.orders import Order
 from domain.placement import DEDICATED, placement_of
 from domain.plan import Plan
 from domain.preview import BlindProtector, copied_account, preview, shown_change, shown_order
 from domain.price_calls import FunctionsWanted
 from domain.redrive import redrive
-from domain.rejoin import followers, merged, refuse_second, rejoining, retrying, undeliverable
+from domain.rejoin import first_of, followers, merged, refuse_second, rejoining, retrying, undeliverable
 from domain.related import NO_WAITS, RelatedWaits, is_related
 from domain.release import CompiledRelease
 from domain.sealing import Protector
@@ -354,11 +354,11 @@ class Tick:
         if isinstance(message, ChangeOrder):
             do = self._rejoin if message.kind == "rejoin" else self._change
             return do(plan, message, envelope)
-        if (change := retrying(plan, message)) is not None:
-            answer = self._change(plan, change, envelope)
-            return answer | _stands(plan, message)
-        if plan.account_shard is None:
-            refuse_second(plan, message, self.memory.account_of(plan))
+        if isinstance(message, OperateItem):
+            if (change := retrying(plan, message)) is not None:
+                return self._change(plan, change, envelope) | _stands(plan, message)
+            if plan.account_shard is None:
+                refuse_second(plan, message, self.memory.account_of(plan))
         self._turn(plan, message, actor=envelope.actor, cause=envelope.cause)
         if isinstance(message, Report):
             # Whoever brings a result wants to know that it is stored, no more; they come by the thousand.
@@ -517,12 +517,12 @@ class Tick:
 
     def _rejoin_next(self) -> None:
         """Have the order join anew that stands before all others that have to: it may concern those behind it."""
-        order_id = min(self._rejoins, key=lambda each: self.memory.plans[each].sequence)
-        change, plan = self._rejoins.pop(order_id), self.memory.plans[order_id]
+        plan = first_of(self._rejoins, self.memory.plans)
+        change = self._rejoins.pop(plan.order_id)
         if plan.ended_at is not None:
             return
         try:
-            self._rejoin(plan, change, ToPlan(order_id, change))
+            self._rejoin(plan, change, ToPlan(plan.order_id, change))
         except _Postponed as postponed:
             self._ask(postponed.asked)
 

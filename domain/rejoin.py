@@ -9,7 +9,7 @@ REFERENCE f.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -49,12 +49,17 @@ def followers(
             yield order_id, change
 
 
-def retrying(plan: Plan, message: PlanMessage) -> ChangeOrder | None:
-    """The change that somebody wants who retries an await that failed; None for any other message.
+def first_of(rejoins: Iterable[str], plans: Mapping[str, Plan]) -> Plan:
+    """Whose turn it is of the orders that have to join anew: what it makes may concern those behind it alone."""
+    return plans[min(rejoins, key=lambda order_id: plans[order_id].sequence)]
+
+
+def retrying(plan: Plan, message: OperateItem) -> ChangeOrder | None:
+    """The change that somebody wants who retries an await that failed; None for any other repair.
 
     Not for many orders at once: what comes of them is shown before, by someone who does not see their accounts.
     """
-    if not isinstance(message, OperateItem) or message.action != "retry" or message.is_fallout_only:
+    if message.action != "retry" or message.is_fallout_only:
         return None
     item = plan.by_key.get(message.item)
     if item is None or not _is_await(plan, item) or item.state is not ItemState.FATALLY_FAILED:
@@ -63,13 +68,13 @@ def retrying(plan: Plan, message: PlanMessage) -> ChangeOrder | None:
     return ChangeOrder("rejoin", message.reason, message.message_id, joined=joined, awaits=(item.key,))
 
 
-def refuse_second(plan: Plan, message: PlanMessage, account: Account) -> None:
+def refuse_second(plan: Plan, message: OperateItem, account: Account) -> None:
     """Refuse to go on by hand where the line would make an instance that somebody else has made, or is to make.
 
     Raises:
         NotPossibleNow: with the way on.
     """
-    if not isinstance(message, OperateItem) or message.action not in _BY_HAND:
+    if message.action not in _BY_HAND:
         return
     item = plan.by_key.get(message.item)
     if item is None or not _is_await(plan, item) or item.state is not ItemState.FATALLY_FAILED:

@@ -75,7 +75,8 @@ def _steered(result: Document, action: str) -> str:
     return f"order {result['orderId']} is {cell(result['state'])}, its plan {cell(result['planState'])}"
 
 
-def amend(    order_id: OrderId,
+def amend(
+    order_id: OrderId,
     file: Annotated[str, typer.Argument(help="The whole new TMF622 order, JSON or YAML; - reads standard input.")],
     reason: Reason,
     dry_run: DryRun = False,

@@ -57,7 +57,7 @@ from domain.plan import Plan
 from domain.price_calls import Answers, FunctionsWanted, PriceAnswer, PriceCall
 from domain.pricing import checked_values
 from domain.redrive import redrive
-from domain.rejoin import followers, merged, refuse_second, rejoining, retrying, undeliverable
+from domain.rejoin import first_of, followers, merged, refuse_second, rejoining, retrying, undeliverable
 from domain.release import CompiledRelease
 from domain.states import PlanState
 from domain.turn import Call, Turn
@@ -160,13 +160,14 @@ class Engine:
     def tell(self, plan: Plan, message: PlanMessage, actor: str = "system", cause: str | None = None) -> Turn:
         """One message to one plan, and what it makes plans tell one another."""
         account = self.account_of(plan)
-        if (change := retrying(plan, message)) is not None:
+        repair = message if isinstance(message, OperateItem) else None
+        if repair is not None and (change := retrying(plan, repair)) is not None:
             turn = self._new_turn(plan, actor, cause)
             self._asking(lambda answers: decide_change(turn, change, account, plan.release, answers))
             self._collect(turn)
         else:
-            if account is not None:
-                refuse_second(plan, message, account)
+            if repair is not None and account is not None:
+                refuse_second(plan, repair, account)
             turn = self._turn(plan, message, actor, cause)
             if isinstance(message, SteerOrder) and message.action == "thaw" and account is not None:
                 stranded = undeliverable(plan, account)
@@ -268,8 +269,8 @@ class Engine:
             self._rejoins[plan.order_id] = merged(change, self._rejoins.get(plan.order_id))
 
     def _rejoin_next(self) -> None:
-        order_id = min(self._rejoins, key=lambda each: self.plans[each].sequence)
-        change, plan = self._rejoins.pop(order_id), self.plans[order_id]
+        plan = first_of(self._rejoins, self.plans)
+        change = self._rejoins.pop(plan.order_id)
         if plan.ended_at is not None or plan.change is not None:
             return
         turn = self._new_turn(plan)

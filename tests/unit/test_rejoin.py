@@ -16,6 +16,13 @@ from tests.support.engine import Engine
 from tests.support.fingerprint import fingerprint
 
 AWAIT = "await/delivery@profile@account"
+WAITED_FOR = [
+    plan_of("own", callout("deliver", rollbackPlan="undo")),
+    plan_of("make", manual("provide")),
+    plan_of("change", manual("extend")),
+    plan_of("undo", "back"),
+]
+"""A change of the order waits for its own call."""
 
 
 def shared(**parts: Any) -> Engine:
@@ -122,12 +129,7 @@ def test_those_that_have_joined_a_line_that_becomes_an_add_are_compared_anew_too
 
 def test_an_order_at_work_joins_anew_when_its_call_has_ended() -> None:
     engine = shared(
-        plans=[
-            plan_of("own", callout("deliver", rollbackPlan="undo")),
-            plan_of("make", manual("provide")),
-            plan_of("change", manual("extend")),
-            plan_of("undo", "back"),
-        ]
+        plans=WAITED_FOR
     )
     first = engine.accept(order_of(line("1", "mail", domain="a.example")))
     second = engine.accept(order_of(line("1", "chat", size=2)))
@@ -396,12 +398,7 @@ def test_all_who_share_an_installed_instance_count_its_uses_anew() -> None:
 def at_work_on_an_installed_profile() -> tuple[Engine, Plan]:
     """The second order had an amendment waiting for its call when the first one was cancelled."""
     engine = shared(
-        plans=[
-            plan_of("own", callout("deliver", rollbackPlan="undo")),
-            plan_of("make", manual("provide")),
-            plan_of("change", manual("extend")),
-            plan_of("undo", "back"),
-        ]
+        plans=WAITED_FOR
     )
     engine.finish(engine.accept(order_of(line("1", "mail"))))
     first = engine.accept(order_of(line("1", "mail", domain="a.example")))

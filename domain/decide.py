@@ -166,7 +166,8 @@ def _report(turn: Turn, report: Report) -> None:
         try:
             values = _values_of_answer(turn, item, report.answer)
         except ExpressionFailed as error:
-            fatal(turn, item, str(error), "expressionFailed")
+            # It has done it: asked again under the same key, it says so again and does nothing.
+            fatal(turn, item, str(error), "expressionFailed", unheard=True)
             return
         complete(turn, item, completion(values, simulated=report.simulated))
         return
@@ -192,15 +193,18 @@ def _is_awaited(item: ItemRun, report: Report) -> bool:
 
 def _failed(turn: Turn, item: ItemRun, report: Report) -> None:
     delay_s = definition_of(item).retry.delay_s(item.tries) if report.kind == "retryable" else None
+    # Of an attempt that was sent twice a refusal speaks for one sending: the other may have done the work, or be about
+    # to. Its key stays, under which a system does it once.
+    is_unheard = report.unheard or item.is_repeated
     if delay_s is None:
-        fatal(turn, item, report.error, report.error_code, unheard=report.unheard)
+        fatal(turn, item, report.error, report.error_code, unheard=is_unheard)
         return
     payload: dict[str, Any] = {
         "error": report.error[:ERROR_LENGTH_MAX],
         "errorCode": report.error_code,
         "retryAt": (turn.now + timedelta(seconds=delay_s)).isoformat(),
     }
-    if report.unheard:
+    if is_unheard:
         payload["unheard"] = True
     turn.add(f.ITEM_FAILED, item, payload)
 

@@ -200,7 +200,8 @@ def _instant(text: str | None) -> datetime | None:
 
 def _item_started(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
-    if item.attempt != payload["attempt"]:
+    item.is_repeated = item.attempt == payload["attempt"]
+    if not item.is_repeated:
         item.sent = tuple(line.attributes for line in plan.lines_of(item))
     item.attempt = payload["attempt"]
     item.tries += 1

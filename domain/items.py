@@ -34,6 +34,8 @@ class ItemRun:
     attempt: int = 0
     tries: int = 0
     is_unheard: bool = False
+    is_repeated: bool = False
+    """Whether its attempt was sent more than once: what is heard of it may be about the sending before."""
     is_accepted: bool = False
     is_branch_skipped: bool = False
     branch_skipped_waits: int = 0

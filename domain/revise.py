@@ -454,7 +454,9 @@ class _Reviser:
         covers = {index: lines for index, lines in self.old.covers.items() if self._stands_done(index)}
         parents = {child: parent for child, parent in self.old.parents.items() if not self._is_open(child)}
         for at, index in enumerate(self.now_at):
-            if at in self.target.covers and index not in covers:
+            # What was skipped has delivered nothing: which lines it keeps from becoming assets goes by the new order.
+            is_skipped = index < len(self.plan.items) and self._before(index) is ItemState.SKIPPED
+            if at in self.target.covers and (index not in covers or is_skipped):
                 covers[index] = tuple(sorted(at_line[line] for line in self.target.covers[at]))
             parent = self.target.parents.get(at)
             if parent is not None and self._is_open(self.now_at[parent]):

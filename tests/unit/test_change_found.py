@@ -179,6 +179,24 @@ def test_an_assetize_item_delivers_what_an_amendment_adds_to_its_lines() -> None
     assert len(engine.account.assets) == 2
 
 
+def test_what_serves_alone_what_is_skipped_becomes_no_asset_after_an_amendment_either() -> None:
+    engine = engine_of(
+        products=["x", "y", "t", {"code": "u", "scope": "order", "quantity": "one"}],
+        decompositions=[rule("x", "t"), rule("t", "u"), rule("y", "u")],
+        plans=[
+            plan_of("p", manual("rest")),
+            plan_of("q", callout("never", condition="false", skipBranch=True), assetize()),
+        ],
+        scenarios=[scenario("x", "p"), scenario("y", "p"), scenario("t", "q")],
+        dependencies=[depends("q/assetize", "q/never")],
+    )
+    plan = engine.accept(order_of(line("1", "x"), line("2", "y")))
+    amend(engine, plan, line("1", "x"))
+    engine.finish(plan)
+    assert states(plan)["q/assetize@t"] == "Skipped"
+    assert [asset.product for asset in engine.account.assets.values()] == ["x"]
+
+
 # Conditions.
 
 

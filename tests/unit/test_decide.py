@@ -191,16 +191,6 @@ def test_no_answer_in_time_is_an_unheard_failure_and_the_retry_repeats_its_numbe
     assert (engine.call(plan, "p/call").attempt, item.tries) == (1, 2)
 
 
-def test_a_heard_failure_after_an_unheard_one_raises_the_number() -> None:
-    engine, plan = started("call")
-    engine.fail(plan, engine.call(plan, "p/call"), unheard=True)
-    engine.fire(plan, key("call"))
-    engine.fail(plan, engine.call(plan, "p/call"))
-    engine.fire(plan, key("call"))
-
-    assert engine.call(plan, "p/call").attempt == 2
-
-
 def test_timeouts_count_against_the_policy() -> None:
     engine, plan = started("call")
     for _ in range(5):
@@ -242,6 +232,33 @@ def test_a_success_after_a_refusal_of_the_same_attempt_counts_because_it_was_sen
     engine.answer(plan, call)
 
     assert state(plan, "call") == "Completed"
+
+
+@pytest.mark.parametrize("is_final", [False, True])
+def test_an_attempt_that_was_sent_twice_keeps_its_key_when_one_sending_is_refused(is_final: bool) -> None:
+    """Found by the simulator (seeds 1015513, 1027782): the refusal may be that of the other sending."""
+    engine, plan = started("call")
+    engine.fail(plan, engine.call(plan, "p/call"), unheard=True)
+    engine.fire(plan, key("call"))
+    engine.fail(plan, engine.call(plan, "p/call"), fatal=is_final)
+    if is_final:
+        engine.operate(plan, key("call"), "retry")
+    else:
+        engine.fire(plan, key("call"))
+
+    assert engine.call(plan, "p/call").attempt == 1
+
+
+def test_the_next_attempt_after_one_that_was_sent_twice_has_a_key_of_its_own_if_it_is_another_request() -> None:
+    engine, plan = started("call")
+    engine.fail(plan, engine.call(plan, "p/call"), unheard=True)
+    engine.fire(plan, key("call"))
+    engine.fail(plan, engine.call(plan, "p/call"), fatal=True)
+    engine.operate(plan, key("call"), "edit", payload={"n": 2})
+    engine.fail(plan, engine.call(plan, "p/call"))
+    engine.fire(plan, key("call"))
+
+    assert engine.call(plan, "p/call").attempt == 3
 
 
 def test_a_success_of_an_attempt_that_was_followed_by_another_is_noted() -> None:
@@ -421,17 +438,16 @@ def test_what_is_out_of_time_is_left_to_its_timer_by_recovery_and_by_the_watchdo
     assert asked == [([second], [plan.by_key[second.item]]), ([], [])]
 
 
-def test_an_unheard_attempt_is_repeated_with_what_it_said_and_a_new_one_says_what_is_known() -> None:
+@pytest.mark.parametrize(("unheard", "attempt", "attributes"), [(True, 1, {}), (False, 2, {"number": "079"})])
+def test_an_unheard_attempt_is_repeated_with_what_it_said_and_a_new_one_says_what_is_known(
+    unheard: bool, attempt: int, attributes: dict[str, Any]
+) -> None:
     engine, plan, second = two_at_once()
-    engine.fail(plan, second, unheard=True)
+    engine.fail(plan, second, unheard=unheard)
     engine.fire(plan, second.item)
-    repeated = engine.call(plan, "p/b")
-    engine.fail(plan, repeated)
-    engine.fire(plan, second.item)
-    new = engine.call(plan, "p/b")
+    call = engine.call(plan, "p/b")
 
-    assert (repeated.attempt, repeated.payload) == (1, second.payload)
-    assert (new.attempt, new.payload["lines"][0]["attributes"]) == (2, {"number": "079"})
+    assert (call.attempt, call.payload["lines"][0]["attributes"]) == (attempt, attributes)
 
 
 def test_recovery_is_not_stopped_by_an_expression_that_would_fail_by_now() -> None:
@@ -490,6 +506,8 @@ def test_an_answer_that_the_mapping_cannot_read_goes_to_a_person() -> None:
     engine.answer(plan, engine.call(plan, "p/call"), {"n": "text"})
 
     assert (state(plan, "call"), plan.by_key[key("call")].error_code) == ("Fatally Failed", "expressionFailed")
+    engine.operate(plan, key("call"), "retry")
+    assert engine.call(plan, "p/call").attempt == 1, "the work is done: another key would have it done again"
 
 
 def test_what_an_answer_says_is_seen_by_the_conditions_behind_it() -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from aiohttp import web
 
 from gateway import (
+    accounts,
     archive,
     campaigns,
     changes,
@@ -171,6 +172,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("PUT", "/v1/systems/{code}", systems.put_system, Role.ADMIN, body=True),
     Route("POST", "/v1/systems/{code}:{action:hold|release}", systems.steer_system, Role.ADMIN, body=True),
     Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
+    Route("GET", "/v1/accounts/{account}", accounts.get_account, Role.AGENT),
+    Route("GET", "/v1/accounts/{account}/timeline", accounts.get_timeline, Role.AGENT),
     Route("POST", "/v1/inventory:import", design.import_inventory, Role.ADMIN, 201, body=True),
     Route(
         "POST",

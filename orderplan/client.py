@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from orderplan.bulk import ingest
+from orderplan.client_accounts import AccountCalls
 from orderplan.client_calls import Document, WaitedTooLong, part
 from orderplan.client_changes import ChangeCalls
 from orderplan.client_cluster import ClusterCalls
@@ -47,7 +48,7 @@ class Page:
     total: int
 
 
-class Client(ChangeCalls, ClusterCalls, DeskCalls, HubCalls, ModelCalls, PeopleCalls, ReleaseCalls):
+class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, ModelCalls, PeopleCalls, ReleaseCalls):
     """A connection to one orderplan server."""
 
     def __init__(

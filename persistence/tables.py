@@ -194,6 +194,13 @@ product_order = sa.Table(
         postgresql_where=sa.text("ended_at is null"),
     ),
     sa.Index("product_order_external_id_idx", "tenant", "external_id"),
+    sa.Index(
+        "product_order_account_idx",
+        "tenant",
+        "account",
+        "created_at",
+        postgresql_where=sa.text("account is not null"),
+    ),
     sa.Index("product_order_list_idx", "tenant", "created_at", "order_id"),
     sa.Index("product_order_fallout_idx", "tenant", postgresql_where=sa.text("fallout > 0")),
     sa.Index("product_order_unshredded_idx", "shard", postgresql_where=sa.text("sealed and ended_at is not null")),

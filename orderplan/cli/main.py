@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from orderplan.cli import (
+    account,
     archive,
     bench,
     campaign,
@@ -50,6 +51,7 @@ app.add_typer(release.app, name="release")
 app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
+app.add_typer(account.app, name="account")
 order.app.command("explain")(explain.explain)
 order.app.command("provenance")(explain.provenance)
 for name, command in order_changes.COMMANDS.items():

@@ -1,0 +1,21 @@
+"""The client's calls of accounts."""
+
+from __future__ import annotations
+
+from orderplan.client_calls import Calls, Document, part
+
+
+class AccountCalls(Calls):
+    """One account: what it has, and what happened to it."""
+
+    def account(self, account: str) -> Document:
+        """How many `orders`, `openOrders`, `products`, `openTasks` and `failedItems` it has."""
+        found: Document = self.request("GET", f"/v1/accounts/{part(account)}")
+        return found
+
+    def account_timeline(self, account: str, *, limit: int = 50, cursor: str | None = None) -> Document:
+        """A page of what happened to it, newest first, under `entries`, and where the next one begins, under `next`."""
+        found: Document = self.request(
+            "GET", f"/v1/accounts/{part(account)}/timeline", query={"limit": str(limit), "cursor": cursor}
+        )
+        return found

@@ -1,0 +1,113 @@
+"""The timeline of an account, and what it has, from the tables as hosts write them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from domain.errors import NotFound
+from persistence import accounts
+from persistence.accounts import Place
+from persistence.database import Pool
+from tests.support.journals import AT
+
+ORDER = (
+    "insert into product_order (order_id, tenant, shard, account, channel, external_id, priority, state, created_at, "
+    "ended_at, active, fallout, sealed, items) "
+    "values ($1, $2, 1, $3, 'web', $4, 'normal', $5, $6, $7, false, $8, false, 1)"
+)
+ASSET = (
+    "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
+    "values ($1, $2, 1, $3, 'sim', $4, $5, $6)"
+)
+TASK = (
+    "insert into manual_task (task_id, tenant, order_id, item, queue, name, priority, opened_at, closed_at, body) "
+    "values ($1, 'main', $2, 'p/visit@1', 'field', 'Visit', 1, $3, $4, '{}')"
+)
+
+
+def at(minutes: float) -> Any:
+    return AT + timedelta(minutes=minutes)
+
+
+@pytest.fixture
+async def filled(pool: Pool) -> Pool:
+    """acc-1 has two orders, a task, two products; acc-2 and another tenant have one order each."""
+    await pool.execute(ORDER, "o1-1", "main", "acc-1", "web-1", "completed", at(0), at(10), 0)
+    await pool.execute(ORDER, "o1-2", "main", "acc-1", None, "inProgress", at(20), None, 1)
+    await pool.execute(ORDER, "o1-3", "main", "acc-2", None, "inProgress", at(1), None, 0)
+    await pool.execute(ORDER, "o1-4", "other", "acc-1", None, "inProgress", at(1), None, 0)
+    await pool.execute(TASK, "t-1", "o1-1", at(2), at(5))
+    await pool.execute(TASK, "t-2", "o1-2", at(21), None)
+    await pool.execute(
+        "insert into fallout_item (tenant, order_id, item, shard, name, plan, system, error_code, error, attempt, "
+        "failed_at, account, priority) values ('main', 'o1-2', 'p/call@1', 1, 'Call', 'p', 'net', 'E-7', 'no', 1, $1, "
+        "'acc-1', 'normal')",
+        at(22),
+    )
+    await pool.execute(ASSET, "main", "p1", "acc-1", "active", '{"orderId": "o1-1"}', at(10))
+    await pool.execute(ASSET, "main", "p2", "acc-1", "terminated", "{}", at(10))
+    return pool
+
+
+def told(entries: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return [(each["kind"], each["id"], each["state"]) for each in entries]
+
+
+EVERYTHING = [
+    ("item.failed", "o1-2/p/call@1", "E-7"),
+    ("task.opened", "t-2", "Ready"),
+    ("order.accepted", "o1-2", "acknowledged"),
+    ("product.changed", "p2", "terminated"),
+    ("product.changed", "p1", "active"),
+    ("order.ended", "o1-1", "completed"),
+    ("task.closed", "t-1", "closed"),
+    ("task.opened", "t-1", "Ready"),
+    ("order.accepted", "o1-1", "acknowledged"),
+]
+
+
+async def test_everything_that_happened_to_an_account_stands_in_one_line_newest_first(filled: Pool) -> None:
+    found = await accounts.timeline(filled, "main", "acc-1")
+
+    assert told(found) == EVERYTHING
+    assert [(each["order_id"], each["item"], each["name"]) for each in found[:4]] == [
+        ("o1-2", "p/call@1", "Call"),
+        ("o1-2", "p/visit@1", "Visit"),
+        ("o1-2", None, None),
+        (None, None, "sim"),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+async def test_pages_of_any_size_give_every_entry_once(filled: Pool, size: int) -> None:
+    found: list[dict[str, Any]] = []
+    place = None
+    while page := await accounts.timeline(filled, "main", "acc-1", after=place, limit=size):
+        found += page
+        place = Place(page[-1]["at"], page[-1]["kind"], page[-1]["id"])
+
+    assert told(found) == EVERYTHING
+
+
+async def test_what_an_account_has_is_counted_without_what_is_another_tenants(filled: Pool) -> None:
+    assert await accounts.summary(filled, "main", "acc-1") == {
+        "account": "acc-1",
+        "orders": 2,
+        "openOrders": 1,
+        "products": 1,
+        "openTasks": 1,
+        "failedItems": 1,
+    }
+    with pytest.raises(NotFound, match="acc-9"):
+        await accounts.summary(filled, "main", "acc-9")
+
+
+async def test_the_timeline_reads_indexes_alone(filled: Pool) -> None:
+    async with filled.acquire() as connection, connection.transaction():
+        await connection.execute("set local enable_seqscan = off")
+        plan = await connection.fetch(f"explain {accounts._TIMELINE}", "main", "acc-1", None, None, None, 50)
+
+    assert not [row[0] for row in plan if "Seq Scan" in row[0]]

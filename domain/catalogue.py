@@ -82,7 +82,7 @@ class Attribute(_Element):
     encrypted: bool = False
     """True: stored as ciphertext only, everywhere."""
     searchable: bool = False
-    """Meant to be searched by; kept with the release, no search uses it yet."""
+    """Products can be found by its values; encrypted ones not yet."""
     significant: bool = True
     """False: a different value neither turns a technical line into a modify nor redoes work."""
     changeable: bool = True

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar
 
+import orjson
 from aiohttp import web
 
 from actors.envelopes import ImportAssets
@@ -179,8 +180,14 @@ async def _import(
 
 
 async def list_products(request: web.Request) -> web.Response:
-    """GET productInventory/v4/product?billingAccount.id=&offset=&limit=: what is installed (TMF637)."""
+    """GET productInventory/v4/product?billingAccount.id=&offset=&limit=: what is installed (TMF637).
+
+    With `productCharacteristic.name` and `productCharacteristic.value` those that have this value, of an attribute that
+    the release declares searchable: `limit` of them at most.
+    """
     context = context_of(request)
+    if "productCharacteristic.name" in request.query:
+        return await _find_products(request)
     account = request.query.get("billingAccount.id") or request.query.get("relatedParty.id")
     try:
         offset, limit = int(request.query.get("offset", "0")), int(request.query.get("limit", "50"))
@@ -198,6 +205,42 @@ async def list_products(request: web.Request) -> web.Response:
     names = await _specifications(context, tenant_of(request))
     shown = [product_view(body, names.get(body["product"])) for body in bodies]
     return tmf_json(shown, 200, {"X-Total-Count": str(total), "X-Result-Count": str(len(shown))})
+
+
+async def _find_products(request: web.Request) -> web.Response:
+    context, tenant = context_of(request), tenant_of(request)
+    name, text = (request.query.get(f"productCharacteristic.{each}", "") for each in ("name", "value"))
+    limit = request.query.get("limit", "50")
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 1000:
+        raise BadDocument("must be a whole number between 1 and 1000", path="limit")
+    if not text or "\0" in text:
+        raise BadDocument("needs a value", path="productCharacteristic.value")
+    await context.folder.refresh_releases(tenant, context.now())
+    release = context.folder.current_release(tenant, context.now())
+    declared = [
+        product.attributes[name]
+        for product in (release.products.values() if release is not None else ())
+        if name in product.attributes
+    ]
+    if not any(each.searchable and not each.encrypted for each in declared):
+        raise BadDocument(
+            f"products cannot be found by {name!r}",
+            path="productCharacteristic.name",
+            mend="declare the attribute searchable, and not encrypted, in the release",
+        )
+    bodies = await reads.assets_with(context.pool, tenant, name, _meant(text), limit=int(limit))
+    names = await _specifications(context, tenant)
+    shown = [product_view(body, names.get(body["product"])) for body in bodies]
+    return tmf_json(shown, 200, {"X-Result-Count": str(len(shown))})
+
+
+def _meant(text: str) -> list[Any]:
+    """What a value in a query may stand for: the text itself, or the number or truth value that it writes."""
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return [text]
+    return [text, value] if isinstance(value, bool | int | float) else [text]
 
 
 async def get_product(request: web.Request) -> web.Response:

@@ -274,6 +274,12 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
         answer: Document = self.request("POST", "/v1/inventory:import", {"products": list(products)})
         return answer
 
+    def find_products(self, name: str, value: str, *, limit: int = 50) -> list[Document]:
+        """Products that have this value, of an attribute that the release declares searchable."""
+        query = {"productCharacteristic.name": name, "productCharacteristic.value": value, "limit": str(limit)}
+        found: list[Document] = self.request("GET", TMF637, query=query)
+        return found
+
     def list_products(self, *, account: str | None = None, offset: int = 0, limit: int = 50) -> Page:
         """A page of installed products (TMF637)."""
         return self._page(TMF637, offset, limit, {"billingAccount.id": account} if account else {})

@@ -225,6 +225,11 @@ asset = sa.Table(
     sa.Column("body", JSONB, nullable=False),
     sa.Column("updated_at", _Instant, nullable=False),
     sa.Index("asset_account_idx", "tenant", "account"),
+    sa.Index(
+        "asset_attributes_idx",
+        sa.text("(body -> 'attributes') jsonb_path_ops"),
+        postgresql_using="gin",
+    ),
 )
 
 manual_task = sa.Table(

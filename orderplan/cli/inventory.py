@@ -149,18 +149,37 @@ def list_inventory(
         page = client.list_products(account=account, offset=offset, limit=limit)
 
     def render() -> Iterable[RenderableType]:
-        rows = [
-            (
-                each["id"],
-                each["name"],
-                (each.get("billingAccount") or {}).get("id"),
-                each["status"],
-                each["quantity"],
-                ", ".join(f"{one['name']}={one['value']}" for one in each["productCharacteristic"]),
-            )
-            for each in page.items
-        ]
-        yield table(("product id", "product", "account", "status", "quantity", "attributes"), rows)
+        yield _products(page.items)
         yield f"{len(page.items)} of {page.total}"
 
     show(as_json, {"products": page.items, "total": page.total}, render)
+
+
+@app.command("find")
+def find_inventory(
+    name: Annotated[str, typer.Argument(help="An attribute that the release declares searchable.", metavar="NAME")],
+    value: Annotated[str, typer.Argument(help="The value.", metavar="VALUE")],
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 50,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Find installed products by a value, such as a phone number."""
+    with client_of(url, user) as client:
+        found = client.find_products(name, value, limit=limit)
+    show(as_json, {"products": found}, lambda: [_products(found) if found else f"nothing has {name} {value}"])
+
+
+def _products(products: Iterable[Document]) -> RenderableType:
+    rows = [
+        (
+            each["id"],
+            each["name"],
+            (each.get("billingAccount") or {}).get("id"),
+            each["status"],
+            each["quantity"],
+            ", ".join(f"{one['name']}={one['value']}" for one in each["productCharacteristic"]),
+        )
+        for each in products
+    ]
+    return table(("product id", "product", "account", "status", "quantity", "attributes"), rows)

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import orjson
 import pytest
 
-from domain.errors import NotFound
-from persistence import accounts
+from actors.folding import PlanFolder
+from domain.errors import BadDocument, NotFound
+from gateway.context import CONTEXT
+from gateway.design import list_products
+from persistence import accounts, catalogue, reads
 from persistence.accounts import Place
 from persistence.database import Pool
+from persistence.readstore import ReadStore
+from tests.support.build import release_document, release_of
 from tests.support.journals import AT
 
 ORDER = (
@@ -111,3 +118,80 @@ async def test_the_timeline_reads_indexes_alone(filled: Pool) -> None:
         plan = await connection.fetch(f"explain {accounts._TIMELINE}", "main", "acc-1", None, None, None, 50)
 
     assert not [row[0] for row in plan if "Seq Scan" in row[0]]
+
+
+# Products by a value.
+
+PRODUCTS: dict[str, Any] = {
+    "products": [
+        {
+            "code": "sim",
+            "attributes": [
+                {"name": "phone", "searchable": True},
+                {"name": "size", "searchable": True},
+                {"name": "pin", "searchable": True, "encrypted": True},
+                {"name": "note"},
+            ],
+        }
+    ]
+}
+BODY = (
+    '{"id": "%s", "product": "sim", "name": "SIM", "quantity": 1, "root": "%s", '
+    '"attributes": {"phone": "%s", "size": 5}}'
+)
+
+
+@pytest.fixture
+async def shop(pool: Pool) -> Any:
+    """A gateway's context with one release, and three products: two have one number, one of them is gone."""
+    await catalogue.publish_release(pool, "main", release_of(**PRODUCTS).release_id, release_document(**PRODUCTS), AT)
+    products = (("p1", "+41 1", "active"), ("p2", "+41 1", "terminated"), ("p3", "+41 2", "active"))
+    for asset_id, phone, status in products:
+        await pool.execute(ASSET, "main", asset_id, "acc-1", status, BODY % (asset_id, asset_id, phone), at(0))
+    store = ReadStore(pool)
+    return SimpleNamespace(
+        pool=pool, store=store, folder=PlanFolder(store), now=lambda: AT, config=SimpleNamespace(tenant="main")
+    )
+
+
+async def found(context: Any, **query: str) -> list[str]:
+    asked = {f"productCharacteristic.{name}" if name != "limit" else name: value for name, value in query.items()}
+    request = SimpleNamespace(query=asked, app={CONTEXT: context}, headers={}, match_info={})
+    answer = await list_products(cast("Any", request))
+    return [each["id"] for each in orjson.loads(cast("bytes", answer.body))]
+
+
+async def test_products_are_found_by_a_value_that_the_release_declares_searchable(shop: Any) -> None:
+    assert await found(shop, name="phone", value="+41 1") == ["p1"]
+    assert await found(shop, name="size", value="5") == ["p1", "p3"]
+    assert await found(shop, name="size", value="5", limit="1") == ["p1"]
+    assert await found(shop, name="phone", value="+41") == []
+
+
+@pytest.mark.parametrize(
+    ("query", "path"),
+    [
+        ({"name": "note", "value": "x"}, "productCharacteristic.name"),
+        ({"name": "pin", "value": "1"}, "productCharacteristic.name"),
+        ({"name": "phone"}, "productCharacteristic.value"),
+        ({"name": "phone", "value": "x", "limit": "0"}, "limit"),
+    ],
+)
+async def test_what_products_cannot_be_found_by_is_refused_by_name(shop: Any, query: dict[str, str], path: str) -> None:
+    with pytest.raises(BadDocument) as refused:
+        await found(shop, **query)
+    assert refused.value.path == path
+
+
+async def test_products_are_found_by_the_index_of_their_attributes(shop: Any) -> None:
+    await shop.pool.execute(
+        "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
+        "select 'main', 'q' || n, 1, 'acc-2', 'sim', 'active', "
+        "jsonb_build_object('attributes', jsonb_build_object('phone', n::text)), $1 from generate_series(1, 3000) as n",
+        AT,
+    )
+    await shop.pool.execute("analyze asset")
+    statement = f"explain {reads.assets_with_statement(2)}"
+    plan = await shop.pool.fetch(statement, "main", 50, '{"phone": "5"}', '{"phone": 5}')
+    assert any("asset_attributes_idx" in row[0] for row in plan)
+    assert await reads.assets_with(shop.pool, "other", "phone", ["+41 1"]) == []

@@ -1,4 +1,4 @@
-"""All orders of an account by index, for its timeline.
+"""All orders of an account by index, for its timeline; and products by the values of their attributes.
 
 The release before does not use it.
 """
@@ -14,13 +14,15 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Create the index."""
+    """Create the indexes."""
     op.execute(
         "create index product_order_account_idx on product_order (tenant, account, created_at) "
         "where account is not null"
     )
+    op.execute("create index asset_attributes_idx on asset using gin ((body -> 'attributes') jsonb_path_ops)")
 
 
 def downgrade() -> None:
-    """Drop it."""
+    """Drop them."""
+    op.execute("drop index asset_attributes_idx")
     op.execute("drop index product_order_account_idx")

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from domain import facts as f
+from domain.catalogue import Action
 from domain.change_refusals import (
     is_unjoined,
     refuse_built_on,
@@ -30,7 +31,7 @@ from domain.errors import (
     NotPossibleNow,
     OrderplanError,
 )
-from domain.inventory import Account, Asset, OpenOrder, Projection
+from domain.inventory import ACTIVE, SUSPENDED, Account, Asset, OpenOrder, Projection
 from domain.line_changes import LineOutcome, changed_lines
 from domain.lines import Line, order_context
 from domain.messages import ChangeOrder
@@ -339,6 +340,10 @@ def _account_before(plan: Plan, account: Account | None) -> Account:
     return before
 
 
+_STATUS_BEFORE: Final = {Action.SUSPEND.value: ACTIVE, Action.RESUME.value: SUSPENDED}
+"""What a product was before an order suspended or resumed it."""
+
+
 def _take_back(account: Account, line: Line) -> None:
     """Undo what delivering a line has done to the account, as far as a comparison sees it."""
     asset = account.assets.get(line.asset_id)
@@ -353,7 +358,11 @@ def _take_back(account: Account, line: Line) -> None:
         asset = Asset(line.asset_id, line.product, line.root_asset_id, name=line.name, instance=line.instance)
     uses = {use: n for use, n in asset.uses.items() if use not in line.add_uses} | dict.fromkeys(line.drop_uses, 1)
     account.assets[line.asset_id] = replace(
-        asset, attributes=dict(line.previous), quantity=line.previous_quantity or asset.quantity, uses=uses
+        asset,
+        attributes=dict(line.previous),
+        quantity=line.previous_quantity or asset.quantity,
+        uses=uses,
+        status=_STATUS_BEFORE.get(line.action, asset.status),
     )
 
 

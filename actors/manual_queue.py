@@ -34,6 +34,7 @@ from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
+from persistence.key_changes import note_rotation
 from persistence.readstore import ReadStore
 from persistence.vault import Vault
 from persistence.waits import RelatedWaitRows
@@ -243,6 +244,8 @@ class ManualQueueActor:
         self._opening = asyncio.Lock()
         # Ray starts a dead actor again by its constructor alone, so sweeping begins here.
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
+        self._vault: Vault | None = None
+        self._pool: Pool | None = None
         self._jobs: Jobs | None = None
         self._resumer: Resumer | None = None
         self._related: RelatedOrders | None = None
@@ -272,9 +275,10 @@ class ManualQueueActor:
                     hosts = HostClient(Ownership(pool))
                     await hosts.open()
                     # All or none: what waits for the jobs would otherwise find queues without them, for ever.
+                    self._vault, self._pool = Vault(keys, pool), pool
                     self._jobs = Jobs(
                         pool,
-                        Vault(keys, pool),
+                        self._vault,
                         hosts,
                         tenant,
                         clock=lambda: datetime.now(UTC),
@@ -296,7 +300,22 @@ class ManualQueueActor:
                 if not is_unavailable(error):
                     log.exception("bulk jobs cannot begin; tried again")
                 await asyncio.sleep(SWEEP_S)
-        await asyncio.gather(self._jobs.run(), self._resumer.run(), self._related.run())
+        assert self._vault is not None
+        await asyncio.gather(
+            self._jobs.run(), self._resumer.run(), self._related.run(), self._vault.keep_current()
+        )
+
+    async def rotate_key(self, tenant: str, who: str, reason: str) -> Any:
+        """Give a tenant another key to encrypt with, and keep who did it; its id, or the refusal itself."""
+        await self._ready()
+        assert self._vault is not None
+        assert self._pool is not None
+        try:
+            key_id = await self._vault.rotate(tenant)
+            await note_rotation(self._pool, tenant, key_id, f"person:{who}", reason, datetime.now(UTC))
+        except OrderplanError as error:
+            return error
+        return key_id
 
     async def ask_jobs(self, method: str, *args: Any) -> Any:
         """What the method of `Jobs` gives; a refusal comes back as the error itself."""

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import random
 import signal
@@ -56,9 +57,11 @@ class PlanHost:
         async def read_held() -> Mapping[str, HeldSystems]:
             return held_by_tenant(await list_holds(orders, config.tenant))
 
+        vault = Vault(keys, orders)
+        self._reading_keys = asyncio.get_running_loop().create_task(vault.keep_current())
         self._started = HostRuntime(
             journal,
-            Vault(keys, orders),
+            vault,
             hosts,
             self._adapter_handle,
             clock=lambda: datetime.now(UTC),

@@ -6,7 +6,18 @@ from orderplan.client_calls import Calls, Document, part
 
 
 class AccountCalls(Calls):
-    """One account: what it has, and what happened to it."""
+    """One account: what it has, and what happened to it; and the keys that hide attributes."""
+
+    def rotate_key(self, reason: str) -> Document:
+        """Encrypt with a new key from now on; its `keyId`."""
+        made: Document = self.request("POST", "/v1/keys:rotate", {"reason": reason})
+        return made
+
+    def key_rotations(self) -> list[Document]:
+        """The rotations, newest first: `keyId`, `at`, `by`, `reason`."""
+        found: Document = self.request("GET", "/v1/keys")
+        rotations: list[Document] = found["rotations"]
+        return rotations
 
     def account(self, account: str) -> Document:
         """How many `orders`, `openOrders`, `products`, `openTasks` and `failedItems` it has."""

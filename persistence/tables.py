@@ -93,6 +93,18 @@ release_change = sa.Table(
     sa.Index("release_change_release_idx", "tenant", "release_id", "change_id"),
 )
 
+# Who has given a tenant another key to encrypt with.
+key_change = sa.Table(
+    "key_change",
+    metadata,
+    sa.Column("change_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+)
+
 plan_template = sa.Table(
     "plan_template",
     metadata,

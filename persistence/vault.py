@@ -3,34 +3,53 @@
 A sealed value is AES-GCM under a key of its order; the ciphertext stands in the order database, the key in the key
 store, which is another database with another (short) retention of backups. When the order has ended its keys are
 destroyed and nothing can open the ciphertexts any more, wherever copies of them lie. An encrypted attribute is
-AES-GCM under the tenant's key; a keyed hash beside it tells equal values without opening them.
+AES-GCM under the tenant's newest key; a keyed hash beside it tells equal values without opening them. A rotation makes
+another key the newest. The older ones stay, because what was written with them is read for as long as it is kept, and
+hashes go on by the first one, so that equal values stay equal.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import asyncpg
 import orjson
+import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.errors import NotFound
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
+from persistence.database import is_unavailable
 from persistence.rows import SealedRow
 from persistence.servers import certain
 
+log = structlog.get_logger(__name__)
+
+KEYS_AGE_S: Final = 30.0
+"""So long after a rotation every process encrypts with the new key, if the key store answers."""
 LATE_H: Final = 1
 """Hours after which no statement that was given up can be carried out any more."""
 FORGET_MAX: Final = 2_000
 """Rows of destroyed keys that are forgotten with each destruction; more than one can make."""
 _NONCE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
+
+
+@dataclass(frozen=True, slots=True)
+class _TenantKeys:
+    """The keys of a tenant by id; `newest` encrypts, `hashing` tells equal values."""
+
+    newest: str
+    keys: dict[str, bytes]
+    hashing: bytes
 
 
 class Vault:
@@ -44,13 +63,13 @@ class Vault:
         self._keys = keys
         self._orders = orders
         self._order_keys: dict[str, tuple[str, bytes]] = {}
-        self._tenant_keys: dict[str, tuple[str, bytes]] = {}
+        self._tenant_keys: dict[str, _TenantKeys] = {}
         self._new_keys: list[tuple[str, str, bytes]] = []
         self._sealed: list[SealedRow] = []
         self._tenant_of: dict[str, str] = {}
 
     async def load_tenant(self, tenant: str) -> None:
-        """Read the tenant's key, making it on first use."""
+        """Read the tenant's keys, making one on first use."""
         if tenant in self._tenant_keys:
             return
         async with certain(self._keys) as connection:
@@ -61,11 +80,41 @@ class Vault:
                 "1",
                 os.urandom(_KEY_BYTES),
             )
-        row = await self._keys.fetchrow(
-            "select key_id, key from tenant_key where tenant = $1 order by key_id desc limit 1", tenant
+        await self._read_tenant(tenant)
+
+    async def _read_tenant(self, tenant: str) -> None:
+        rows = await self._keys.fetch(
+            "select key_id, key from tenant_key where tenant = $1 order by key_id::integer", tenant
         )
-        assert row is not None
-        self._tenant_keys[tenant] = (row["key_id"], row["key"])
+        keys = {row["key_id"]: row["key"] for row in rows}
+        self._tenant_keys[tenant] = _TenantKeys(rows[-1]["key_id"], keys, rows[0]["key"])
+
+    async def keep_current(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
+        """Read the keys of known tenants again, for ever; while the key store is away those known so far are used."""
+        while True:
+            await sleep(KEYS_AGE_S)
+            for tenant in list(self._tenant_keys):
+                try:
+                    await self._read_tenant(tenant)
+                except Exception as error:
+                    if is_unavailable(error):
+                        log.warning("the key store does not answer, the keys known so far are used", tenant=tenant)
+                    else:
+                        log.exception("the keys could not be read again; tried again", tenant=tenant)
+
+    async def rotate(self, tenant: str) -> str:
+        """Give the tenant another key to encrypt with; returns its id. Two at once give two keys or one, never none."""
+        await self.load_tenant(tenant)
+        async with certain(self._keys) as connection:
+            await connection.execute(
+                "insert into tenant_key (tenant, key_id, key) "
+                "select $1, (max(key_id::integer) + 1)::text, $2 from tenant_key where tenant = $1 "
+                "on conflict do nothing",
+                tenant,
+                os.urandom(_KEY_BYTES),
+            )
+        await self._read_tenant(tenant)
+        return self._tenant_keys[tenant].newest
 
     def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
         """Keep the value under a key of the order; returns the reference `{"$sealed": name}`."""
@@ -82,11 +131,12 @@ class Vault:
 
     def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
         """The value as ciphertext with its key id and a keyed hash of the value."""
-        key_id, key = self._tenant_keys[tenant]
+        known = self._tenant_keys[tenant]
+        key_id, key = known.newest, known.keys[known.newest]
         plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         nonce = os.urandom(_NONCE_BYTES)
         ciphertext = nonce + AESGCM(key).encrypt(nonce, plain, tenant.encode())
-        mac = hmac.new(key, b"orderplan equality " + plain, hashlib.sha256).hexdigest()[:32]
+        mac = hmac.new(known.hashing, b"orderplan equality " + plain, hashlib.sha256).hexdigest()[:32]
         return {ENCRYPTED: f"{key_id}.{base64.b64encode(ciphertext).decode()}", "mac": mac}
 
     def take_sealed(self) -> list[SealedRow]:
@@ -96,8 +146,7 @@ class Vault:
 
     def digest(self, tenant: str, data: bytes) -> bytes:
         """A keyed hash: tells equal bodies without letting anybody guess what stood in them."""
-        _, key = self._tenant_keys[tenant]
-        return hmac.digest(key, b"orderplan body " + data, "sha256")[:16]
+        return hmac.digest(self._tenant_keys[tenant].hashing, b"orderplan body " + data, "sha256")[:16]
 
     def drop_new_keys(self, is_kept: Callable[[str], bool]) -> None:
         """Forget keys made for orders that were refused: nothing sealed with them is stored."""
@@ -171,6 +220,9 @@ class Vault:
         if names:
             values = await self._open_sealed(order_id, names)
         await self.load_tenant(tenant)
+        if not set(_key_ids(document)) <= self._tenant_keys[tenant].keys.keys():
+            # Somebody who has heard of a rotation already has written it.
+            await self._read_tenant(tenant)
         return self._opened(tenant, document, values)
 
     async def _open_sealed(self, order_id: str, names: list[str]) -> dict[str, Any]:
@@ -201,9 +253,9 @@ class Vault:
         if is_sealed(document):
             return values[document[SEALED]]
         if is_encrypted(document):
-            key_id, key = self._tenant_keys[tenant]
             named, _, body = document[ENCRYPTED].partition(".")
-            if named != key_id:
+            key = self._tenant_keys[tenant].keys.get(named)
+            if key is None:
                 raise NotFound(f"tenant key {named!r} does not exist")
             blob = base64.b64decode(body)
             try:
@@ -234,6 +286,17 @@ def unwrapped(key: bytes, owner: str, data: bytes) -> bytes:
         return AESGCM(key).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], owner.encode())
     except InvalidTag as error:
         raise NotFound(f"the ciphertext does not belong to the key of {owner}") from error
+
+
+def _key_ids(document: Any) -> Iterable[str]:
+    if is_encrypted(document):
+        yield document[ENCRYPTED].partition(".")[0]
+    elif isinstance(document, dict):
+        for value in document.values():
+            yield from _key_ids(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from _key_ids(value)
 
 
 def _sealed_names(document: Any) -> Iterable[str]:

@@ -19,6 +19,7 @@ from orderplan.cli import (
     fallout,
     hub,
     inventory,
+    key,
     model,
     order,
     order_changes,
@@ -52,6 +53,7 @@ app.add_typer(system.app, name="system")
 app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
 app.add_typer(account.app, name="account")
+app.add_typer(key.app, name="key")
 order.app.command("explain")(explain.explain)
 order.app.command("provenance")(explain.provenance)
 for name, command in order_changes.COMMANDS.items():

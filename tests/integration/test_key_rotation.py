@@ -1,0 +1,109 @@
+"""Keys that encrypt attributes are rotated while others read and write."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from domain.errors import NotFound
+from domain.sealing import same_value
+from persistence import key_changes
+from persistence.database import Pool, open_pool
+from persistence.vault import KEYS_AGE_S, Vault
+from tests.support.journals import AT
+
+
+@pytest.fixture
+async def keys(databases: Any) -> AsyncIterator[Pool]:
+    made = await open_pool(databases.key_dsn, size_max=2)
+    yield made
+    made.terminate()
+
+
+@pytest.fixture
+async def vaults(keys: Pool, pool: Pool) -> tuple[Vault, Vault]:
+    """Those of two processes, which know the tenant's first key."""
+    made = Vault(keys, pool), Vault(keys, pool)
+    for each in made:
+        await each.load_tenant("main")
+    return made
+
+
+async def test_what_was_encrypted_before_a_rotation_is_read_after_it_and_is_equal_to_what_comes_later(
+    vaults: tuple[Vault, Vault],
+) -> None:
+    here, there = vaults
+    before = here.encrypt("main", "079 000 00 00")
+    assert await here.rotate("main") == "2"
+    after = here.encrypt("main", "079 000 00 00")
+
+    assert (before["$encrypted"][:2], after["$encrypted"][:2]) == ("1.", "2.")
+    assert same_value(before, after)
+    assert here.digest("main", b"body") == there.digest("main", b"body")
+    for vault in vaults:
+        opened = await vault.open_all("main", "", {"old": before, "new": [after]})
+        assert opened == {"old": "079 000 00 00", "new": ["079 000 00 00"]}
+
+
+async def test_who_has_not_heard_of_a_rotation_encrypts_with_the_key_before_and_hears_of_it_in_time(
+    vaults: tuple[Vault, Vault],
+) -> None:
+    here, there = vaults
+    await here.rotate("main")
+    old = there.encrypt("main", 1)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) > 1:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await there.keep_current(sleep)
+
+    assert waits == [KEYS_AGE_S] * 2
+    assert (old["$encrypted"][0], there.encrypt("main", 1)["$encrypted"][0]) == ("1", "2")
+
+
+async def test_the_keys_known_so_far_are_used_while_the_key_store_is_away(
+    vaults: tuple[Vault, Vault], keys: Pool
+) -> None:
+    here, _ = vaults
+    keys.terminate()
+    rounds = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds > 2:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await here.keep_current(sleep)
+    assert here.encrypt("main", 1)["$encrypted"].startswith("1.")
+
+
+async def test_a_value_of_a_key_that_was_never_made_is_not_opened(vaults: tuple[Vault, Vault]) -> None:
+    here, _ = vaults
+    made = here.encrypt("main", 1)
+    with pytest.raises(NotFound, match="'7'"):
+        await here.open_all("main", "", {"a": made | {"$encrypted": "7" + made["$encrypted"][1:]}})
+
+
+async def test_ten_rotations_give_ten_keys_in_their_order_and_the_trail_says_who_made_them(
+    vaults: tuple[Vault, Vault], pool: Pool
+) -> None:
+    here, _ = vaults
+    values = []
+    for number in range(10):
+        values.append(here.encrypt("main", number))
+        key_id = await here.rotate("main")
+        await key_changes.note_rotation(pool, "main", key_id, "person:ann", f"round {number}", AT)
+
+    assert here.encrypt("main", 0)["$encrypted"].startswith("11.")
+    assert await here.open_all("main", "", values) == list(range(10))
+    trail = await key_changes.list_rotations(pool, "main")
+    assert [(each["key_id"], each["reason"]) for each in trail][:2] == [("11", "round 9"), ("10", "round 8")]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import sys
 import threading
 import time
@@ -19,6 +20,8 @@ from delay.model import DelayModel, Prediction, UnusablePrediction, checked
 from delay.stock.running import Runner
 
 LENGTH_BYTES: Final = 8
+MEMORY_MAX: Final = 4 * 2**30
+"""Bytes that a model may hold; one that wants more gets a MemoryError, and the machine keeps the rest."""
 WATCH_S: Final = 1.0
 
 
@@ -75,6 +78,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    # What is written to, not what is reserved: libraries for arrays reserve far more than they use.
+    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX, MEMORY_MAX))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _serve(sys.argv[1], sys.stdin.buffer, answers)
 
 

@@ -38,6 +38,13 @@ class Crashing(Steady):
         os._exit(3)
 
 
+class Hungry(Steady):
+    """Wants more memory than the machine has to give."""
+
+    def predict(self, snapshots: Sequence[Snapshot]) -> list[Any]:
+        return [len(bytearray(10 * 2**30))]
+
+
 class Raising(Steady):
     """Raises, with an order's values in the text."""
 

@@ -71,7 +71,7 @@ async def test_a_model_by_its_address_learns_and_answers_in_a_process_of_its_own
 
 @pytest.mark.parametrize(
     ("name", "fallbacks", "refused"),
-    [("Sleeping", 4, 0), ("Crashing", 4, 0), ("Raising", 4, 0), ("Lying", 2, 2), ("Forgetful", 4, 0)],
+    [("Sleeping", 4, 0), ("Crashing", 4, 0), ("Hungry", 4, 0), ("Raising", 4, 0), ("Lying", 2, 2), ("Forgetful", 4, 0)],
 )
 async def test_the_built_in_model_answers_for_one_that_fails_which_is_then_left_out(
     scorer_of, name, fallbacks, refused

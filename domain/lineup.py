@@ -188,6 +188,22 @@ def check_unretire(standings: Sequence[Standing], release_id: str, now: datetime
     return True
 
 
+def check_move(standings: Iterable[Standing], release_id: str, now: datetime) -> None:
+    """Pass if orders under way may be moved to a release: one that new orders may take, too.
+
+    Raises:
+        NotFound: there is no such release.
+        NotPossibleNow: it is scheduled or retired.
+    """
+    state = standing_of(standings, release_id).state(now)
+    if state is not ReleaseState.PUBLISHED:
+        raise NotPossibleNow(
+            f"release {release_id} is {state.value}",
+            path="release",
+            mend="wait for its moment" if state is ReleaseState.SCHEDULED else "unretire it first, or name another",
+        )
+
+
 def standing_of(standings: Iterable[Standing], release_id: str) -> Standing:
     """The standing of one release.
 
@@ -197,4 +213,4 @@ def standing_of(standings: Iterable[Standing], release_id: str) -> Standing:
     for each in standings:
         if each.release_id == release_id:
             return each
-    raise NotFound(f"there is no release {release_id!r}", mend="GET /v1/releases lists them")
+    raise NotFound(f"there is no release {release_id!r}", path="release", mend="GET /v1/releases lists them")

@@ -19,6 +19,7 @@ from domain import facts as f
 from domain.edits import merged
 from domain.errors import BadDocument, NotFound
 from domain.ids import shard_of
+from domain.lineup import check_move
 from domain.messages import ChangeOrder, SteerOrder
 from domain.plan import Plan
 from gateway.context import context_of, tenant_of, user_of
@@ -36,7 +37,7 @@ from gateway.tmf622 import parse_order
 from gateway.tmf622_render import PRODUCT_ORDER_PATH, render_order
 from gateway.tmf630 import select_fields
 from gateway.views import order_view
-from persistence import reads
+from persistence import catalogue, reads
 from persistence.readstore import StoredFact
 
 CANCEL_PATH: Final = "/tmf-api/productOrderingManagement/v4/cancelProductOrder"
@@ -91,6 +92,8 @@ async def _change(request: web.Request, kind: str, *, is_forced: bool) -> web.Re
         release = body.get("release")
         if not isinstance(release, str) or not release:
             raise BadDocument("must name a release, as GET /v1/releases gives it", path="release")
+        context = context_of(request)
+        check_move(await catalogue.list_standings(context.pool, tenant_of(request)), release, context.now())
         members["release"] = release
     message = _message(request, kind, reason_of(body), is_forced=is_forced, version=body.get("version"), **members)
     return _answer(await _tell(request, message))

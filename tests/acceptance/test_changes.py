@@ -234,6 +234,7 @@ def test_an_order_is_moved_to_a_newer_release_and_runs_by_it(site: Running) -> N
     with Client(site.url, user="agent-1") as client:
         preview = client.move_order(order_id, newer, "the new survey", dry_run=True)
         assert [each["key"] for each in preview["added"]] == ["completion/survey@1"]
+        before = client.order(order_id)["releaseId"]
         client.move_order(order_id, newer, "the new survey")
         assert client.order(order_id)["releaseId"] == newer
         plan = reaches(site, order_id, completion__survey="Ready")
@@ -241,6 +242,10 @@ def test_an_order_is_moved_to_a_newer_release_and_runs_by_it(site: Running) -> N
         with pytest.raises(ApiError) as refused:
             client.move_order(order_id, "no such@1", "nowhere")
         assert (refused.value.status, refused.value.path) == (404, "release")
+        client.retire_release(before, "nobody goes back")
+        with pytest.raises(ApiError) as refused:
+            client.move_order(order_id, before, "back")
+        assert (refused.value.status, refused.value.path) == (409, "release")
 
 
 def test_a_rehearsed_order_shows_its_plan_and_stores_nothing(site: Running) -> None:

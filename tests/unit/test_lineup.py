@@ -12,6 +12,7 @@ from domain.lineup import (
     ReleaseState,
     Standing,
     check_moment,
+    check_move,
     check_retire,
     check_unretire,
     lineup_of,
@@ -150,3 +151,21 @@ def test_a_moment_that_has_passed_is_refused() -> None:
         check_moment(at(0), at(0))
 
     assert caught.value.path == "effectiveFrom"
+
+
+@pytest.mark.parametrize(("release_id", "does"), [("r@1", False), ("r@2", True), ("r@3", False)])
+def test_orders_are_moved_only_to_what_new_orders_may_take(release_id: str, does: bool) -> None:
+    standings = [published("r@1", retired=2), published("r@2"), scheduled("r@3", 10)]
+
+    if does:
+        check_move(standings, release_id, at(5))
+        return
+    with pytest.raises(NotPossibleNow) as refused:
+        check_move(standings, release_id, at(5))
+    assert refused.value.mend
+    assert refused.value.path == "release"
+
+
+def test_nothing_is_moved_to_a_release_that_nobody_knows() -> None:
+    with pytest.raises(NotFound):
+        check_move([published("r@1")], "r@2", at(5))

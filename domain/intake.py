@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
+from domain.asset_states import refuse_untimely_actions, states_to_come
 from domain.compose import compose
 from domain.decompose import decompose
 from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
@@ -71,6 +72,7 @@ def accept(
     projection = account.projected()
     has_secrets = _classify_lines(order, release, projection, protector)
     resolved = resolve_lines(order, release, projection)
+    refuse_untimely_actions(order, resolved.lines, projection, account.states_ahead())
     plan = Plan(order=order, release=release, created_at=now, body_hash=body_hash)
     turn = Turn(
         plan=plan, now=now, protector=protector, actor=f"channel:{order.channel}", cause=order.client_key, held=held
@@ -94,7 +96,7 @@ def accept(
                 openOrders=behind,
             )
         turn.add(f.ORDER_ACCEPTED, None, accepted)
-        _wait(turn, account, behind, resolved.roots)
+        _wait(turn, account, behind, resolved)
         return turn
     try:
         composed = _compose(turn, account, resolved, projection, answers)
@@ -126,7 +128,7 @@ def readmit(turn: Turn, account: Account, answers: Answers = NO_ANSWERS) -> bool
         resolved = resolve_lines(plan.order, plan.release, projection)
         behind = account.holders(resolved.roots, before=plan.order_id)
         if behind:
-            _wait(turn, account, behind, resolved.roots)
+            _wait(turn, account, behind, resolved)
             return True
         composed = _compose(turn, account, resolved, projection, answers)
     except OrderplanError as error:
@@ -144,7 +146,7 @@ def open_order_of(plan: Plan, booked: Collection[int] = ()) -> OpenOrder:
         booked: of a dedicated plan, the bookings that are stored although the plan has not heard of it.
     """
     if plan.template is None:
-        return OpenOrder(plan.order_id, plan.roots, is_waiting=True)
+        return OpenOrder(plan.order_id, plan.roots, is_waiting=True, states=plan.states)
     is_remote = plan.account_shard is not None
     opened = OpenOrder(plan.order_id, plan.roots, sequence=plan.sequence, is_remote=is_remote)
     for line in plan.lines:
@@ -275,15 +277,16 @@ def _classify_lines(order: Order, release: CompiledRelease, projection: Projecti
     return has_secrets
 
 
-def _wait(turn: Turn, account: Account, behind: list[str], roots: frozenset[str]) -> None:
-    order_id = turn.plan.order_id
-    turn.add(f.ORDER_WAITING, None, {"behind": behind, "roots": sorted(roots)})
+def _wait(turn: Turn, account: Account, behind: list[str], resolved: Resolved) -> None:
+    order_id, roots, states = turn.plan.order_id, resolved.roots, states_to_come(resolved.lines)
+    payload: dict[str, Any] = {"behind": behind, "roots": sorted(roots)}
+    turn.add(f.ORDER_WAITING, None, payload | ({"states": states} if states else {}))
     known = account.open_orders.get(order_id)
     if known is None:
-        account.open(OpenOrder(order_id, roots, is_waiting=True))
+        account.open(OpenOrder(order_id, roots, is_waiting=True, states=states))
     else:
         # It keeps its place among those that wait.
-        known.roots = roots
+        known.roots, known.states = roots, states
 
 
 def _compose(

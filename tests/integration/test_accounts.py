@@ -132,7 +132,8 @@ PRODUCTS: dict[str, Any] = {
                 {"name": "pin", "searchable": True, "encrypted": True},
                 {"name": "note"},
             ],
-        }
+        },
+        {"code": "router", "attributes": [{"name": "size"}]},
     ]
 }
 BODY = (
@@ -155,7 +156,9 @@ async def shop(pool: Pool) -> Any:
 
 
 async def found(context: Any, **query: str) -> list[str]:
-    asked = {f"productCharacteristic.{name}" if name != "limit" else name: value for name, value in query.items()}
+    asked = {f"productCharacteristic.{name}" if name in ("name", "value") else name: query[name] for name in query}
+    if "account" in asked:
+        asked["billingAccount.id"] = asked.pop("account")
     request = SimpleNamespace(query=asked, app={CONTEXT: context}, headers={}, match_info={})
     answer = await list_products(cast("Any", request))
     return [each["id"] for each in orjson.loads(cast("bytes", answer.body))]
@@ -174,7 +177,9 @@ async def test_products_are_found_by_a_value_that_the_release_declares_searchabl
         ({"name": "note", "value": "x"}, "productCharacteristic.name"),
         ({"name": "pin", "value": "1"}, "productCharacteristic.name"),
         ({"name": "phone"}, "productCharacteristic.value"),
-        ({"name": "phone", "value": "x", "limit": "0"}, "limit"),
+        ({"name": "phone", "value": "x", "limit": "0"}, "offset, limit"),
+        ({"name": "phone", "value": "x", "offset": "-1"}, "offset, limit"),
+        ({"name": "phone", "value": "x", "account": "\0"}, "billingAccount.id"),
     ],
 )
 async def test_what_products_cannot_be_found_by_is_refused_by_name(shop: Any, query: dict[str, str], path: str) -> None:
@@ -183,15 +188,53 @@ async def test_what_products_cannot_be_found_by_is_refused_by_name(shop: Any, qu
     assert refused.value.path == path
 
 
-async def test_products_are_found_by_the_index_of_their_attributes(shop: Any) -> None:
-    await shop.pool.execute(
-        "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
-        "select 'main', 'q' || n, 1, 'acc-2', 'sim', 'active', "
-        "jsonb_build_object('attributes', jsonb_build_object('phone', n::text)), $1 from generate_series(1, 3000) as n",
-        AT,
-    )
+async def test_products_are_found_page_by_page_and_of_one_account(shop: Any) -> None:
+    await shop.pool.execute(ASSET, "main", "p0", "acc-2", "active", BODY % ("p0", "p0", "+41 1"), at(0))
+    assert await found(shop, name="size", value="5") == ["p0", "p1", "p3"]
+    assert await found(shop, name="size", value="5", offset="1", limit="1") == ["p1"]
+    assert await found(shop, name="size", value="5", offset="3") == []
+    assert await found(shop, name="size", value="5", account="acc-1") == ["p1", "p3"]
+
+
+async def test_products_that_do_not_declare_the_attribute_searchable_are_not_found_by_it(shop: Any) -> None:
+    body = (BODY % ("p0", "p0", "+41 1")).replace('"sim"', '"router"')
+    await shop.pool.execute(ASSET.replace("'sim'", "'router'"), "main", "p0", "acc-1", "active", body, at(0))
+    assert await found(shop, name="size", value="5") == ["p1", "p3"]
+
+
+MANY = (
+    "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
+    "select 'main', 'q' || lpad(n::text, 6, '0'), 1, 'acc-2', 'sim', 'active', jsonb_build_object('id', n::text, "
+    "'product', 'sim', 'attributes', jsonb_build_object('phone', n::text, 'size', 7)), $1 from generate_series(1, $2) as n"
+)
+
+
+async def explained(pool: Pool, statement: str, *values: Any) -> list[tuple[str, int]]:
+    """What a statement does: each node of its plan by what it reads, and how many rows it gave."""
+    [[text]] = await pool.fetch(f"explain (analyze, format json) {statement}", *values)
+    nodes, told = [orjson.loads(text)[0]["Plan"]], []
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", ())
+        told.append((f"{node['Node Type']} {node.get('Index Name', '')}".strip(), node["Actual Rows"]))
+    return told
+
+
+async def test_a_rare_value_is_found_by_the_index_of_attributes_and_a_common_one_costs_a_page(shop: Any) -> None:
+    await shop.pool.execute(MANY, AT, 20_000)
     await shop.pool.execute("analyze asset")
-    statement = f"explain {reads.assets_with_statement(2)}"
-    plan = await shop.pool.fetch(statement, "main", 50, '{"phone": "5"}', '{"phone": 5}')
-    assert any("asset_attributes_idx" in row[0] for row in plan)
-    assert await reads.assets_with(shop.pool, "other", "phone", ["+41 1"]) == []
+    given = ("main", None, ["sim"])
+
+    rare = await explained(shop.pool, reads.assets_with_statement(1), *given, 1001, 0, '{"phone": "5"}')
+    assert ("Bitmap Index Scan asset_attributes_idx", 1) in rare
+    some = await explained(shop.pool, reads.assets_with_statement(1), *given, 1001, 0, '{"size": 7}')
+    assert all(rows <= 1001 for node, rows in some if "Index Scan" not in node)
+    common = reads.assets_with_statement(1, is_common=True)
+    page = await explained(shop.pool, common, *given, 50, 20, '{"size": 7}')
+    assert all(rows <= 70 for _, rows in page)
+    ids = await found(shop, name="size", value="7", offset="15000", limit="2")
+    assert ids == ["15001", "15002"]
+
+
+async def test_another_tenants_products_are_not_found(shop: Any) -> None:
+    assert await reads.assets_with(shop.pool, "other", "phone", ["+41 1"], products=["sim"]) == []

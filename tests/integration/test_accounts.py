@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import base64
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ import pytest
 
 from actors.folding import PlanFolder
 from domain.errors import BadDocument, NotFound
+from gateway.accounts import _cursor, _place
 from gateway.context import CONTEXT
 from gateway.design import list_products
 from persistence import accounts, catalogue, reads
@@ -31,7 +33,7 @@ ASSET = (
 )
 TASK = (
     "insert into manual_task (task_id, tenant, order_id, item, queue, name, priority, opened_at, closed_at, body) "
-    "values ($1, 'main', $2, 'p/visit@1', 'field', 'Visit', 1, $3, $4, '{}')"
+    "values ($1, 'main', $2, 'p/visit@1', 'field', 'Visit', 1, $3, $4, '{\"account\": \"acc-1\"}')"
 )
 
 
@@ -112,12 +114,59 @@ async def test_what_an_account_has_is_counted_without_what_is_another_tenants(fi
         await accounts.summary(filled, "main", "acc-9")
 
 
-async def test_the_timeline_reads_indexes_alone(filled: Pool) -> None:
-    async with filled.acquire() as connection, connection.transaction():
-        await connection.execute("set local enable_seqscan = off")
-        plan = await connection.fetch(f"explain {accounts._TIMELINE}", "main", "acc-1", None, None, None, 50)
+_AT = "$1::timestamptz + n * '1 s'::interval"
+_ACCOUNT = "'acc-' || 9 + n % 10"
+FILL = (
+    "insert into product_order (order_id, tenant, shard, account, channel, priority, state, created_at, ended_at, "
+    f"active, fallout, sealed, items) select 'o9-' || n, 'main', 1, {_ACCOUNT}, 'web', 'normal', 'completed', "
+    f"{_AT}, {_AT}, false, 0, false, 1 from generate_series(1, $2) as n",
+    "insert into manual_task (task_id, tenant, order_id, item, queue, name, priority, opened_at, closed_at, body) "
+    f"select 't9-' || n, 'main', 'o9-' || n, 'p/visit@1', 'field', 'Visit', 1, {_AT}, {_AT}, "
+    f"jsonb_build_object('account', {_ACCOUNT}) from generate_series(1, $2) as n",
+    "insert into fallout_item (tenant, order_id, item, shard, name, plan, system, error_code, error, attempt, "
+    "failed_at, account, priority) select 'main', 'o9-' || n, 'p/call@1', 1, 'Call', 'p', 'net', 'E-7', 'no', 1, "
+    f"{_AT}, {_ACCOUNT}, 'normal' from generate_series(1, $2) as n",
+    "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
+    f"select 'main', 'a9-' || n, 1, {_ACCOUNT}, 'sim', 'active', '{{}}', {_AT} from generate_series(1, $2) as n",
+)
+TIMELINE_INDEXES = {
+    "product_order_account_idx",
+    "product_order_account_end_idx",
+    "manual_task_account_idx",
+    "manual_task_account_end_idx",
+    "fallout_item_account_idx",
+    "asset_account_time_idx",
+}
 
-    assert not [row[0] for row in plan if "Seq Scan" in row[0]]
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_a_page_of_the_timeline_of_a_very_large_account_reads_a_page_of_each_kind(pool: Pool, mode: str) -> None:
+    for statement in FILL:
+        await pool.execute(statement, AT, 20_000)
+    for table in ("product_order", "manual_task", "fallout_item", "asset"):
+        await pool.execute(f"analyze {table}")
+    async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(f"set local plan_cache_mode = {mode}")
+        for place in ((None, None, None), (at(100), "order.ended", "o9-6000")):
+            plan = await explained(connection, accounts._TIMELINE, "main", "acc-9", *place, 50)
+
+            assert {node.split()[-1] for node, _ in plan if "Index" in node} == TIMELINE_INDEXES
+            assert all(rows <= 60 for node, rows in plan if "Append" not in node)
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "10000-01-01T00:00:00Z"])
+def test_a_cursor_of_a_moment_that_there_is_not_is_no_cursor(moment: str) -> None:
+    cursor = base64.urlsafe_b64encode(orjson.dumps([moment, "order.ended", "o1-1"])).decode()
+    with pytest.raises(BadDocument) as refused:
+        _place(cursor)
+    assert refused.value.path == "cursor"
+
+
+@pytest.mark.parametrize("moment", [datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)])
+async def test_a_cursor_of_any_other_moment_gives_a_page(filled: Pool, moment: datetime) -> None:
+    place = _place(_cursor({"at": moment, "kind": "order.ended", "id": "o1-1"}))
+    assert place == (moment, "order.ended", "o1-1")
+    assert len(await accounts.timeline(filled, "main", "acc-1", after=place)) == (0 if moment.year == 1 else 9)
 
 
 # Products by a value.
@@ -205,11 +254,12 @@ async def test_products_that_do_not_declare_the_attribute_searchable_are_not_fou
 MANY = (
     "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
     "select 'main', 'q' || lpad(n::text, 6, '0'), 1, 'acc-2', 'sim', 'active', jsonb_build_object('id', n::text, "
-    "'product', 'sim', 'attributes', jsonb_build_object('phone', n::text, 'size', 7)), $1 from generate_series(1, $2) as n"
+    "'product', 'sim', 'attributes', jsonb_build_object('phone', n::text, 'size', 7)), $1 "
+    "from generate_series(1, $2) as n"
 )
 
 
-async def explained(pool: Pool, statement: str, *values: Any) -> list[tuple[str, int]]:
+async def explained(pool: Any, statement: str, *values: Any) -> list[tuple[str, int]]:
     """What a statement does: each node of its plan by what it reads, and how many rows it gave."""
     [[text]] = await pool.fetch(f"explain (analyze, format json) {statement}", *values)
     nodes, told = [orjson.loads(text)[0]["Plan"]], []

@@ -15,6 +15,7 @@ from typing import Any, Final
 from domain import facts as f
 from domain.asset_states import refuse_untimely_actions, states_to_come
 from domain.compose import compose
+from domain.cutover import done_items, refuse_unreached
 from domain.decompose import decompose
 from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.holds import NOTHING_HELD, HeldSystems
@@ -48,16 +49,20 @@ def accept(
     held: HeldSystems = NOTHING_HELD,
     answers: Answers = NO_ANSWERS,
     others: RelatedWaits = NO_WAITS,
+    actor: str = "",
+    done: Sequence[str] = (),
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
     `placement` and `account_shard` are kept with it (`domain/placement.py`); `answers` is what price functions said.
-    `others` are orders that wait for one another, as far as this one could close a circle.
+    `others` are orders that wait for one another, as far as this one could close a circle. `actor` is who sends it, if
+    not its channel, and `done` what was done of it in another system (`domain/cutover.py`).
 
     Raises:
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
+        BadDocument: what is named as done is not in the plan, or something before it is not done.
         InventoryConflict: an action contradicts the projected inventory.
-        OpenOrderConflict: another order holds a root asset and the release says refuse.
+        OpenOrderConflict: another order holds a root asset, and the release says refuse or something is done already.
         MutualWait: it would wait for an order that waits for it.
         Busy: an open order of the account cannot be read, so nobody knows what the account will have.
         FunctionsWanted: `answers` lacks calls that have to be made first; nothing was changed.
@@ -75,7 +80,12 @@ def accept(
     refuse_untimely_actions(order, resolved.lines, projection, account.states_ahead())
     plan = Plan(order=order, release=release, created_at=now, body_hash=body_hash)
     turn = Turn(
-        plan=plan, now=now, protector=protector, actor=f"channel:{order.channel}", cause=order.client_key, held=held
+        plan=plan,
+        now=now,
+        protector=protector,
+        actor=actor or f"channel:{order.channel}",
+        cause=order.client_key,
+        held=held,
     )
     accepted: dict[str, Any] = {"order": order.to_dict(), "release": release.release_id}
     if body_hash is not None:
@@ -88,7 +98,7 @@ def accept(
         accepted["accountShard"] = account_shard
     behind = account.holders(resolved.roots)
     if behind:
-        if release.source.open_order == "refuse":
+        if release.source.open_order == "refuse" or done:
             raise OpenOrderConflict(
                 f"order {behind[0]} on the same product is still open",
                 path=order.lines[0].path,
@@ -105,7 +115,7 @@ def accept(
         return turn
     refuse_mutual_wait(plan, others)
     turn.add(f.ORDER_ACCEPTED, None, accepted)
-    _begin(turn, account, composed)
+    _begin(turn, account, composed, done)
     return turn
 
 
@@ -318,8 +328,14 @@ def _compose(
     return composed
 
 
-def _begin(turn: Turn, account: Account, composed: dict[str, Any]) -> None:
+def _begin(turn: Turn, account: Account, composed: dict[str, Any], named: Sequence[str] = ()) -> None:
     turn.add(f.PLAN_COMPOSED, None, composed)
+    turn.done = done = done_items(turn.plan, named)
     # Known as open before its first items run, so that what they deliver is booked on it.
     account.open(open_order_of(turn.plan))
     start(turn)
+    try:
+        refuse_unreached(turn.plan, done)
+    except OrderplanError:
+        account.open_orders.pop(turn.plan.order_id)
+        raise

@@ -178,8 +178,9 @@ def planned_change(
         order = _order_of(plan, message, release, projection, protector)
         wanted = _with_lines(order, [line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
-    # Those that wait come after it. Of its own lines each was judged when it came.
-    refuse_untimely_actions(wanted, resolved.lines, projection, {}, _known(plan))
+    if plan.change is None:
+        # Not again when it is carried out. Those that wait come after it; its own lines were judged when they came.
+        refuse_untimely_actions(wanted, resolved.lines, projection, {}, _known(plan))
     target = decompose(wanted, release, resolved, projection, protector, answers)
     lines = changed_lines(plan, target, release.products)
     refuse_protected(plan, lines, release)

@@ -108,23 +108,24 @@ def test_orders_that_another_system_has_begun_are_gone_on_with_and_sent_twice_th
         order(account, item(1, visit=True), externalId=f"{account}-c", done=["p/visit"]),
         order(account, item(1), done=[]),
         order(account, item(1), externalId=f"{account}-d"),
+        order(account, item(1), externalId=f"{account}-e", done=["p/send"]),
     ]
     file.write_text("\n".join(json.dumps(each) for each in lines), encoding="utf-8")
     command = ["order", "cutover", str(file), "--url", boxes.url, "--errors", str(errors), "--user", "mia"]
 
     told = CliRunner().invoke(app, command)
     assert told.exit_code == 2
-    assert "3 of 5 lines are refused" in told.stderr
+    assert "3 of 6 lines are refused" in told.stderr
     refused = {each["line"]: each["error"]["path"] for each in map(json.loads, errors.read_text().splitlines())}
     assert refused == {3: "done[0]", 4: "externalId", 5: "done"}
     with Client(boxes.url) as client:
-        found = {name: client.list_orders(externalId=f"{account}-{name}", fields="id").items for name in "abc"}
-        [first], [second] = ([each["id"] for each in found[name]] for name in "ab")
+        found = {name: client.list_orders(externalId=f"{account}-{name}", fields="id").items for name in "abce"}
+        [first], [second], [third] = ([each["id"] for each in found[name]] for name in "abe")
         assert found["c"] == []
         visit(boxes, client, first)
-        assert [boxes.ended(each)["state"] for each in (first, second)] == ["completed", "completed"]
-        assert [len(boxes.calls(each)) for each in (first, second)] == [0, 1]
-        assert len(products(boxes, account)) == 3
+        assert [boxes.ended(each)["state"] for each in (first, second, third)] == ["completed"] * 3
+        assert [len(boxes.calls(each)) for each in (first, second, third)] == [0, 1, 0]
+        assert len(products(boxes, account)) == 4
         completed = [each for each in client.facts(first) if each["kind"] == "item.completed"]
         [fact] = [each for each in completed if each["item"] == "p/send@1"]
         assert (fact["actor"], fact["payload"]["by"]) == ("person:mia", "cutover")

@@ -201,6 +201,19 @@ def test_a_line_that_an_amendment_brings_is_judged_as_a_new_order_is() -> None:
     assert str(refused.value.path) == "productOrderItem[2].action"
 
 
+def test_an_amendment_that_waits_for_work_under_way_is_not_judged_again_when_it_is_carried_out() -> None:
+    engine, asset_id = installed("active")
+    plan = engine.accept(order_of(line("1", "x", n=1)))
+    [call] = engine.calls[plan.order_id]
+    wanted = order_of(line("1", "x", n=1), line("2", None, "modify", product_id=asset_id, n=2))
+    engine.change(plan, "amend", order=wanted)
+    assert plan.change is not None, "the call is waited for"
+    engine.account.assets[asset_id] = replace(engine.account.assets[asset_id], status="suspended")
+    engine.answer(plan, call)
+    engine.finish(plan)
+    assert (plan.changes, engine.account.assets[asset_id].attributes) == (1, {"n": 2})
+
+
 def test_an_order_that_waits_is_amended_by_what_stands_before_it_alone() -> None:
     engine, asset_id, [_, own, _] = behind_another("modify", "suspend")
     wanted = order_of(line("1", None, "modify", product_id=asset_id, n=5), line("2", "x", n=1))

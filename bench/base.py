@@ -3,6 +3,8 @@
 Bars, each told as met or not, the exit code being 1 when one is not: the first import takes at most so long, the second
 changes nothing, memory of the product's processes does not grow with the number of products, and products by phone
 number and the timeline of an account are answered in time.
+
+Memory is that of all processes of these kinds on the machine, so no other cluster may run there meanwhile.
 """
 
 from __future__ import annotations

@@ -137,3 +137,33 @@ def test_what_was_done_elsewhere_is_undone_here_when_the_order_is_cancelled() ->
     assert [call.item.partition("@")[0] for call in made.calls[plan.order_id]] == ["undo/unreserve"]
     made.finish(plan)
     assert plan.order_state == "cancelled"
+
+
+def visits() -> Engine:
+    release = release_of(
+        products=["x"],
+        plans=[
+            plan_of("p", "before", {"code": "visit", "type": "subPlan", "subPlan": "v"}, "after"),
+            plan_of("v", "travel", "work"),
+        ],
+        dependencies=[
+            depends("p/visit", "p/before"),
+            depends("p/after", "p/visit"),
+            depends("v/work", "v/travel"),
+        ],
+        scenarios=[scenario("x", "p")],
+    )
+    return Engine(release)
+
+
+def test_of_a_sub_plan_its_items_are_named_and_it_is_done_when_they_are() -> None:
+    made, order = visits(), order_of(line("1", "x"))
+    with pytest.raises(BadDocument, match="is done when what it stands for is"):
+        made.accept(order, done=["p/before", "p/visit"])
+    with pytest.raises(BadDocument, match="'v/travel@1' cannot be done: p/visit@1 is before it"):
+        made.accept(order, done=["v/travel"])
+
+    plan = made.accept(order, done=["p/before", "v/travel"])
+    assert [call.item for call in made.calls[plan.order_id]] == ["v/work@1"]
+    plan = made.accept(order, done=["p/before", "v/travel", "v/work"])
+    assert [call.item for call in made.calls[plan.order_id]] == ["p/after@1"]

@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large delay-backtest clean
+.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base delay-backtest clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ bench: install  ## Three rounds of every scenario, the floor and a peer; writes 
 
 bench-large: install  ## A million plans that wait, hosts struck among them, a million finished orders. About 40 minutes
 	$(BIN)/orderplan bench --parts waiting,struck,finished --plan-hosts 2 --write docs $(LARGE)
+
+bench-base: install  ## Import PRODUCTS=n (a million) installed products twice and find them; fails above its bars. About 20 minutes
+	$(BIN)/python -m bench.base $(if $(PRODUCTS),--products $(PRODUCTS))
 
 delay-backtest: install  ## Delay models on simulated event logs, SEEDS=1,2,3; writes docs/DELAY_BACKTEST.md. About ten minutes
 	$(BIN)/python -m bench.delay_backtest $(if $(SEEDS),--seeds $(SEEDS))

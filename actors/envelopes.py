@@ -44,6 +44,10 @@ class Submission(Envelope):
     """One of very many that were sent together: whoever waits for an answer goes first."""
     is_dry_run: bool = False
     """Say what would become of it, and store nothing."""
+    actor: str = ""
+    """Who sends it, if not its channel."""
+    done: tuple[str, ...] = ()
+    """What was done of it in another system (`domain/cutover.py`)."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
     answers: dict[str, PriceAnswer] = field(default_factory=dict)

@@ -312,6 +312,8 @@ class Tick:
                 held=self._held(order.tenant),
                 answers=submission.answers,
                 others=self._others(order),
+                actor=submission.actor,
+                done=submission.done,
             )
         except FunctionsWanted as wanted:
             submission.order_id = ""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from domain import facts as f
+from domain.asset_states import refuse_untimely_actions, states_to_come
 from domain.catalogue import Action
 from domain.change_refusals import (
     is_unjoined,
@@ -177,6 +178,9 @@ def planned_change(
         order = _order_of(plan, message, release, projection, protector)
         wanted = _with_lines(order, [line for line in order.lines if not _is_gone(plan, line.line_id)])
     resolved = resolve_lines(wanted, release, projection)
+    if plan.change is None:
+        # Not again when it is carried out. Those that wait come after it; its own lines were judged when they came.
+        refuse_untimely_actions(wanted, resolved.lines, projection, {}, _known(plan))
     target = decompose(wanted, release, resolved, projection, protector, answers)
     lines = changed_lines(plan, target, release.products)
     refuse_protected(plan, lines, release)
@@ -265,6 +269,11 @@ def _says_the_same(old: OrderLine, new: OrderLine) -> bool:
     pairs = [(old.attributes.get(name), new.attributes.get(name)) for name in names]
     is_same = all(same_value(then, now) or (is_sealed(then) and is_sealed(now)) for then, now in pairs)
     return is_same and (old.quantity, old.place) == (new.quantity, new.place)
+
+
+def _known(plan: Plan) -> frozenset[str]:
+    """The lines of the order as it is: a change leaves their products and actions alone (`_order_of`)."""
+    return frozenset(line.line_id for line in plan.order.lines)
 
 
 def _is_gone(plan: Plan, line_id: str) -> bool:
@@ -485,9 +494,14 @@ def _change_waiting(
     projection = account.projected()
     order = _order_of(plan, message, release, projection, protector)
     resolved = resolve_lines(order, release, projection)
+    refuse_untimely_actions(
+        order, resolved.lines, projection, account.states_ahead(before=plan.order_id), _known(plan)
+    )
     protector.carry_out()
     behind = account.holders(resolved.roots, before=plan.order_id)
     payload: dict[str, Any] = {"order": order.to_dict(), "roots": sorted(resolved.roots), "behind": behind}
+    if states := states_to_come(resolved.lines):
+        payload["states"] = states
     if _has_sealed(order):
         payload["secrets"] = True
     turn.add(f.ORDER_AMENDED, None, payload)

@@ -111,6 +111,7 @@ def _order_waiting(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     _to_order_state(plan, OrderState.PENDING)
     plan.behind = list(payload["behind"])
     plan.roots = frozenset(payload["roots"])
+    plan.states = payload.get("states", {})
 
 
 def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:

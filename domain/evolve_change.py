@@ -202,6 +202,7 @@ def _order_amended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.changes += 1
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
     plan.roots = frozenset(payload["roots"])
+    plan.states = payload.get("states", {})
     plan.behind = list(payload["behind"])
 
 

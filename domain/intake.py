@@ -13,7 +13,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from domain import facts as f
+from domain.asset_states import refuse_untimely_actions, states_to_come
 from domain.compose import compose
+from domain.cutover import done_items, refuse_unreached
 from domain.decompose import decompose
 from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.holds import NOTHING_HELD, HeldSystems
@@ -47,16 +49,20 @@ def accept(
     held: HeldSystems = NOTHING_HELD,
     answers: Answers = NO_ANSWERS,
     others: RelatedWaits = NO_WAITS,
+    actor: str = "",
+    done: Sequence[str] = (),
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
     `placement` and `account_shard` are kept with it (`domain/placement.py`); `answers` is what price functions said.
-    `others` are orders that wait for one another, as far as this one could close a circle.
+    `others` are orders that wait for one another, as far as this one could close a circle. `actor` is who sends it, if
+    not its channel, and `done` what was done of it in another system (`domain/cutover.py`).
 
     Raises:
         UnknownProduct, BadDocument: an order line names nothing that the release or the account has.
+        BadDocument: what is named as done is not in the plan, or something before it is not done.
         InventoryConflict: an action contradicts the projected inventory.
-        OpenOrderConflict: another order holds a root asset and the release says refuse.
+        OpenOrderConflict: another order holds a root asset, and the release says refuse or something is done already.
         MutualWait: it would wait for an order that waits for it.
         Busy: an open order of the account cannot be read, so nobody knows what the account will have.
         FunctionsWanted: `answers` lacks calls that have to be made first; nothing was changed.
@@ -71,9 +77,15 @@ def accept(
     projection = account.projected()
     has_secrets = _classify_lines(order, release, projection, protector)
     resolved = resolve_lines(order, release, projection)
+    refuse_untimely_actions(order, resolved.lines, projection, account.states_ahead())
     plan = Plan(order=order, release=release, created_at=now, body_hash=body_hash)
     turn = Turn(
-        plan=plan, now=now, protector=protector, actor=f"channel:{order.channel}", cause=order.client_key, held=held
+        plan=plan,
+        now=now,
+        protector=protector,
+        actor=actor or f"channel:{order.channel}",
+        cause=order.client_key,
+        held=held,
     )
     accepted: dict[str, Any] = {"order": order.to_dict(), "release": release.release_id}
     if body_hash is not None:
@@ -86,7 +98,7 @@ def accept(
         accepted["accountShard"] = account_shard
     behind = account.holders(resolved.roots)
     if behind:
-        if release.source.open_order == "refuse":
+        if release.source.open_order == "refuse" or done:
             raise OpenOrderConflict(
                 f"order {behind[0]} on the same product is still open",
                 path=order.lines[0].path,
@@ -94,7 +106,7 @@ def accept(
                 openOrders=behind,
             )
         turn.add(f.ORDER_ACCEPTED, None, accepted)
-        _wait(turn, account, behind, resolved.roots)
+        _wait(turn, account, behind, resolved)
         return turn
     try:
         composed = _compose(turn, account, resolved, projection, answers)
@@ -103,7 +115,7 @@ def accept(
         return turn
     refuse_mutual_wait(plan, others)
     turn.add(f.ORDER_ACCEPTED, None, accepted)
-    _begin(turn, account, composed)
+    _begin(turn, account, composed, done)
     return turn
 
 
@@ -126,7 +138,7 @@ def readmit(turn: Turn, account: Account, answers: Answers = NO_ANSWERS) -> bool
         resolved = resolve_lines(plan.order, plan.release, projection)
         behind = account.holders(resolved.roots, before=plan.order_id)
         if behind:
-            _wait(turn, account, behind, resolved.roots)
+            _wait(turn, account, behind, resolved)
             return True
         composed = _compose(turn, account, resolved, projection, answers)
     except OrderplanError as error:
@@ -144,7 +156,7 @@ def open_order_of(plan: Plan, booked: Collection[int] = ()) -> OpenOrder:
         booked: of a dedicated plan, the bookings that are stored although the plan has not heard of it.
     """
     if plan.template is None:
-        return OpenOrder(plan.order_id, plan.roots, is_waiting=True)
+        return OpenOrder(plan.order_id, plan.roots, is_waiting=True, states=plan.states)
     is_remote = plan.account_shard is not None
     opened = OpenOrder(plan.order_id, plan.roots, sequence=plan.sequence, is_remote=is_remote)
     for line in plan.lines:
@@ -275,15 +287,16 @@ def _classify_lines(order: Order, release: CompiledRelease, projection: Projecti
     return has_secrets
 
 
-def _wait(turn: Turn, account: Account, behind: list[str], roots: frozenset[str]) -> None:
-    order_id = turn.plan.order_id
-    turn.add(f.ORDER_WAITING, None, {"behind": behind, "roots": sorted(roots)})
+def _wait(turn: Turn, account: Account, behind: list[str], resolved: Resolved) -> None:
+    order_id, roots, states = turn.plan.order_id, resolved.roots, states_to_come(resolved.lines)
+    payload: dict[str, Any] = {"behind": behind, "roots": sorted(roots)}
+    turn.add(f.ORDER_WAITING, None, payload | ({"states": states} if states else {}))
     known = account.open_orders.get(order_id)
     if known is None:
-        account.open(OpenOrder(order_id, roots, is_waiting=True))
+        account.open(OpenOrder(order_id, roots, is_waiting=True, states=states))
     else:
         # It keeps its place among those that wait.
-        known.roots = roots
+        known.roots, known.states = roots, states
 
 
 def _compose(
@@ -315,8 +328,14 @@ def _compose(
     return composed
 
 
-def _begin(turn: Turn, account: Account, composed: dict[str, Any]) -> None:
+def _begin(turn: Turn, account: Account, composed: dict[str, Any], named: Sequence[str] = ()) -> None:
     turn.add(f.PLAN_COMPOSED, None, composed)
+    turn.done = done = done_items(turn.plan, named)
     # Known as open before its first items run, so that what they deliver is booked on it.
     account.open(open_order_of(turn.plan))
     start(turn)
+    try:
+        refuse_unreached(turn.plan, done)
+    except OrderplanError:
+        account.open_orders.pop(turn.plan.order_id)
+        raise

@@ -192,7 +192,8 @@ def apply_delta(asset: Asset | None, delta: AssetDelta, order_id: str) -> Asset 
 class OpenOrder:
     """An order of the account that has not ended.
 
-    `roots` are the root assets it holds. `deltas` are what it has yet to do, by asset id; a waiting order has none.
+    `roots` are the root assets it holds. `deltas` are what it has yet to do, by asset id; a waiting order has none, but
+    `states`: the state, by asset id, of the products that it will suspend or resume.
     `sequence` is its place among those that were compared with the account. `is_remote`: its plan is dedicated, and
     tells by bookings what it delivers (`domain/placement.py`). `is_unknown`: its plan cannot be read, so nobody knows
     what it holds or has yet to do; it may be anything.
@@ -202,6 +203,7 @@ class OpenOrder:
     roots: frozenset[str]
     deltas: dict[str, AssetDelta] = field(default_factory=dict)
     is_waiting: bool = False
+    states: Mapping[str, str] = field(default_factory=dict)
     sequence: int = 0
     is_remote: bool = False
     is_unknown: bool = False
@@ -258,6 +260,19 @@ class Account:
             elif each.is_unknown or ((is_before or not each.is_waiting) and each.roots & roots):
                 found.append(order_id)
         return found
+
+    def states_ahead(self, before: str | None = None) -> dict[str, str]:
+        """The states of products, by asset id, that orders which wait lead to; in the end, when all have delivered.
+
+        Args:
+            before: an order that waits; orders that have waited less long than it do not count.
+        """
+        states: dict[str, str] = {}
+        for order_id, each in self.open_orders.items():
+            if order_id == before:
+                break
+            states |= each.states
+        return states
 
     def projected(self) -> Projection:
         """The state once all orders that are at work have delivered."""

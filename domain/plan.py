@@ -67,6 +67,8 @@ class Plan:
     has_secrets: bool = False
     behind: list[str] = field(default_factory=list)
     roots: frozenset[str] = frozenset()
+    states: dict[str, str] = field(default_factory=dict)
+    """Of an order that waits: the state, by asset id, of the products that it will suspend or resume."""
     reasons: list[dict[str, Any]] = field(default_factory=list)
     ended_at: datetime | None = None
     placement: str = ""

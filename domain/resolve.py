@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from domain.asset_states import refuse_untimely_action
 from domain.catalogue import Action
 from domain.errors import BadDocument, InventoryConflict, UnknownProduct
 from domain.ids import asset_id_of
@@ -66,8 +65,6 @@ def resolve_lines(order: Order, release: CompiledRelease, projection: Projection
     for each in order.lines:
         product = product_of(release, each)
         asset = _asset_of(each, product, projection)
-        if asset is not None:
-            refuse_untimely_action(asset, each.action, each.path)
         if product is None:
             product = _installed_product(release, each, asset)
         line = lines[each.line_id] = _order_line(order, each, product, asset, tree)

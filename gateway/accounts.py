@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
@@ -36,7 +36,7 @@ async def get_timeline(request: web.Request) -> web.Response:
     limit, after = _limit(request.query.get("limit", "50")), _place(request.query.get("cursor"))
     if after is None:
         # An account that is misspelt has no empty timeline.
-        await accounts.summary(context.pool, tenant, account)
+        await accounts.require_account(context.pool, tenant, account)
     found = await accounts.timeline(context.pool, tenant, account, after=after, limit=limit + 1)
     page = found[:limit]
     return native_json(
@@ -71,7 +71,7 @@ def _place(cursor: str | None) -> Place | None:
             case [str(at), str(kind), str(entry_id)] if "\0" not in entry_id and "\0" not in kind:
                 instant = datetime.fromisoformat(at)
                 if instant.tzinfo is not None:
-                    return Place(instant, kind, entry_id)
-    except (ValueError, binascii.Error):
+                    return Place(instant.astimezone(UTC), kind, entry_id)
+    except (ValueError, OverflowError, binascii.Error):
         pass
     raise BadDocument("is no cursor of this list", path="cursor", mend="take `next` of the page before as it is")

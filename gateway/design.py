@@ -182,12 +182,10 @@ async def _import(
 async def list_products(request: web.Request) -> web.Response:
     """GET productInventory/v4/product?billingAccount.id=&offset=&limit=: what is installed (TMF637).
 
-    With `productCharacteristic.name` and `productCharacteristic.value` those that have this value, of an attribute that
-    the release declares searchable: `limit` of them at most.
+    With `productCharacteristic.name` and `productCharacteristic.value` those that have this value, of products whose
+    attribute the release declares searchable; how many there are is not counted then.
     """
     context = context_of(request)
-    if "productCharacteristic.name" in request.query:
-        return await _find_products(request)
     account = request.query.get("billingAccount.id") or request.query.get("relatedParty.id")
     try:
         offset, limit = int(request.query.get("offset", "0")), int(request.query.get("limit", "50"))
@@ -199,6 +197,8 @@ async def list_products(request: web.Request) -> web.Response:
         )
     if account is not None and "\0" in account:
         raise BadDocument("must not hold a NUL character", path="billingAccount.id")
+    if "productCharacteristic.name" in request.query:
+        return await _find_products(request, account, offset, limit)
     bodies, total = await reads.assets_of(
         context.pool, tenant_of(request), account=account, offset=offset, limit=limit
     )
@@ -207,28 +207,27 @@ async def list_products(request: web.Request) -> web.Response:
     return tmf_json(shown, 200, {"X-Total-Count": str(total), "X-Result-Count": str(len(shown))})
 
 
-async def _find_products(request: web.Request) -> web.Response:
+async def _find_products(request: web.Request, account: str | None, offset: int, limit: int) -> web.Response:
     context, tenant = context_of(request), tenant_of(request)
     name, text = (request.query.get(f"productCharacteristic.{each}", "") for each in ("name", "value"))
-    limit = request.query.get("limit", "50")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= 1000:
-        raise BadDocument("must be a whole number between 1 and 1000", path="limit")
     if not text or "\0" in text:
         raise BadDocument("needs a value", path="productCharacteristic.value")
     await context.folder.refresh_releases(tenant, context.now())
     release = context.folder.current_release(tenant, context.now())
-    declared = [
-        product.attributes[name]
-        for product in (release.products.values() if release is not None else ())
-        if name in product.attributes
+    declaring = [
+        code
+        for code, product in (release.products.items() if release is not None else ())
+        if (declared := product.attributes.get(name)) is not None and declared.searchable and not declared.encrypted
     ]
-    if not any(each.searchable and not each.encrypted for each in declared):
+    if not declaring:
         raise BadDocument(
             f"products cannot be found by {name!r}",
             path="productCharacteristic.name",
             mend="declare the attribute searchable, and not encrypted, in the release",
         )
-    bodies = await reads.assets_with(context.pool, tenant, name, _meant(text), limit=int(limit))
+    bodies = await reads.assets_with(
+        context.pool, tenant, name, _meant(text), products=declaring, account=account, offset=offset, limit=limit
+    )
     names = await _specifications(context, tenant)
     shown = [product_view(body, names.get(body["product"])) for body in bodies]
     return tmf_json(shown, 200, {"X-Result-Count": str(len(shown))})

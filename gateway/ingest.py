@@ -19,11 +19,14 @@ import orjson
 import structlog
 from aiohttp import web
 
+from actors.envelopes import Submitted
 from actors.routing import BULK_LANE
-from domain.errors import Busy, OrderplanError
-from gateway.context import Context, context_of, tenant_of
+from domain.errors import BadDocument, Busy, OrderplanError
+from domain.orders import Order
+from gateway.context import Context, context_of, tenant_of, user_of
+from gateway.documents import decode_body
 from gateway.line_service import RETRY_S, LineService, serve_lines
-from gateway.orders import own_key, read_order, submission_of
+from gateway.orders import order_of, own_key, read_order, submission_of
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +40,17 @@ async def ingest_orders(request: web.Request) -> web.StreamResponse:
     `{"line": number, "error": {...}}` with the problem that the line alone would have been answered.
     """
     return await serve_lines(request, Ingest(context_of(request), tenant_of(request)))
+
+
+async def cut_over_orders(request: web.Request) -> web.StreamResponse:
+    """POST /v1/orders:cutover: orders that were begun in another system, line by line, to be gone on with here.
+
+    A line holds a TMF622 order with an `externalId`, and `done`: the items of its plan that are done already, each as
+    `plan/item` or by its key. They count as completed and are not sent. The answer is as that of orders:ingest, with
+    `"isRepeat": true` where the order is here already and stays as it is.
+    """
+    context = context_of(request)
+    return await serve_lines(request, Cutover(context, tenant_of(request), f"person:{user_of(request)}"))
 
 
 async def submit_lines(
@@ -118,4 +132,51 @@ class Ingest(LineService):
             self._refuse(line, answer)
             return
         self._context.metrics.submitted.labels(answer.state).inc()
+        self._stored(line, answer)
+
+    def _stored(self, line: int, answer: Submitted) -> None:
         self._answer({"line": line, "id": answer.order_id, "state": answer.state})
+
+
+class Cutover(Ingest):
+    """Orders that are under way, one a line."""
+
+    def __init__(self, context: Context, tenant: str, actor: str) -> None:
+        super().__init__(context, tenant)
+        self._actor = actor
+
+    def _hand_on(self, line: int, raw: bytes) -> None:
+        body = decode_body(raw)
+        done = _done_of(body)
+        # What is done is no part of the order: its channel sends it without, and means the same one.
+        order, digest = order_of({name: body[name] for name in body if name != "done"}, self._tenant)
+        order.client_key = _needed_key(order)
+        submission = submission_of(self._context, order, digest, is_bulk=True)
+        submission.actor, submission.done = self._actor, done
+        self._send(line, submission)
+
+    def _stored(self, line: int, answer: Submitted) -> None:
+        told = {"line": line, "id": answer.order_id, "state": answer.state}
+        self._answer(told | ({"isRepeat": True} if answer.is_repeat else {}))
+
+
+def _done_of(body: Any) -> tuple[str, ...]:
+    done = body.get("done") if isinstance(body, dict) else None
+    if not isinstance(done, list) or not all(isinstance(each, str) for each in done):
+        raise BadDocument(
+            "must be a list of items, each as `plan/item` or by its key",
+            path="done",
+            mend="name what is done already; nothing: []",
+        )
+    return tuple(done)
+
+
+def _needed_key(order: Order) -> str:
+    key = own_key(order)
+    if key is None:
+        raise BadDocument(
+            "an order that is under way needs the id that its channel knows it by",
+            path="externalId",
+            mend="give it one, so that the line sent again is the same order",
+        )
+    return key

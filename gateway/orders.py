@@ -104,7 +104,15 @@ def read_order(raw: bytes, tenant: str) -> tuple[Order, bytes]:
     Raises:
         BadDocument: see `decode_body` and `parse_order`.
     """
-    body = decode_body(raw)
+    return order_of(decode_body(raw), tenant)
+
+
+def order_of(body: Any, tenant: str) -> tuple[Order, bytes]:
+    """An order from its document, and the hash by which a repeat of that is known.
+
+    Raises:
+        BadDocument: see `parse_order`.
+    """
     order = parse_order(body, order_id="", tenant=tenant, client_key=None)
     return order, hashlib.blake2b(orjson.dumps(body, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 

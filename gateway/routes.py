@@ -78,6 +78,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", f"{TMF637}/product", design.list_products, Role.CHANNEL),
     Route("GET", f"{TMF637}/product/{{asset_id}}", design.get_product, Role.CHANNEL),
     Route("POST", "/v1/orders:ingest", ingest.ingest_orders, Role.CHANNEL, body=True, body_type=NDJSON),
+    Route("POST", "/v1/orders:cutover", ingest.cut_over_orders, Role.ADMIN, body=True, body_type=NDJSON),
     Route(
         "POST",
         "/v1/orders/{order_id}:{action:hold|resume|freeze|thaw|prioritize|amend|cancel|move}",

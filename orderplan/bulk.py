@@ -18,7 +18,7 @@ from collections.abc import Generator, Iterable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from orderplan.transport import ApiError, refusal_of, unreachable
+from orderplan.transport import ApiError, refusal_of, unreachable, user_header
 
 ORDERS_PATH: Final = "/v1/orders:ingest"
 PIECE_BYTES: Final = 64 * 1024
@@ -30,7 +30,7 @@ _BROKEN: Final = (OSError, http.client.HTTPException, ValueError)
 
 
 def ingest(
-    url: str, lines: Iterable[bytes], *, path: str = ORDERS_PATH, timeout_s: float = 60.0
+    url: str, lines: Iterable[bytes], *, path: str = ORDERS_PATH, user: str | None = None, timeout_s: float = 60.0
 ) -> Generator[Mapping[str, Any]]:
     """Answers, one a line that is not blank, in the order in which they were stored; what a server tells besides has no
     number of a line.
@@ -39,6 +39,7 @@ def ingest(
         url: of the server.
         lines: TMF622 orders (or what else the path takes) as JSON, one each, with or without a line feed.
         path: where they are sent.
+        user: who acts; stands in the audit trail.
         timeout_s: how long the server may say nothing of lines that it was sent.
     Raises:
         ApiError: the server refuses, cannot be reached, or the connection broke: what was not answered may be sent
@@ -59,6 +60,8 @@ def ingest(
         connection.putrequest("POST", parts.path.rstrip("/") + path)
         connection.putheader("Content-Type", "application/x-ndjson")
         connection.putheader("Transfer-Encoding", "chunked")
+        if user:
+            connection.putheader("X-User", user_header(user))
         connection.endheaders()
         sending.start(lines)
         response = connection.getresponse()

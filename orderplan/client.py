@@ -71,6 +71,7 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
         Raises:
             ApiError: the URL is none.
         """
+        self._user = user
         self._transport = Transport(url, user=user, timeout_s=timeout_s, sleep=sleep)
         self._sleep = sleep
         self._clock = clock
@@ -108,7 +109,12 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
 
     def ingest_orders(self, lines: Iterable[bytes]) -> Iterator[Document]:
         """Send very many orders over one connection, and yield what became of each; see `orderplan.bulk.ingest`."""
-        for answer in ingest(self.url, lines):
+        for answer in ingest(self.url, lines, user=self._user):
+            yield dict(answer)
+
+    def cut_over_orders(self, lines: Iterable[bytes]) -> Iterator[Document]:
+        """Send orders that another system has begun, each with the list `done`, and yield what became of each."""
+        for answer in ingest(self.url, lines, path="/v1/orders:cutover", user=self._user):
             yield dict(answer)
 
     def product_order(self, order_id: str) -> Document:
@@ -261,12 +267,12 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
 
     def ingest_inventory(self, lines: Iterable[bytes]) -> Iterator[Document]:
         """Load very many installed products over one connection, and yield what became of each."""
-        for answer in ingest(self.url, lines, path="/v1/inventory:ingest"):
+        for answer in ingest(self.url, lines, path="/v1/inventory:ingest", user=self._user):
             yield dict(answer)
 
     def reconcile_inventory(self, lines: Iterable[bytes]) -> Iterator[Document]:
         """Compare a foreign list of installed products with the server's, and yield what is told of each."""
-        for answer in ingest(self.url, lines, path="/v1/inventory:reconcile"):
+        for answer in ingest(self.url, lines, path="/v1/inventory:reconcile", user=self._user):
             yield dict(answer)
 
     def import_inventory(self, products: Sequence[Mapping[str, Any]]) -> Document:

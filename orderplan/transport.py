@@ -47,6 +47,11 @@ class ApiError(Exception):
         return f"{text} ({self.mend})" if self.mend else text
 
 
+def user_header(user: str) -> str:
+    """Who acts, as the header X-User has it."""
+    return quote(user, safe=" @+,;:=/()")
+
+
 class Transport:
     """Sends requests to one server; may be used by several threads at once, each request on a connection of its own."""
 
@@ -103,7 +108,7 @@ class Transport:
         if raw is not None:
             sent["Content-Type"] = "application/x-ndjson" if isinstance(body, bytes) else "application/json"
         if self._user:
-            sent["X-User"] = quote(self._user, safe=" @+,;:=/()")
+            sent["X-User"] = user_header(self._user)
         given = {name: value for name, value in (query or {}).items() if value is not None}
         target = f"{self._prefix}{path}{'?' + urlencode(given) if given else ''}"
         may_repeat = method in ("GET", "PUT") if is_repeatable is None else is_repeatable

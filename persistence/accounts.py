@@ -18,52 +18,79 @@ class Place(NamedTuple):
     id: str
 
 
-_KINDS: Final[tuple[tuple[str, str], ...]] = (
-    (
+class _Kind(NamedTuple):
+    """One kind of entry: its time and id, in SQL, by which an index gives an account's entries in order."""
+
+    name: str
+    at: str
+    id: str
+    told: str
+    """Order, item, name, state."""
+    rows: str
+
+
+_KINDS: Final = (
+    _Kind(
         "order.accepted",
-        "select o.created_at as at, o.order_id as id, o.order_id, null::text as item, o.external_id as name, "
-        "'acknowledged' as state from product_order as o where o.tenant = $1 and o.account = $2",
+        "created_at",
+        "order_id",
+        "order_id, null::text, external_id, 'acknowledged'",
+        "product_order where tenant = $1 and account = $2",
     ),
-    (
+    _Kind(
         "order.ended",
-        "select o.ended_at, o.order_id, o.order_id, null::text, o.external_id, o.state "
-        "from product_order as o where o.tenant = $1 and o.account = $2 and o.ended_at is not null",
+        "ended_at",
+        "order_id",
+        "order_id, null::text, external_id, state",
+        "product_order where tenant = $1 and account = $2 and ended_at is not null",
     ),
-    (
+    _Kind(
         "task.opened",
-        "select t.opened_at, t.task_id, t.order_id, t.item, t.name, 'Ready' from product_order as o "
-        "join manual_task as t on t.order_id = o.order_id where o.tenant = $1 and o.account = $2",
+        "opened_at",
+        "task_id",
+        "order_id, item, name, 'Ready'",
+        "manual_task where tenant = $1 and body ->> 'account' = $2",
     ),
-    (
+    _Kind(
         "task.closed",
-        "select t.closed_at, t.task_id, t.order_id, t.item, t.name, 'closed' from product_order as o "
-        "join manual_task as t on t.order_id = o.order_id "
-        "where o.tenant = $1 and o.account = $2 and t.closed_at is not null",
+        "closed_at",
+        "task_id",
+        "order_id, item, name, 'closed'",
+        "manual_task where tenant = $1 and body ->> 'account' = $2 and closed_at is not null",
     ),
-    (
+    _Kind(
         "item.failed",
-        "select i.failed_at, i.order_id || '/' || i.item, i.order_id, i.item, i.name, i.error_code "
-        "from product_order as o join fallout_item as i on i.order_id = o.order_id "
-        "where o.tenant = $1 and o.account = $2",
+        "failed_at",
+        "order_id || '/' || item",
+        "order_id, item, name, error_code",
+        "fallout_item where tenant = $1 and account = $2",
     ),
-    (
+    _Kind(
         "product.changed",
-        "select a.updated_at, a.asset_id, a.body ->> 'orderId', null::text, a.product, a.status "
-        "from asset as a where a.tenant = $1 and a.account = $2",
+        "updated_at",
+        "asset_id",
+        "body ->> 'orderId', null::text, product, status",
+        "asset where tenant = $1 and account = $2",
     ),
 )
-"""What stands in the timeline, by kind; each select gives (at, id, order, item, name, state)."""
+"""What stands in the timeline."""
 
 
 def _statement() -> str:
-    """Each kind gives a page at most, so an account with very many entries costs no more than a few pages."""
+    """Each kind reads a page of its index at most, so an account with very many entries costs a few pages."""
     parts = [
-        f"(select *, '{kind}' as kind from ({select}) as e (at, id, order_id, item, name, state) "
-        f"where $3::timestamptz is null or (e.at, '{kind}', e.id) < ($3, $4::text, $5::text) "
-        f"order by at desc, id desc limit $6)"
-        for kind, select in _KINDS
+        # The first comparison is what an index understands.
+        f"(select {kind.at}, {kind.id}, {kind.told}, '{kind.name}' from {kind.rows} "
+        f"and {kind.at} <= coalesce($3::timestamptz, 'infinity') "
+        f"and ({kind.at}, '{kind.name}', {kind.id}) < "
+        f"(coalesce($3, 'infinity'), coalesce($4::text, ''), coalesce($5::text, '')) "
+        f"order by {kind.at} desc, {kind.id} desc limit $6)"
+        for kind in _KINDS
     ]
-    return f"{' union all '.join(parts)} order by at desc, kind desc, id desc limit $6"
+    return (
+        f"select * from ({' union all '.join(parts)}) as e (at, id, order_id, item, name, state, kind) "
+        "order by at desc, kind desc, id desc limit $6"
+    )
 
 
 _TIMELINE: Final = _statement()
@@ -80,19 +107,35 @@ async def timeline(
     return [dict(row) for row in rows]
 
 
+async def require_account(pool: asyncpg.Pool[Any], tenant: str, account: str) -> None:
+    """Pass if an order or a product names the account.
+
+    Raises:
+        NotFound: none does.
+    """
+    is_known = await pool.fetchval(
+        "select exists (select from product_order where tenant = $1 and account = $2) "
+        "or exists (select from asset where tenant = $1 and account = $2)",
+        tenant,
+        account,
+    )
+    if not is_known:
+        raise NotFound(f"nobody has ordered or has anything under account {account!r}")
+
+
 async def summary(pool: asyncpg.Pool[Any], tenant: str, account: str) -> dict[str, Any]:
     """How much of what an account has.
 
     Raises:
         NotFound: no order and no product names the account.
     """
+    await require_account(pool, tenant, account)
     row = await pool.fetchrow(
         """
         select
             (select count(*) from product_order where tenant = $1 and account = $2) as orders,
             (select count(*) from product_order where tenant = $1 and account = $2 and ended_at is null) as open_orders,
             (select count(*) from asset where tenant = $1 and account = $2 and status <> 'terminated') as products,
-            (select count(*) from asset where tenant = $1 and account = $2) as products_ever,
             (select count(*) from product_order as o join manual_task as t on t.order_id = o.order_id
                 where o.tenant = $1 and o.account = $2 and o.ended_at is null and t.closed_at is null) as open_tasks,
             (select coalesce(sum(fallout), 0) from product_order
@@ -102,8 +145,6 @@ async def summary(pool: asyncpg.Pool[Any], tenant: str, account: str) -> dict[st
         account,
     )
     assert row is not None
-    if not row["orders"] and not row["products_ever"]:
-        raise NotFound(f"nobody has ordered or has anything under account {account!r}")
     return {
         "account": account,
         "orders": row["orders"],

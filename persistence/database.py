@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -14,7 +15,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
 from persistence.durability import Weakness, require_durability
@@ -34,6 +35,9 @@ _KEY_STORE_ADDITIONS: Final = (
 )
 _MIGRATION_LOCK: Final = 7_205_411_002
 """Advisory lock that lets one starter migrate while others wait."""
+_MIGRATION_POLL_S: Final = 0.2
+_MIGRATION_WAIT_S: Final = 3600
+"""How long another starter may take: indexes of large tables are made in minutes."""
 
 
 class DatabaseUnreachable(OrderplanError):
@@ -50,7 +54,6 @@ class DatabaseTooOld(OrderplanError):
 
 
 def _upgrade(connection: Connection) -> None:
-    connection.exec_driver_sql(f"select pg_advisory_xact_lock({_MIGRATION_LOCK})")
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
@@ -112,8 +115,11 @@ def _translated() -> Iterator[None]:
 async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
     engine = _engine(dsn)
     try:
-        async with engine.begin() as connection:
+        # Each migration is a transaction of its own; the lock is the session's, and goes with it.
+        async with engine.connect() as connection:
+            await _take_turn(connection)
             await connection.run_sync(_upgrade)
+            await connection.commit()
     finally:
         await engine.dispose()
     key_engine = _engine(key_dsn)
@@ -148,6 +154,22 @@ async def _migrate(dsn: str, key_dsn: str, shards: int, dedicated: int) -> None:
         )
     finally:
         await connection_.close()
+
+
+async def _take_turn(connection: AsyncConnection) -> None:
+    """Wait until no other starter migrates, without a transaction: an index made concurrently waits for all of them.
+
+    Raises:
+        TimeoutError: another one has not ended in an hour.
+    """
+    async with asyncio.timeout(_MIGRATION_WAIT_S):
+        while True:
+            taken = await connection.exec_driver_sql(f"select pg_try_advisory_lock({_MIGRATION_LOCK})")
+            is_taken = taken.scalar()
+            await connection.commit()
+            if is_taken:
+                return
+            await asyncio.sleep(_MIGRATION_POLL_S)
 
 
 def _engine(dsn: str) -> AsyncEngine:

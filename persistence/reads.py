@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import asyncpg
 import orjson
@@ -62,25 +62,63 @@ async def assets_of(
     return [orjson.loads(row["body"]) | {"account": row["account"]} for row in rows], int(total)
 
 
-def assets_with_statement(values: int) -> str:
-    """Each value is a condition of its own: a GIN index answers no list of them."""
-    any_of = " or ".join(f"(body -> 'attributes') @> ${place}::jsonb" for place in range(3, 3 + values))
+FOUND_MAX: Final = 1000
+"""Products with a value that are put in order; where there are more, they are read in order instead."""
+
+
+def assets_with_statement(values: int, *, is_common: bool = False) -> str:
+    """Products that have one of the values: all of them in order, or, of a common value, one page.
+
+    Each value is a condition of its own: a GIN index answers no list of them. It is planned as if all rows were wanted,
+    and read as far as they are. Of a common value any thousand rows of the table hold some, so a page is read by id;
+    `#>` instead of `->` keeps the other index, which would collect all of them first, out of it.
+    """
+    attributes = "body #> '{attributes}'" if is_common else "body -> 'attributes'"
+    any_of = " or ".join(f"({attributes}) @> ${place}::jsonb" for place in range(6, 6 + values))
+    where = (
+        "where tenant = $1 and ($2::text is null or account = $2) and product = any($3) and status <> 'terminated' "
+        f"and ({any_of})"
+    )
+    if is_common:
+        return f"select account, body from asset {where} order by asset_id limit $4 offset $5"
     return (
-        "with found as materialized (select account, asset_id, body from asset "
-        f"where tenant = $1 and status <> 'terminated' and ({any_of})) "
-        "select account, body from found order by asset_id limit $2"
+        f"with found as materialized (select account, asset_id, body from asset {where}) "
+        "select account, body from (select * from found limit $4) as first_ones order by asset_id offset $5"
     )
 
 
 async def assets_with(
-    pool: asyncpg.Pool[Any], tenant: str, name: str, values: Sequence[Any], *, limit: int = 50
+    pool: asyncpg.Pool[Any],
+    tenant: str,
+    name: str,
+    values: Sequence[Any],
+    *,
+    products: Sequence[str],
+    account: str | None = None,
+    offset: int = 0,
+    limit: int = 50,
 ) -> list[dict[str, Any]]:
-    """Bodies of assets that are installed and have one of the values under this attribute, with `account`.
+    """Bodies of assets that are installed and have one of the values under this attribute, with `account`, by id.
 
-    Found by the index of all attributes, whatever the tenant's size; sorted by id.
+    A rare value is found by the index of all attributes, whatever the tenant's size; a common one by reading on.
+
+    Args:
+        pool: to read with.
+        tenant: whose they are.
+        name: of the attribute.
+        values: each of them counts.
+        products: codes of those that declare the attribute: what others have under its name is another thing.
+        account: whose they are; None: anybody's.
+        offset: how many of them are passed over.
+        limit: how many are wanted, at most.
     """
     wanted = [orjson.dumps({name: value}).decode() for value in values]
-    rows = await pool.fetch(assets_with_statement(len(wanted)), tenant, limit, *wanted)
+    given = (tenant, account, list(products))
+    rows = await pool.fetch(assets_with_statement(len(wanted)), *given, FOUND_MAX + 1, 0, *wanted)
+    if len(rows) > FOUND_MAX:
+        rows = await pool.fetch(assets_with_statement(len(wanted), is_common=True), *given, limit, offset, *wanted)
+    else:
+        rows = rows[offset : offset + limit]
     return [orjson.loads(row["body"]) | {"account": row["account"]} for row in rows]
 
 

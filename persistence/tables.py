@@ -211,7 +211,16 @@ product_order = sa.Table(
         "tenant",
         "account",
         "created_at",
+        "order_id",
         postgresql_where=sa.text("account is not null"),
+    ),
+    sa.Index(
+        "product_order_account_end_idx",
+        "tenant",
+        "account",
+        "ended_at",
+        "order_id",
+        postgresql_where=sa.text("account is not null and ended_at is not null"),
     ),
     sa.Index("product_order_list_idx", "tenant", "created_at", "order_id"),
     sa.Index("product_order_fallout_idx", "tenant", postgresql_where=sa.text("fallout > 0")),
@@ -236,11 +245,12 @@ asset = sa.Table(
     sa.Column("status", sa.Text, nullable=False),
     sa.Column("body", JSONB, nullable=False),
     sa.Column("updated_at", _Instant, nullable=False),
-    sa.Index("asset_account_idx", "tenant", "account"),
+    sa.Index("asset_account_time_idx", "tenant", "account", "updated_at", "asset_id"),
     sa.Index(
         "asset_attributes_idx",
-        sa.text("(body -> 'attributes') jsonb_path_ops"),
+        sa.literal_column("(body -> 'attributes')").label("attributes"),
         postgresql_using="gin",
+        postgresql_ops={"attributes": "jsonb_path_ops"},
     ),
 )
 
@@ -267,6 +277,15 @@ manual_task = sa.Table(
         postgresql_where=sa.text("closed_at is null"),
     ),
     sa.Index("manual_task_order_idx", "order_id"),
+    sa.Index("manual_task_account_idx", "tenant", sa.text("(body ->> 'account')"), "opened_at", "task_id"),
+    sa.Index(
+        "manual_task_account_end_idx",
+        "tenant",
+        sa.text("(body ->> 'account')"),
+        "closed_at",
+        "task_id",
+        postgresql_where=sa.text("closed_at is not null"),
+    ),
     # The order of take-next, over all queues.
     sa.Index(
         "manual_task_next_idx",
@@ -454,6 +473,7 @@ fallout_item = sa.Table(
     sa.Column("retry_at", _Instant),
     sa.Index("fallout_item_list_idx", "tenant", "failed_at", "order_id", "item"),
     sa.Index("fallout_item_group_idx", "tenant", "system", "error_code"),
+    sa.Index("fallout_item_account_idx", "tenant", "account", "failed_at"),
     postgresql_with=_CHURNING,
 )
 

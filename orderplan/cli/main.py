@@ -23,6 +23,7 @@ from orderplan.cli import (
     model,
     order,
     order_changes,
+    order_lines,
     queue,
     release,
     risk,
@@ -54,6 +55,8 @@ app.add_typer(inventory.app, name="inventory")
 app.add_typer(order.app, name="order")
 app.add_typer(account.app, name="account")
 app.add_typer(key.app, name="key")
+order.app.command("ingest")(order_lines.ingest)
+order.app.command("cutover")(order_lines.cutover)
 order.app.command("explain")(explain.explain)
 order.app.command("provenance")(explain.provenance)
 for name, command in order_changes.COMMANDS.items():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -28,14 +25,12 @@ from orderplan.cli.common import (
     show,
     table,
 )
-from orderplan.cli.files import opened_for_errors, opened_lines, parse_object, read_object
+from orderplan.cli.files import parse_object, read_object
 from orderplan.client import ENDED_STATES, URL_DEFAULT, Client, Document, WaitedTooLong
 
 app = typer.Typer(help="Submit orders, look at them, repair their items.", no_args_is_help=True)
 
 POLL_S: Final = 0.3
-REFUSED_SHOWN_MAX: Final = 20
-"""Refused lines of a bulk that are shown; all of them are written with --errors."""
 _ORDER_ID: Final = re.compile(r"o[0-9a-f]+-[0-9a-f]{11}-[0-9a-f]{10}")
 OrderId = Annotated[str, typer.Argument(help="The order's id, or the external id from its channel.", metavar="ID")]
 ItemKey = Annotated[str, typer.Argument(help="The item's key, as `order plan` shows it.", metavar="ITEM")]
@@ -119,47 +114,6 @@ def _rejected(stored: Document) -> UserError:
         id=stored["id"],
         state="rejected",
         stateReasons=reasons,
-    )
-
-
-@app.command("ingest")
-def ingest(
-    file: Annotated[str, typer.Argument(help="TMF622 orders, one JSON object a line; - reads standard input.")],
-    errors: Annotated[
-        Path | None, typer.Option("--errors", help="Write each refused line's number and reason here, one a line.")
-    ] = None,
-    url: Url = URL_DEFAULT,
-    user: User = USER_DEFAULT,
-    as_json: Json = False,
-) -> None:
-    """Submit very many orders over one connection."""
-    states: Counter[str] = Counter()
-    refused: list[Document] = []
-    with opened_lines(file) as lines, client_of(url, user) as client, opened_for_errors(errors) as kept:
-        for answer in client.ingest_orders(lines):
-            if "error" not in answer:
-                states[answer["state"]] += 1
-                continue
-            states["refused"] += 1
-            if len(refused) < REFUSED_SHOWN_MAX:
-                refused.append(answer)
-            kept.write(json.dumps(answer) + "\n")
-    shown: Document = {"orders": states.total(), "states": dict(states), "refused": refused}
-
-    def render() -> Iterable[RenderableType]:
-        counts = ", ".join(f"{count} {cell(state)}" for state, count in states.most_common())
-        yield f"{states.total()} orders: {counts}" if states else "no orders"
-
-    if not refused:
-        show(as_json, shown, render)
-        return
-    first = refused[0]["error"]
-    raise UserError(
-        f"{states['refused']} of {states.total()} lines are refused, the first is line {refused[0]['line']}: "
-        f"{first.get('reason')}",
-        path=first.get("path"),
-        mend=first.get("mend") or ("see --errors FILE for all" if errors is None else f"see {errors}"),
-        **shown,
     )
 
 

@@ -122,7 +122,9 @@ class Engine:
 
     # What a host is asked to do.
 
-    def accept(self, order: Order, *, body_hash: bytes | None = None) -> Plan:
+    def accept(
+        self, order: Order, *, body_hash: bytes | None = None, actor: str = "", done: Sequence[str] = ()
+    ) -> Plan:
         """Accept an order; its id is made here. A dedicated shard is always to be had."""
         order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + 1)
         account = self.account if order.account is not None else Account(None)
@@ -139,6 +141,8 @@ class Engine:
                 account_shard=1 if placement == DEDICATED and order.account is not None else None,
                 held=self.held,
                 answers=answers,
+                actor=actor,
+                done=done,
             )
         )
         self._own_accounts[order.order_id] = account

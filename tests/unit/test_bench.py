@@ -9,13 +9,17 @@ from typing import Any
 
 import pytest
 
+from bench import base
 from bench.load import numbers
 from bench.report import BARS, Bar, at, page, picture, write
 from bench.run import median, ratios
 from bench.scenarios import DEEP, PEOPLE, TEN, WIDE, bench_release, mixed_release, scenarios
 from bench.timed import dispatch_latencies_s, waits_after_strike_s
+from domain.catalogue import Release
 from domain.publish import compile_release
 from domain.release_file import read_release
+from gateway.documents import Problems
+from gateway.tmf637 import read_product
 
 
 @pytest.mark.parametrize("document", [bench_release(), mixed_release()], ids=["bench", "mixed"])
@@ -121,3 +125,14 @@ def test_a_load_ends_after_so_many_orders_or_with_its_time():
     assert list(numbers(3, 0)) == [0, 1, 2]
     assert list(numbers(0, 0)) == []
     assert list(islice(numbers(0, 1_000), 2)) == [0, 1]
+
+
+def test_every_line_of_the_installed_base_is_a_product_of_its_release() -> None:
+    release = compile_release(Release.model_validate(base.RELEASE))
+    problems = Problems()
+    read = [read_product(json.loads(line), "", release, problems) for line in base.products(base.LARGE + 9)]
+
+    problems.raise_if_any()
+    assert [account for account, _ in read] == [base.account(number) for number in range(base.LARGE + 9)]
+    attributes = read[-1][1].attributes if read[-1][1] is not None else {}
+    assert attributes["phone"] == base.phone(base.LARGE + 8)

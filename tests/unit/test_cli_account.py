@@ -27,4 +27,4 @@ def test_a_page_of_the_timeline_is_a_table_with_the_way_on() -> None:
 
 
 def test_every_kind_of_entry_has_a_word() -> None:
-    assert {kind for kind, _ in _KINDS} == WORDS.keys()
+    assert {kind.name for kind in _KINDS} == WORDS.keys()

@@ -34,7 +34,7 @@ from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
-from persistence.key_changes import note_rotation
+from persistence.key_changes import begin_rotation, list_rotations
 from persistence.readstore import ReadStore
 from persistence.vault import Vault
 from persistence.waits import RelatedWaitRows
@@ -311,11 +311,28 @@ class ManualQueueActor:
         assert self._vault is not None
         assert self._pool is not None
         try:
-            key_id = await self._vault.rotate(tenant)
-            await note_rotation(self._pool, tenant, key_id, f"person:{who}", reason, datetime.now(UTC))
+            newest = (await self._vault.key_ids(tenant))[0]
+            key_id = await begin_rotation(self._pool, tenant, newest, f"person:{who}", reason, datetime.now(UTC))
+            await self._vault.add_key(tenant, key_id)
         except OrderplanError as error:
             return error
         return key_id
+
+    async def list_keys(self, tenant: str) -> list[dict[str, Any]]:
+        """The keys of a tenant and what was noted of them, newest first: `key_id`, `is_made`, `at`, `actor`, `reason`.
+
+        The first one was made by itself, so nothing was noted; of a rotation that came to nothing there is no key.
+        """
+        await self._ready()
+        assert self._vault is not None
+        assert self._pool is not None
+        made = await self._vault.key_ids(tenant)
+        noted = {each["key_id"]: each for each in await list_rotations(self._pool, tenant)}
+        nothing = {"at": None, "actor": None, "reason": None}
+        return [
+            {"key_id": key_id, "is_made": key_id in made} | noted.get(key_id, nothing)
+            for key_id in sorted({*made, *noted}, key=int, reverse=True)
+        ]
 
     async def ask_jobs(self, method: str, *args: Any) -> Any:
         """What the method of `Jobs` gives; a refusal comes back as the error itself."""

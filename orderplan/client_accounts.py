@@ -13,11 +13,11 @@ class AccountCalls(Calls):
         made: Document = self.request("POST", "/v1/keys:rotate", {"reason": reason})
         return made
 
-    def key_rotations(self) -> list[Document]:
-        """The rotations, newest first: `keyId`, `at`, `by`, `reason`."""
+    def keys(self) -> list[Document]:
+        """The keys, newest first: `keyId`, `isMade`, and of those that a rotation gave `at`, `by`, `reason`."""
         found: Document = self.request("GET", "/v1/keys")
-        rotations: list[Document] = found["rotations"]
-        return rotations
+        keys: list[Document] = found["keys"]
+        return keys
 
     def account(self, account: str) -> Document:
         """How many `orders`, `openOrders`, `products`, `openTasks` and `failedItems` it has."""

@@ -103,6 +103,7 @@ key_change = sa.Table(
     sa.Column("at", _Instant, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
+    sa.UniqueConstraint("tenant", "key_id", name="key_change_key"),
 )
 
 plan_template = sa.Table(

@@ -87,6 +87,14 @@ class Vault:
             "select key_id, key from tenant_key where tenant = $1 order by key_id::integer", tenant
         )
         keys = {row["key_id"]: row["key"] for row in rows}
+        known = self._tenant_keys.get(tenant)
+        if others := keys.keys() - (known.keys.keys() if known is not None else ()):
+            # Whoever made them may still wait for the standby to have them: they are written again, so that nothing is
+            # encrypted with a key that a failover takes away.
+            async with certain(self._keys) as connection:
+                await connection.execute(
+                    "update tenant_key set key = key where tenant = $1 and key_id = any($2)", tenant, sorted(others)
+                )
         self._tenant_keys[tenant] = _TenantKeys(rows[-1]["key_id"], keys, rows[0]["key"])
 
     async def keep_current(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
@@ -102,19 +110,22 @@ class Vault:
                     else:
                         log.exception("the keys could not be read again; tried again", tenant=tenant)
 
-    async def rotate(self, tenant: str) -> str:
-        """Give the tenant another key to encrypt with; returns its id. Two at once give two keys or one, never none."""
+    async def key_ids(self, tenant: str) -> list[str]:
+        """The keys of a tenant, the newest first."""
         await self.load_tenant(tenant)
+        await self._read_tenant(tenant)
+        return list(reversed(self._tenant_keys[tenant].keys))
+
+    async def add_key(self, tenant: str, key_id: str) -> None:
+        """Give the tenant another key to encrypt with, under a number that nobody else gives (`begin_rotation`)."""
         async with certain(self._keys) as connection:
             await connection.execute(
-                "insert into tenant_key (tenant, key_id, key) "
-                "select $1, (max(key_id::integer) + 1)::text, $2 from tenant_key where tenant = $1 "
-                "on conflict do nothing",
+                "insert into tenant_key (tenant, key_id, key) values ($1, $2, $3)",
                 tenant,
+                key_id,
                 os.urandom(_KEY_BYTES),
             )
         await self._read_tenant(tenant)
-        return self._tenant_keys[tenant].newest
 
     def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
         """Keep the value under a key of the order; returns the reference `{"$sealed": name}`."""

@@ -27,8 +27,16 @@ def rotate(
 
 @app.command("list")
 def list_keys(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
-    """List the rotations, newest first."""
+    """List the keys and the rotations that gave them, newest first."""
     with client_of(url, user) as client:
-        found = client.key_rotations()
-    rows = [(each["keyId"], moment(each["at"]), each["by"], each["reason"]) for each in found]
-    show(as_json, {"rotations": found}, lambda: [table(("key", "at (UTC)", "who", "why"), rows)])
+        found = client.keys()
+    rows = [
+        (
+            each["keyId"],
+            moment(each["at"]),
+            each["by"] or "",
+            (each["reason"] or "made on first use") + ("" if each["isMade"] else " (came to nothing)"),
+        )
+        for each in found
+    ]
+    show(as_json, {"keys": found}, lambda: [table(("key", "at (UTC)", "who", "why"), rows)])

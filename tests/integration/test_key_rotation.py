@@ -32,12 +32,19 @@ async def vaults(keys: Pool, pool: Pool) -> tuple[Vault, Vault]:
     return made
 
 
+async def rotate(vault: Vault, pool: Pool, reason: str = "because") -> str:
+    """As the people actor does it."""
+    key_id = await key_changes.begin_rotation(pool, "main", (await vault.key_ids("main"))[0], "person:ann", reason, AT)
+    await vault.add_key("main", key_id)
+    return key_id
+
+
 async def test_what_was_encrypted_before_a_rotation_is_read_after_it_and_is_equal_to_what_comes_later(
-    vaults: tuple[Vault, Vault],
+    vaults: tuple[Vault, Vault], pool: Pool
 ) -> None:
     here, there = vaults
     before = here.encrypt("main", "079 000 00 00")
-    assert await here.rotate("main") == "2"
+    assert await rotate(here, pool) == "2"
     after = here.encrypt("main", "079 000 00 00")
 
     assert (before["$encrypted"][:2], after["$encrypted"][:2]) == ("1.", "2.")
@@ -49,10 +56,10 @@ async def test_what_was_encrypted_before_a_rotation_is_read_after_it_and_is_equa
 
 
 async def test_who_has_not_heard_of_a_rotation_encrypts_with_the_key_before_and_hears_of_it_in_time(
-    vaults: tuple[Vault, Vault],
+    vaults: tuple[Vault, Vault], pool: Pool
 ) -> None:
     here, there = vaults
-    await here.rotate("main")
+    await rotate(here, pool)
     old = there.encrypt("main", 1)
     waits: list[float] = []
 
@@ -100,10 +107,56 @@ async def test_ten_rotations_give_ten_keys_in_their_order_and_the_trail_says_who
     values = []
     for number in range(10):
         values.append(here.encrypt("main", number))
-        key_id = await here.rotate("main")
-        await key_changes.note_rotation(pool, "main", key_id, "person:ann", f"round {number}", AT)
+        await rotate(here, pool, f"round {number}")
 
     assert here.encrypt("main", 0)["$encrypted"].startswith("11.")
     assert await here.open_all("main", "", values) == list(range(10))
     trail = await key_changes.list_rotations(pool, "main")
     assert [(each["key_id"], each["reason"]) for each in trail][:2] == [("11", "round 9"), ("10", "round 8")]
+
+
+async def test_two_that_rotate_at_once_make_two_keys_and_each_is_told_its_own(
+    vaults: tuple[Vault, Vault], pool: Pool
+) -> None:
+    made = await asyncio.gather(*(rotate(each, pool, str(number)) for number, each in enumerate(vaults)))
+
+    assert sorted(made) == ["2", "3"]
+    trail = {each["key_id"]: each["reason"] for each in await key_changes.list_rotations(pool, "main")}
+    assert trail == {key_id: str(number) for number, key_id in enumerate(made)}
+    assert await vaults[0].key_ids("main") == ["3", "2", "1"]
+
+
+async def test_a_rotation_is_noted_before_its_key_is_there_and_its_number_is_not_given_again(
+    vaults: tuple[Vault, Vault], pool: Pool
+) -> None:
+    here, _ = vaults
+    assert await key_changes.begin_rotation(pool, "main", "1", "person:ann", "cut short", AT) == "2"
+
+    assert await here.key_ids("main") == ["1"]
+    assert await rotate(here, pool) == "3"
+    assert await here.key_ids("main") == ["3", "1"]
+
+
+async def test_notes_of_an_older_backup_do_not_give_a_number_that_a_key_has(
+    vaults: tuple[Vault, Vault], pool: Pool
+) -> None:
+    here, _ = vaults
+    await rotate(here, pool)
+    await pool.execute("delete from key_change")
+    assert await rotate(here, pool) == "3"
+
+
+async def test_a_key_that_another_process_has_made_is_written_again_before_it_encrypts(
+    vaults: tuple[Vault, Vault], keys: Pool, pool: Pool
+) -> None:
+    """The standby may not have it yet: the wait of its maker may still go on."""
+    here, there = vaults
+    await rotate(here, pool)
+    read = "select key_id, xmin::text, key from tenant_key order by key_id"
+    before = await keys.fetch(read)
+    await there.key_ids("main")
+    after = await keys.fetch(read)
+
+    assert [row["key"] for row in after] == [row["key"] for row in before]
+    assert after[0]["xmin"] == before[0]["xmin"], "what was known stays as it is"
+    assert after[1]["xmin"] != before[1]["xmin"]

@@ -38,7 +38,8 @@ def upgrade() -> None:
             at timestamptz not null,
             actor text not null,
             reason text not null,
-            constraint key_change_pkey primary key (change_id)
+            constraint key_change_pkey primary key (change_id),
+            constraint key_change_key unique (tenant, key_id)
         )
         """
     )

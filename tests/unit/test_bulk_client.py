@@ -28,6 +28,7 @@ class Server:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self._script = script
+        self.head = b""
         self._serving = threading.Thread(target=self._serve, daemon=True)
 
     def __enter__(self) -> Server:
@@ -46,7 +47,8 @@ class Server:
             read = b""
             while b"\r\n\r\n" not in read:
                 read += connection.recv(65536)
-            self._script(connection, read.partition(b"\r\n\r\n")[2])
+            self.head, _, rest = read.partition(b"\r\n\r\n")
+            self._script(connection, rest)
 
 
 def read_until(connection: socket.socket, read: bytes, wanted: bytes) -> bytes:
@@ -138,3 +140,13 @@ def test_after_a_refusal_no_more_lines_are_taken_and_nothing_is_sent() -> None:
     for each in threads:
         each.join(20)
         assert not each.is_alive()
+
+
+def test_the_server_is_told_who_sends_the_lines() -> None:
+    def script(connection: socket.socket, read: bytes) -> None:
+        read_until(connection, read, END)
+        connection.sendall(HEAD + answer(1) + END)
+
+    with Server(script) as server:
+        assert answers(server.url, [b"{}"], user="mia") == [1]
+    assert b"X-User: mia" in server.head.splitlines()

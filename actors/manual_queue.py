@@ -22,6 +22,7 @@ from actors.config import GATEWAY, ClusterConfig
 from actors.envelopes import ToPlan
 from actors.folding import PlanFolder
 from actors.jobs import Jobs
+from actors.key_desk import KeyDesk
 from actors.process import prepare_process
 from actors.related import RelatedOrders
 from actors.remote import handle_of, is_remote_failure
@@ -34,7 +35,6 @@ from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
-from persistence.key_changes import begin_rotation, list_rotations
 from persistence.readstore import ReadStore
 from persistence.vault import Vault
 from persistence.waits import RelatedWaitRows
@@ -245,7 +245,7 @@ class ManualQueueActor:
         # Ray starts a dead actor again by its constructor alone, so sweeping begins here.
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         self._vault: Vault | None = None
-        self._pool: Pool | None = None
+        self._keys: KeyDesk | None = None
         self._jobs: Jobs | None = None
         self._resumer: Resumer | None = None
         self._related: RelatedOrders | None = None
@@ -275,7 +275,8 @@ class ManualQueueActor:
                     hosts = HostClient(Ownership(pool))
                     await hosts.open()
                     # All or none: what waits for the jobs would otherwise find queues without them, for ever.
-                    self._vault, self._pool = Vault(keys, pool), pool
+                    self._vault = Vault(keys, pool)
+                    self._keys = KeyDesk(self._vault, pool, lambda: datetime.now(UTC))
                     self._jobs = Jobs(
                         pool,
                         self._vault,
@@ -305,34 +306,14 @@ class ManualQueueActor:
             self._jobs.run(), self._resumer.run(), self._related.run(), self._vault.keep_current()
         )
 
-    async def rotate_key(self, tenant: str, who: str, reason: str) -> Any:
-        """Give a tenant another key to encrypt with, and keep who did it; its id, or the refusal itself."""
+    async def ask_keys(self, method: str, *args: Any, **options: Any) -> Any:
+        """What the method of `KeyDesk` gives; a refusal comes back as the error itself."""
         await self._ready()
-        assert self._vault is not None
-        assert self._pool is not None
+        assert self._keys is not None
         try:
-            newest = (await self._vault.key_ids(tenant))[0]
-            key_id = await begin_rotation(self._pool, tenant, newest, f"person:{who}", reason, datetime.now(UTC))
-            await self._vault.add_key(tenant, key_id)
+            return await getattr(self._keys, method)(*args, **options)
         except OrderplanError as error:
             return error
-        return key_id
-
-    async def list_keys(self, tenant: str) -> list[dict[str, Any]]:
-        """The keys of a tenant and what was noted of them, newest first: `key_id`, `is_made`, `at`, `actor`, `reason`.
-
-        The first one was made by itself, so nothing was noted; of a rotation that came to nothing there is no key.
-        """
-        await self._ready()
-        assert self._vault is not None
-        assert self._pool is not None
-        made = await self._vault.key_ids(tenant)
-        noted = {each["key_id"]: each for each in await list_rotations(self._pool, tenant)}
-        nothing = {"at": None, "actor": None, "reason": None}
-        return [
-            {"key_id": key_id, "is_made": key_id in made} | noted.get(key_id, nothing)
-            for key_id in sorted({*made, *noted}, key=int, reverse=True)
-        ]
 
     async def ask_jobs(self, method: str, *args: Any) -> Any:
         """What the method of `Jobs` gives; a refusal comes back as the error itself."""

@@ -82,7 +82,7 @@ class Attribute(_Element):
     encrypted: bool = False
     """True: stored as ciphertext only, everywhere."""
     searchable: bool = False
-    """Products can be found by its values; encrypted ones not yet."""
+    """Products can be found by its values, encrypted ones too."""
     significant: bool = True
     """False: a different value neither turns a technical line into a modify nor redoes work."""
     changeable: bool = True

@@ -208,6 +208,13 @@ class NotQualified(OrderplanError):
     code = "notQualified"
 
 
+class Forbidden(OrderplanError):
+    """The caller lacks the role that this needs."""
+
+    status = 403
+    code = "forbidden"
+
+
 class TaskTaken(OrderplanError):
     """Somebody else holds the manual task, or nobody does any more."""
 

@@ -22,7 +22,7 @@ from persistence.database import is_unavailable
 log = structlog.get_logger(__name__)
 
 VERSION: Final = "0.1.0"
-_NAMING_HEADERS: Final = ("X-User", "Idempotency-Key")
+_NAMING_HEADERS: Final = ("X-User", "X-Roles", "Idempotency-Key")
 _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 DRAINING_RETRY_S: Final = 5
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

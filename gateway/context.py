@@ -23,7 +23,7 @@ from persistence.readstore import ReadStore, StoredFact
 
 
 class Role(StrEnum):
-    """Who may use a route. Declared by every route; enforced once authentication is configured."""
+    """Who may use a route. Declared by every route; enforced once authentication is configured, privacy already now."""
 
     CHANNEL = "channel"
     AGENT = "agent"
@@ -33,6 +33,8 @@ class Role(StrEnum):
     MANAGER = "manager"
     DATA_SCIENTIST = "dataScientist"
     AUDITOR = "auditor"
+    PRIVACY = "privacy"
+    """May see, one by one, what is encrypted."""
     ADMIN = "admin"
     SYSTEM = "system"
     """A fulfilment system that calls back: its token is its right."""
@@ -102,3 +104,8 @@ def tenant_of(request: web.Request) -> str:
 def user_of(request: web.Request, default: str = "operator") -> str:
     """Who the caller says to be; believed because the gateway listens on loopback only until access is configured."""
     return request.headers.get("X-User", default)[:100]
+
+
+def has_role(request: web.Request, role: Role) -> bool:
+    """Whether the caller claims a role (`X-Roles`, separated by commas); believed as `user_of` is."""
+    return role.value in {each.strip() for each in request.headers.get("X-Roles", "").split(",")}

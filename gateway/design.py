@@ -23,6 +23,7 @@ from domain.publish import compile_release
 from domain.release import CompiledRelease
 from domain.release_file import read_release, release_document
 from gateway.context import Context, context_of, tenant_of, user_of
+from gateway.keys import ask_keys
 from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json
 from gateway.releases import moment_of
 from gateway.tmf637 import parse_products
@@ -214,19 +215,22 @@ async def _find_products(request: web.Request, account: str | None, offset: int,
         raise BadDocument("needs a value", path="productCharacteristic.value")
     await context.folder.refresh_releases(tenant, context.now())
     release = context.folder.current_release(tenant, context.now())
-    declaring = [
-        code
+    declaring = {
+        code: declared
         for code, product in (release.products.items() if release is not None else ())
-        if (declared := product.attributes.get(name)) is not None and declared.searchable and not declared.encrypted
-    ]
+        if (declared := product.attributes.get(name)) is not None and declared.searchable
+    }
     if not declaring:
         raise BadDocument(
             f"products cannot be found by {name!r}",
             path="productCharacteristic.name",
-            mend="declare the attribute searchable, and not encrypted, in the release",
+            mend="declare the attribute searchable in the release",
         )
+    meant = _meant(text)
+    if any(each.encrypted for each in declaring.values()):
+        meant += [{"mac": mac} for mac in await ask_keys(request, "macs", tenant, meant)]
     bodies = await reads.assets_with(
-        context.pool, tenant, name, _meant(text), products=declaring, account=account, offset=offset, limit=limit
+        context.pool, tenant, name, meant, products=list(declaring), account=account, offset=offset, limit=limit
     )
     names = await _specifications(context, tenant)
     shown = [product_view(body, names.get(body["product"])) for body in bodies]

@@ -16,13 +16,13 @@ from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, reason_of
 async def rotate_key(request: web.Request) -> web.Response:
     """POST /v1/keys:rotate with `{"reason": ...}`: encrypt with a new key from now on; older values stay readable."""
     reason = reason_of(await read_object(request))
-    key_id = await _ask(request, "rotate_key", tenant_of(request), user_of(request), reason)
+    key_id = await ask_keys(request, "rotate", tenant_of(request), user_of(request), reason)
     return native_json({"keyId": key_id})
 
 
 async def list_keys(request: web.Request) -> web.Response:
     """GET /v1/keys: the keys, newest first: id, whether it was made, when, who, why."""
-    found = await _ask(request, "list_keys", tenant_of(request))
+    found = await ask_keys(request, "keys", tenant_of(request))
     return native_json(
         {
             "keys": [
@@ -39,14 +39,19 @@ async def list_keys(request: web.Request) -> web.Response:
     )
 
 
-async def _ask(request: web.Request, method: str, *args: Any) -> Any:
-    """Ask the actor that keeps the keys."""
+async def ask_keys(request: web.Request, method: str, *args: Any, **options: Any) -> Any:
+    """What a method of `KeyDesk` gives.
+
+    Raises:
+        Busy: it does not answer.
+        OrderplanError: as the method raises.
+    """
     handle = context_of(request).people()
     if handle is None:
         raise Busy("what keeps the keys is starting", retryAfterS=1)
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            answer: Any = await getattr(handle, method).remote(*args)
+            answer: Any = await handle.ask_keys.remote(method, *args, **options)
     except Exception as error:
         if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
             raise

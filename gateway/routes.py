@@ -33,6 +33,7 @@ from gateway import (
     status_page,
     stream,
     systems,
+    values,
 )
 from gateway.context import Role
 from gateway.line_service import NDJSON
@@ -174,6 +175,14 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("PUT", "/v1/systems/{code}", systems.put_system, Role.ADMIN, body=True),
     Route("POST", "/v1/systems/{code}:{action:hold|release}", systems.steer_system, Role.ADMIN, body=True),
     Route("GET", "/v1/systems/{code}/changes", systems.list_changes, Role.AUDITOR),
+    Route(
+        "POST",
+        "/v1/products/{asset_id}/attributes/{name}:reveal",
+        values.reveal_value,
+        Role.PRIVACY,
+        body=True,
+    ),
+    Route("GET", "/v1/value-access", values.list_value_access, Role.AUDITOR),
     Route("GET", "/v1/keys", keys.list_keys, Role.ADMIN),
     Route("POST", "/v1/keys:rotate", keys.rotate_key, Role.ADMIN, body=True),
     Route("GET", "/v1/accounts/{account}", accounts.get_account, Role.AGENT),

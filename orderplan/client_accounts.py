@@ -13,11 +13,24 @@ class AccountCalls(Calls):
         made: Document = self.request("POST", "/v1/keys:rotate", {"reason": reason})
         return made
 
-    def keys(self) -> list[Document]:
+    def list_keys(self) -> list[Document]:
         """The keys, newest first: `keyId`, `isMade`, and of those that a rotation gave `at`, `by`, `reason`."""
         found: Document = self.request("GET", "/v1/keys")
         keys: list[Document] = found["keys"]
         return keys
+
+    def reveal_value(self, product_id: str, name: str, reason: str, *, roles: str = "") -> Document:
+        """The value of an attribute that stands encrypted in a product: `value`. `roles` must hold privacy."""
+        path = f"/v1/products/{part(product_id)}/attributes/{part(name)}:reveal"
+        shown: Document = self.request("POST", path, {"reason": reason}, headers={"X-Roles": roles})
+        return shown
+
+    def value_accesses(self, *, product_id: str | None = None, limit: int = 100) -> list[Document]:
+        """Who has asked to see an encrypted value, newest first: at, by, reason, productId, name, outcome."""
+        query = {"productId": product_id, "limit": str(limit)}
+        found: Document = self.request("GET", "/v1/value-access", query=query)
+        accesses: list[Document] = found["accesses"]
+        return accesses
 
     def account(self, account: str) -> Document:
         """How many `orders`, `openOrders`, `products`, `openTasks` and `failedItems` it has."""

@@ -421,6 +421,21 @@ system_hold = sa.Table(
     sa.CheckConstraint("cause in ('pause', 'offline', 'breaker')", name="system_hold_cause_check"),
 )
 
+# Append-only: who has asked to see an encrypted value.
+value_access = sa.Table(
+    "value_access",
+    metadata,
+    sa.Column("access_id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("at", _Instant, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("asset_id", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("outcome", sa.Text, nullable=False),
+    sa.Index("value_access_asset_idx", "tenant", "asset_id", "access_id"),
+)
+
 # Append-only: who changed a system, when, and to what.
 system_change = sa.Table(
     "system_change",

@@ -147,8 +147,11 @@ class Vault:
         plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         nonce = os.urandom(_NONCE_BYTES)
         ciphertext = nonce + AESGCM(key).encrypt(nonce, plain, tenant.encode())
-        mac = hmac.new(known.hashing, b"orderplan equality " + plain, hashlib.sha256).hexdigest()[:32]
-        return {ENCRYPTED: f"{key_id}.{base64.b64encode(ciphertext).decode()}", "mac": mac}
+        return {ENCRYPTED: f"{key_id}.{base64.b64encode(ciphertext).decode()}", "mac": _mac(known.hashing, plain)}
+
+    def mac(self, tenant: str, value: Any) -> str:
+        """The keyed hash of a value, as it stands beside its ciphertext."""
+        return _mac(self._tenant_keys[tenant].hashing, orjson.dumps(value, option=orjson.OPT_SORT_KEYS))
 
     def take_sealed(self) -> list[SealedRow]:
         """The ciphertexts sealed since the last call, for the commit."""
@@ -279,6 +282,10 @@ class Vault:
         if isinstance(document, list):
             return [self._opened(tenant, value, values) for value in document]
         return document
+
+
+def _mac(key: bytes, plain: bytes) -> str:
+    return hmac.new(key, b"orderplan equality " + plain, hashlib.sha256).hexdigest()[:32]
 
 
 def wrapped(key: bytes, owner: str, data: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, UserError, cell, client_of, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Url, User, UserError, cell, client_of, moment, show, table
 from orderplan.cli.files import opened_for_errors, opened_lines, read_document
 from orderplan.client import URL_DEFAULT
 
@@ -168,6 +168,42 @@ def find_inventory(
     with client_of(url, user) as client:
         found = client.find_products(name, value, limit=limit)
     show(as_json, {"products": found}, lambda: [_products(found) if found else f"nothing has {name} {value}"])
+
+
+@app.command("reveal")
+def reveal(
+    product: Annotated[str, typer.Argument(help="Id of the product.", metavar="PRODUCT")],
+    name: Annotated[str, typer.Argument(help="The attribute.", metavar="NAME")],
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
+    roles: Annotated[
+        str, typer.Option("--roles", envvar="ORDERPLAN_ROLES", help="Your roles, separated by commas.")
+    ] = "",
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show an encrypted value of a product; that you asked is kept."""
+    with client_of(url, user) as client:
+        shown = client.reveal_value(product, name, reason, roles=roles)
+    show(as_json, shown, lambda: [str(shown["value"])])
+
+
+@app.command("accesses")
+def accesses(
+    product: Annotated[str | None, typer.Option("--product", help="Of this product alone.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 100,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List who has asked to see an encrypted value, newest first."""
+    with client_of(url, user) as client:
+        found = client.value_accesses(product_id=product, limit=limit)
+    rows = [
+        (moment(each["at"]), each["by"], each["outcome"], each["productId"], each["name"], each["reason"])
+        for each in found
+    ]
+    show(as_json, {"accesses": found}, lambda: [table(("at (UTC)", "who", "", "product", "attribute", "why"), rows)])
 
 
 def _products(products: Iterable[Document]) -> RenderableType:

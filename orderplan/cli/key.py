@@ -29,7 +29,7 @@ def rotate(
 def list_keys(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
     """List the keys and the rotations that gave them, newest first."""
     with client_of(url, user) as client:
-        found = client.keys()
+        found = client.list_keys()
     rows = [
         (
             each["keyId"],

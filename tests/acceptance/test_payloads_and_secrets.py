@@ -93,8 +93,20 @@ def test_a_value_that_must_not_stay_is_found_nowhere_once_its_order_has_ended(mo
             "logs": logs(mobile),
         }
         assert [name for name, text in places.items() if puk in text] == []
+        # What was not written to the tables yet stands in the log of changes, which is among the files.
+        files = [path for path in (mobile.data / "postgres").rglob("*") if path.is_file()]
+        assert any("pg_wal" in path.parts for path in files)
+        assert [path.name for path in files if puk.encode() in content(path)] == []
     facts = mobile.ok("GET", f"/v1/orders/{order_id}/facts")
     assert any("PUK" in str(fact["payload"]) for fact in facts), "the order did carry a PUK, out of sight"
+
+
+def content(path: Path) -> bytes:
+    """What a file holds; nothing if the server has just removed it."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def streamed(running: Running, order_id: str) -> str:

@@ -42,6 +42,7 @@ from persistence import catalogue, holds
 from persistence.catalogue import Limits
 from persistence.database import is_unavailable, open_pool
 from persistence.incarnations import Ownership
+from persistence.key_wrapping import open_wrapping
 from persistence.vault import Vault
 
 log = structlog.get_logger(__name__)
@@ -378,7 +379,7 @@ class AdapterActor:
                     await hosts.open()
                     runtime = AdapterRuntime(
                         lambda: catalogue.list_systems(pool, None),
-                        Vault(keys, pool),
+                        Vault(keys, pool, await open_wrapping(keys, self._config.key_provider)),
                         hosts,
                         callback_base=self._config.callback_base,
                         secret=await catalogue.callback_secret(pool),

@@ -17,14 +17,16 @@ NOTIFIER = "notifier"
 class ClusterConfig:
     """Databases, addresses and sizes.
 
-    `dsn` is the order database, `key_dsn` the key store. `public_url` is where fulfilment systems reach the gateway for
-    callbacks. `faults_dir` is for fault tests only: a host stops itself at a named point when a file there says so.
+    `dsn` is the order database, `key_dsn` the key store; its keys are wrapped by `key_provider`, if one is named
+    (`persistence.key_wrapping`). `public_url` is where fulfilment systems reach the gateway for callbacks. `faults_dir`
+    is for fault tests only: a host stops itself at a named point when a file there says so.
     `delay_model` is the address of a delay model of one's own (`module:Class`), which has `delay_timeout_s` a batch.
     A listener of the hub that fails for `hub_failing_s` is suspended; at most `hub_backlog_max` events wait for one.
     """
 
     dsn: str
     key_dsn: str
+    key_provider: str = ""
     host: str = "127.0.0.1"
     port: int = 8080
     public_url: str = ""

@@ -35,6 +35,7 @@ from persistence import tasks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
+from persistence.key_wrapping import open_wrapping
 from persistence.readstore import ReadStore
 from persistence.vault import Vault
 from persistence.waits import RelatedWaitRows
@@ -275,7 +276,7 @@ class ManualQueueActor:
                     hosts = HostClient(Ownership(pool))
                     await hosts.open()
                     # All or none: what waits for the jobs would otherwise find queues without them, for ever.
-                    self._vault = Vault(keys, pool)
+                    self._vault = Vault(keys, pool, await open_wrapping(keys, self._config.key_provider))
                     self._keys = KeyDesk(self._vault, pool, lambda: datetime.now(UTC))
                     self._jobs = Jobs(
                         pool,

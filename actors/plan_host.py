@@ -25,6 +25,7 @@ from persistence.database import is_unavailable, open_pool
 from persistence.holds import held_by_tenant, list_holds
 from persistence.incarnations import Ownership
 from persistence.journal import Journal, Probe, no_probe
+from persistence.key_wrapping import open_wrapping
 from persistence.vault import Vault
 
 
@@ -57,7 +58,7 @@ class PlanHost:
         async def read_held() -> Mapping[str, HeldSystems]:
             return held_by_tenant(await list_holds(orders, config.tenant))
 
-        vault = Vault(keys, orders)
+        vault = Vault(keys, orders, await open_wrapping(keys, config.key_provider))
         self._reading_keys = asyncio.get_running_loop().create_task(vault.keep_current())
         self._started = HostRuntime(
             journal,

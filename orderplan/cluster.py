@@ -30,6 +30,7 @@ from domain.errors import OrderplanError
 from persistence.database import DEDICATED_DEFAULT, check_durability, migrate
 from persistence.embedded import EmbeddedPostgres
 from persistence.holds import pause_everything
+from persistence.key_wrapping import check_keys
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +59,7 @@ class Options:
     dedicated_plans: int = DEDICATED_DEFAULT
     database_url: str | None = None
     key_database_url: str | None = None
+    key_provider: str = ""
     address: str | None = None
     public_url: str = ""
     tenant: str = "main"
@@ -122,11 +124,13 @@ class Cluster:
         dsn, key_dsn = self._databases()
         self._check_durability(dsn, key_dsn)
         asyncio.run(migrate(dsn, key_dsn, dedicated=options.dedicated_plans))
+        asyncio.run(check_keys(key_dsn, options.key_provider))
         if options.is_paused:
             asyncio.run(pause_everything(dsn, options.tenant, datetime.now(UTC)))
         config = ClusterConfig(
             dsn=dsn,
             key_dsn=key_dsn,
+            key_provider=options.key_provider,
             port=options.port or free_port(),
             public_url=options.public_url,
             plan_hosts=options.plan_hosts,

@@ -732,6 +732,14 @@ tenant_key = sa.Table(
     sa.Column("key", sa.LargeBinary, nullable=False),
 )
 
+master_key = sa.Table(
+    "master_key",
+    key_metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+)
+"""One row, where a key provider is named: what the other keys are wrapped under, wrapped by the provider."""
+
 FACT_COLUMNS: Final = tuple(column.name for column in fact.columns)
 ORDER_COLUMNS: Final = tuple(column.name for column in product_order.columns if column.server_default is None)
 """What a host writes (`persistence.rows.OrderRow`): what has a default is somebody else's."""

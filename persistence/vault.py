@@ -25,9 +25,10 @@ import structlog
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from domain.errors import NotFound
+from domain.errors import Busy, NotFound
 from domain.sealing import ENCRYPTED, SEALED, is_encrypted, is_sealed
 from persistence.database import is_unavailable
+from persistence.key_wrapping import KEY_BYTES, PLAIN, KeyWrapping
 from persistence.rows import SealedRow
 from persistence.servers import certain
 
@@ -39,8 +40,8 @@ LATE_H: Final = 1
 """Hours after which no statement that was given up can be carried out any more."""
 FORGET_MAX: Final = 2_000
 """Rows of destroyed keys that are forgotten with each destruction; more than one can make."""
+_READS_MAX: Final = 5
 _NONCE_BYTES: Final = 12
-_KEY_BYTES: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,12 @@ class Vault:
     without their key would be lost.
     """
 
-    def __init__(self, keys: asyncpg.Pool[Any], orders: asyncpg.Pool[Any]) -> None:
+    def __init__(
+        self, keys: asyncpg.Pool[Any], orders: asyncpg.Pool[Any], wrapping: KeyWrapping = PLAIN
+    ) -> None:
         self._keys = keys
         self._orders = orders
+        self._wrapping = wrapping
         self._order_keys: dict[str, tuple[str, bytes]] = {}
         self._tenant_keys: dict[str, _TenantKeys] = {}
         self._new_keys: list[tuple[str, str, bytes]] = []
@@ -78,24 +82,49 @@ class Vault:
                 "where not exists (select from tenant_key where tenant = $1) on conflict do nothing",
                 tenant,
                 "1",
-                os.urandom(_KEY_BYTES),
+                self._wrapping.wrap(os.urandom(KEY_BYTES)),
             )
         await self._read_tenant(tenant)
 
     async def _read_tenant(self, tenant: str) -> None:
-        rows = await self._keys.fetch(
-            "select key_id, key from tenant_key where tenant = $1 order by key_id::integer", tenant
-        )
-        keys = {row["key_id"]: row["key"] for row in rows}
-        known = self._tenant_keys.get(tenant)
-        if others := keys.keys() - (known.keys.keys() if known is not None else ()):
-            # Whoever made them may still wait for the standby to have them: they are written again, so that nothing is
-            # encrypted with a key that a failover takes away.
-            async with certain(self._keys) as connection:
-                await connection.execute(
-                    "update tenant_key set key = key where tenant = $1 and key_id = any($2)", tenant, sorted(others)
+        """Read the tenant's keys.
+
+        Raises:
+            Busy: a key that was read is gone or another by now, again and again.
+        """
+        for _ in range(_READS_MAX):
+            rows = await self._keys.fetch(
+                "select key_id, key from tenant_key where tenant = $1 order by key_id::integer", tenant
+            )
+            known = self._tenant_keys.get(tenant)
+            others = [row for row in rows if known is None or row["key_id"] not in known.keys]
+            if not others or await self._write_again(tenant, others):
+                keys = {row["key_id"]: self._wrapping.unwrap(row["key"]) for row in rows}
+                self._tenant_keys[tenant] = _TenantKeys(rows[-1]["key_id"], keys, keys[rows[0]["key_id"]])
+                return
+        raise Busy("the keys change while they are read", retryAfterS=1)
+
+    async def _write_again(self, tenant: str, rows: Iterable[Any]) -> bool:
+        """Write keys that others have made once more, wrapped where they are not; False if one is another by now.
+
+        Whoever made them may still wait for the standby to have them: so that nothing is encrypted with a key that a
+        failover takes away.
+        """
+        async with certain(self._keys) as connection:
+            for row in rows:
+                stored = row["key"]
+                again = self._wrapping.wrap(stored) if self._wrapping.is_outdated(stored) else stored
+                done = await connection.fetchval(
+                    "insert into tenant_key as known (tenant, key_id, key) values ($1, $2, $4) "
+                    "on conflict (tenant, key_id) do update set key = excluded.key where known.key = $3 returning true",
+                    tenant,
+                    row["key_id"],
+                    stored,
+                    again,
                 )
-        self._tenant_keys[tenant] = _TenantKeys(rows[-1]["key_id"], keys, rows[0]["key"])
+                if done is None:
+                    return False
+        return True
 
     async def keep_current(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """Read the keys of known tenants again, for ever; while the key store is away those known so far are used."""
@@ -123,7 +152,7 @@ class Vault:
                 "insert into tenant_key (tenant, key_id, key) values ($1, $2, $3)",
                 tenant,
                 key_id,
-                os.urandom(_KEY_BYTES),
+                self._wrapping.wrap(os.urandom(KEY_BYTES)),
             )
         await self._read_tenant(tenant)
 
@@ -131,7 +160,7 @@ class Vault:
         """Keep the value under a key of the order; returns the reference `{"$sealed": name}`."""
         known = self._order_keys.get(order_id)
         if known is None:
-            known = (base64.b32encode(os.urandom(10)).decode().lower(), os.urandom(_KEY_BYTES))
+            known = (base64.b32encode(os.urandom(10)).decode().lower(), os.urandom(KEY_BYTES))
             self._order_keys[order_id] = known
             self._new_keys.append((known[0], order_id, known[1]))
         key_id, key = known
@@ -178,7 +207,7 @@ class Vault:
             await connection.executemany(
                 "insert into order_key (key_id, order_id, key) values ($1, $2, $3) "
                 "on conflict (key_id) do update set key = excluded.key where order_key.destroyed_at is null",
-                self._new_keys,
+                [(key_id, order_id, self._wrapping.wrap(key)) for key_id, order_id, key in self._new_keys],
             )
         self._new_keys.clear()
 
@@ -188,7 +217,7 @@ class Vault:
             await connection.execute(
                 "insert into order_key (key_id, order_id, key) values ($1, $1, $2) on conflict (key_id) do nothing",
                 owner,
-                AESGCM.generate_key(256),
+                self._wrapping.wrap(os.urandom(KEY_BYTES)),
             )
 
     async def key_of(self, owner: str) -> bytes:
@@ -202,7 +231,7 @@ class Vault:
         )
         if key is None:
             raise NotFound(f"the key of {owner} does not exist any more")
-        return key
+        return self._wrapping.unwrap(key)
 
     async def destroy(self, order_ids: Iterable[str]) -> None:
         """Destroy the keys of ended orders, then their ciphertexts. Repeating it is harmless."""
@@ -244,7 +273,7 @@ class Vault:
             "select name, key_id, ciphertext from sealed_value where order_id = $1 and name = any($2)", order_id, names
         )
         keys = {
-            row["key_id"]: row["key"]
+            row["key_id"]: self._wrapping.unwrap(row["key"])
             for row in await self._keys.fetch(
                 "select key_id, key from order_key where order_id = $1 and destroyed_at is null", order_id
             )

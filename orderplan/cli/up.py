@@ -35,6 +35,12 @@ def up(
         str | None,
         typer.Option("--key-database-url", envvar="ORDERPLAN_KEY_DATABASE_URL", help="Where order keys are kept."),
     ] = None,
+    key_provider: Annotated[
+        str,
+        typer.Option(
+            "--key-provider", envvar="ORDERPLAN_KEY_PROVIDER", help="Wraps the keys: file:PATH, env:NAME, module:Class."
+        ),
+    ] = "",
     address: Annotated[
         str | None, typer.Option("--address", help="Join a Ray cluster: auto, or HOST:6379. Without: a Ray of its own.")
     ] = None,
@@ -77,6 +83,7 @@ def up(
             dedicated_plans=dedicated_plans,
             database_url=database_url,
             key_database_url=key_database_url,
+            key_provider=key_provider,
             address=address,
             delay_model=delay_model,
             hub_suspend_after_h=hub_suspend_after,

@@ -160,3 +160,28 @@ async def test_a_key_that_another_process_has_made_is_written_again_before_it_en
     assert [row["key"] for row in after] == [row["key"] for row in before]
     assert after[0]["xmin"] == before[0]["xmin"], "what was known stays as it is"
     assert after[1]["xmin"] != before[1]["xmin"]
+
+
+async def test_a_key_that_a_failover_has_taken_away_meanwhile_is_put_back_and_another_in_its_place_is_kept(
+    vaults: tuple[Vault, Vault], keys: Pool, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, there = vaults
+    await rotate(here, pool)
+    write, taken = there._write_again, ["delete from tenant_key where key_id = '2'"]
+
+    async def late(tenant: str, rows: Any) -> bool:
+        if taken:
+            await keys.execute(taken.pop())
+        return await write(tenant, rows)
+
+    monkeypatch.setattr(there, "_write_again", late)
+    assert await there.key_ids("main") == ["2", "1"]
+    assert await keys.fetchval("select count(*) from tenant_key") == 2
+
+    await rotate(here, pool)
+    taken.append("update tenant_key set key = sha256('another') where key_id = '3'")
+    value = there.encrypt("main", 1)
+    await there.key_ids("main")
+    another = there.encrypt("main", 2)
+    assert (value["$encrypted"][0], another["$encrypted"][0]) == ("2", "3")
+    assert await Vault(keys, pool).open_all("main", "", another) == 2

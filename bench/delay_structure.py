@@ -40,13 +40,13 @@ AHEAD_OF_PLANNED, AHEAD_OF_FLAT = 0.10, 0.03
 SKILL_MIN, ERROR_MAX = 0.2, 0.05
 HEAD: Final = """# What the plan's structure is worth to the delay model
 
-Made by `make delay-structure`. **All orders on this page are simulated** (`orderplan simulate`: real catalogues and rules;
-time, customers, systems and people are made up). The figures say what the model does in that world, not how well it does
-on anybody's orders; `orderplan model backtest` says that.
+Made by `make delay-structure`. **All orders on this page are simulated** (`orderplan simulate`: real catalogues and
+rules; time, customers, systems and people are made up). The figures say what the model does in that world, not how
+well it does on anybody's orders; `orderplan model backtest` says that.
 
-Each history is cut at T, when the order at 70% of all came. Models learn from what was known at T, and are judged on the
-orders that came later and fell due before the end, at events and at 25, 50, 75 and 90% of the allowed time, before they
-are due.
+Each history is cut at T, when the order at 70% of all came. Models learn from what was known at T, and are judged on
+the orders that came later and fell due before the end, at events and at 25, 50, 75 and 90% of the allowed time, before
+they are due.
 
 - **default**: what `orderplan model train` makes of the history up to T.
 - **planned**: no learning; the longest way that is left by the planned durations, against the time that is left. Ranked
@@ -54,8 +54,8 @@ are due.
 - **flat**: the booster of the default model, on the same rows, without the features that need the plan
   (`delay.features.PLAN_FEATURES`); what an event log has is left. **trees** is the same booster with them.
 
-The bar: an AUC of 0.10 more than *planned* and of 0.03 more than *flat*, Brier skill above 0.2, ECE below 0.05. Intervals
-are of 95% of drawings of orders.
+The bar: an AUC of 0.10 more than *planned* and of 0.03 more than *flat*, Brier skill above 0.2, ECE below 0.05.
+Intervals are of 95% of drawings of orders.
 """
 
 
@@ -131,9 +131,9 @@ def measured(history: History, seed: int, event_share: float = EVENT_SHARE) -> F
     whole = training_sets(history, seed=seed, event_share=event_share)
     known = Until(history, whole.at)
     judged = whole.test
-    default = train(known, simulated=True, source="simulated", seed=seed, event_share=event_share).artefact
-    own = ArtefactModel(default).p_late(renumbered(judged, whole, default))
     inner = training_sets(known, seed=seed, event_share=event_share)
+    default = train(known, simulated=True, source="", seed=seed, event_share=event_share, split=inner).artefact
+    own = ArtefactModel(default).p_late(renumbered(judged, whole, default))
     with_plan, without = (_boosted(inner, whole, cut, seed) for cut in (lambda rows: rows, flat))
     late, drawn = judged.is_late.astype(np.float64), CaseBootstrap(numbers_of(judged), ROUNDS, seed)
     ratio = column(judged.rows, "planned_left_s") / np.maximum(column(judged.rows, "left_s"), 1.0)

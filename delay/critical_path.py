@@ -13,18 +13,20 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from delay.durations import HOLD_S, PRIOR, REPAIR, REPAIR_S, Array, Distribution, Durations
+from delay.durations import HOLD_S, PRIOR, REPAIR, REPAIR_S, Array, Distribution, Durations, TaskTimes
 from delay.model import ClosedOrder, Factor, Prediction
-from delay.snapshot import SUB_PLAN, ItemSnapshot, Snapshot, in_order
+from delay.snapshot import SUB_PLAN, ItemSnapshot, Snapshot, in_order, priority_of
+from delay.working_time import WorkingTime
+from domain.priorities import HIGH
 from domain.states import ItemState
 
 NAME: Final = "critical-path"
-VERSION: Final = "1"
+VERSION: Final = "2"
 DRAWS: Final = 200
 CELLS_MAX: Final = 400_000
 """Items times draws of one order: very large plans are played through fewer times, which costs them little, because
@@ -32,11 +34,52 @@ the sum of many durations varies less."""
 DRAWS_MIN: Final = 50
 FACTORS: Final = 5
 RETRIES_MAX: Final = 10
-LOW, HIGH = 0.1, 0.9
+CONTRIBUTIONS: Final = 12
+FIRST_SHARE: Final = 0.1
+"""Who is put first waits as long as this quickest share of those that were observed."""
+LOW, UPPER = 0.1, 0.9
 _HOLD: Final = Distribution([HOLD_S * factor for factor in PRIOR])
 _INSTANT: Final = frozenset({"milestone", SUB_PLAN})
 
 Flags = NDArray[np.bool_]
+
+
+class Contribution(NamedTuple):
+    """By how much an item moves the risk: `points` of the probability, `delay_s` of the middle of the end; and how long
+    it takes in all from when it was ready, against what is usual.
+    """
+
+    item: str
+    points: float
+    delay_s: float
+    takes_s: float
+    usual_s: float
+
+
+class _Known(NamedTuple):
+    """How long an item takes. With `hours` both are in working time, else in that of the clock."""
+
+    work: Distribution
+    queue: Distribution | None
+    hours: WorkingTime | None = None
+
+    def age_s(self, since: datetime | None, now: datetime) -> float:
+        """Seconds since then, in the same time; 0 for a moment that has not come."""
+        if since is None:
+            return 0.0
+        if self.hours is None:
+            return _seconds(since, now)
+        return float(self.hours.between(since.timestamp(), now.timestamp()))
+
+
+class _Rest(NamedTuple):
+    """What is left of an item: seconds of the clock until it may begin at all, then `rest_s`, in working time if there
+    are hours.
+    """
+
+    floor_s: float
+    rest_s: Array
+    hours: WorkingTime | None = None
 
 
 class CriticalPath:
@@ -48,31 +91,73 @@ class CriticalPath:
     def fit(self, history: Sequence[ClosedOrder]) -> None:
         """Learn the durations of the items of orders that have ended."""
         for closed in history:
+            priority = priority_of(closed.snapshot)
             for item in closed.snapshot.items:
-                if item.state is ItemState.COMPLETED and item.started_at is not None and item.ended_at is not None:
-                    is_queued = item.queue is not None and item.ready_at is not None
-                    self.durations.observe(
-                        item.ref,
-                        (item.ended_at - item.started_at).total_seconds(),
-                        _seconds(item.ready_at, item.started_at) if is_queued else None,
-                    )
+                started_at, ended_at = item.started_at, item.ended_at
+                if item.state is not ItemState.COMPLETED or started_at is None or ended_at is None:
+                    continue
+                if item.queue is not None and item.ready_at is not None:
+                    ready, started, ended = (each.timestamp() for each in (item.ready_at, started_at, ended_at))
+                    self.durations.observe_task(item.ref, TaskTimes(ready, started, ended, priority))
+                else:
+                    self.durations.observe(item.ref, (ended_at - started_at).total_seconds())
 
     def predict(self, snapshots: Sequence[Snapshot]) -> list[Prediction]:
         """One prediction for each snapshot."""
         return [self._predict(each) for each in snapshots]
 
-    def _predict(self, snapshot: Snapshot) -> Prediction:
+    def _played(self, snapshot: Snapshot, usual: int | None = None) -> _Path:
+        """The drawn ends of the plan; the item at `usual` goes as it usually does."""
         items = snapshot.items
         draws = max(DRAWS_MIN, min(DRAWS, CELLS_MAX // max(len(items), 1)))
         generator = np.random.Generator(np.random.PCG64(zlib.crc32(snapshot.order_id.encode())))
         luck = 1.0 - generator.random((3, len(items), draws))
-        path = _Path(items, draws)
+        priority = priority_of(snapshot)
+        path = _Path(items, draws, snapshot.now.timestamp())
         for at in in_order(items):
-            if not items[at].is_over:
-                path.add(at, *self._rest(items[at], snapshot.now, luck[:, at, :]))
+            if items[at].is_over:
+                continue
+            rest = self._usual_rest if at == usual else self._rest
+            path.add(at, rest(items[at], snapshot.now, luck[:, at, :], priority))
+        return path
+
+    def contributions(self, snapshot: Snapshot) -> list[Contribution]:
+        """By how much each of the items on which the end depends most moves the risk, the strongest first.
+
+        A contribution is the probability to be late, minus what it would be if this item alone went as it usually does
+        from when it was ready: above 0 it makes the order later than usual, below 0 it saves time.
+        """
+        path = self._played(snapshot)
+        due_s = _seconds(snapshot.now, snapshot.due_at)
+        p_late = float(np.mean(path.total > due_s))
+        reach = (path.critical() * path.rest).mean(axis=1)
+        found = []
+        for at in sorted(path.open, key=lambda at: -reach[at])[:CONTRIBUTIONS]:
+            without = self._played(snapshot, at)
+            points = p_late - float(np.mean(without.total > due_s))
+            # Risks of 0 and 1 do not move: the time that is gained or lost still tells items apart.
+            delay_s = float(np.median(path.total) - np.median(without.total))
+            found.append(Contribution(snapshot.items[at].key, points, delay_s, *self._middles(snapshot, at, path)))
+        return sorted(found, key=lambda each: (-abs(each.points), -abs(each.delay_s)))
+
+    def _middles(self, snapshot: Snapshot, at: int, path: _Path) -> tuple[float, float]:
+        """(seconds in all from when it was ready, what is usual)."""
+        item = snapshot.items[at]
+        began_at = item.ready_at or item.started_at
+        age_s = _seconds(began_at, snapshot.now) if item.state is not ItemState.PENDING else 0.0
+        work, queue = self.durations.work(item.ref, item.expected_s), self.durations.queue(item.ref)
+        work_s, queue_s = self.durations.usual_s(item.ref)
+        usual_s = work.median_s if work_s is None else work_s
+        if queue is not None:
+            usual_s += queue.median_s if queue_s is None else queue_s
+        return age_s + float(np.median(path.rest[at])), usual_s
+
+    def _predict(self, snapshot: Snapshot) -> Prediction:
+        path = self._played(snapshot)
+        draws = len(path.total)
         due_s = _seconds(snapshot.now, snapshot.due_at)
         ordered = np.sort(path.total)
-        low_s, remaining_s, high_s = (float(ordered[int(share * draws)]) for share in (LOW, 0.5, HIGH))
+        low_s, remaining_s, high_s = (float(ordered[int(share * draws)]) for share in (LOW, 0.5, UPPER))
         return Prediction(
             p_late=float(np.mean(path.total > due_s)),
             remaining_s=remaining_s,
@@ -83,19 +168,63 @@ class CriticalPath:
             version=VERSION,
         )
 
-    def _rest(self, item: ItemSnapshot, now: datetime, luck: Array) -> tuple[float, Array]:
-        """(seconds until it may begin at all, seconds that it still takes) of an item that has not ended."""
+    def _known(self, item: ItemSnapshot, priority: int) -> _Known:
+        """What is known of the item's work and queue, as a what-if has them."""
+        task = self.durations.task(item.ref, priority) if item.queue is not None else None
+        if task is not None:
+            known = _Known(*task)
+        else:
+            known = _Known(self.durations.work(item.ref, item.expected_s), self.durations.queue(item.ref, priority))
+        if (supposed := item.supposed) is None:
+            return known
+        if supposed.works_like is not None:
+            pace = self.durations.pace(dict(supposed.works_like))
+            # Of a system that nothing is known of, what is planned.
+            seconds = item.expected_s * (pace if pace is not None else 1.0)
+            known = known._replace(work=Distribution([seconds * factor for factor in PRIOR]))
+        if supposed.waits_like is not None:
+            other = self.durations.task_like(supposed.waits_like, priority)
+            if other is not None and known.hours is not None:
+                known = known._replace(queue=other.queue, hours=other.hours)
+            else:
+                waits = self.durations.queue_like(supposed.waits_like, priority)
+                known = _Known(self.durations.work(item.ref, item.expected_s), waits or known.queue)
+        if supposed.is_first and known.queue is not None:
+            known = known._replace(queue=known.queue.quickest(FIRST_SHARE))
+        return known
+
+    def _usual_rest(self, item: ItemSnapshot, now: datetime, luck: Array, priority: int) -> _Rest:
+        """What is left if it had gone, and went on, as it usually does from when it was ready."""
         if item.type in _INSTANT:
-            return 0.0, np.zeros(luck.shape[1])
-        work, queue = self.durations.work(item.ref, item.expected_s), self.durations.queue(item.ref)
+            return _Rest(0.0, np.zeros(luck.shape[1]))
+        known = self._known(item, priority)
+        usual_work_s, usual_queue_s = self.durations.usual_s(item.ref)
+        whole = known.work.draw(luck[0]) * _ratio(usual_work_s, self.durations.work(item.ref, item.expected_s))
+        if known.queue is not None:
+            whole = whole + known.queue.draw(luck[1]) * _ratio(usual_queue_s, self.durations.queue(item.ref))
+        if item.state is ItemState.PENDING or item.ready_at is None:
+            floor_s = _seconds(now, item.timer_at) if item.timer_at is not None else 0.0
+            return _Rest(max(floor_s, 0.0), whole, known.hours)
+        return _Rest(0.0, np.maximum(whole - known.age_s(item.ready_at, now), 0.0), known.hours)
+
+    def _rest(self, item: ItemSnapshot, now: datetime, luck: Array, priority: int) -> _Rest:
+        """What is left of an item that has not ended."""
+        if item.type in _INSTANT:
+            return _Rest(0.0, np.zeros(luck.shape[1]))
+        known = self._known(item, priority)
+        work, queue = known.work, known.queue
         floor_s = 0.0
         match item.state:
             case ItemState.RUNNING | ItemState.FROZEN_RUNNING:
                 # Without observations of the queue the planned duration stands for both, so its age counts both.
                 began_at = item.started_at if queue is not None else item.ready_at or item.started_at
-                rest = work.draw_rest(luck[0], _seconds(began_at, now))
+                rest = work.draw_rest(luck[0], known.age_s(began_at, now))
             case ItemState.READY:
-                age_s = _seconds(item.ready_at, now)
+                # A what-if puts it somewhere else, where it has not waited yet.
+                age_s = 0.0 if item.supposed is not None else known.age_s(item.ready_at, now)
+                if queue is not None and priority == HIGH:
+                    # It may have become urgent only now: that it has waited long says nothing of those before it.
+                    age_s = min(age_s, queue.median_s)
                 if queue is None:
                     rest = work.draw_rest(luck[0], age_s)
                 else:
@@ -115,7 +244,7 @@ class CriticalPath:
         if share > 0 and attempts_left > 0:
             again = np.minimum(np.floor(np.log(luck[2]) / np.log(share)), attempts_left)
             rest = rest + again * (item.retry_delay_s + work.median_s)
-        return floor_s, rest
+        return _Rest(floor_s, rest, known.hours)
 
     def _factors(self, snapshot: Snapshot, path: _Path) -> tuple[Factor, ...]:
         """The items on which the end depends most: how often, times how long."""
@@ -145,8 +274,9 @@ class CriticalPath:
         age = f" for {in_words_s(age_s)}" if began_at is not None and age_s > 0 else ""
         excess_s = age_s + rest_s - usual_s
         over = f", {in_words_s(excess_s)} longer than usual" if age and excess_s > 0.1 * usual_s else ""
+        where = f" in queue {item.queue}" if item.queue is not None else ""
         return (
-            f"{item.name} is {item.state.value}{age} and takes {in_words_s(rest_s)} more, usually "
+            f"{item.name} is {item.state.value}{where}{age} and takes {in_words_s(rest_s)} more, usually "
             f"{in_words_s(usual_s)} in all{over}; the end waits for it in {share:.0%} of the cases"
         )
 
@@ -154,8 +284,9 @@ class CriticalPath:
 class _Path:
     """The drawn ends of a plan's items, filled in the order of the graph; all times in seconds from now."""
 
-    def __init__(self, items: Sequence[ItemSnapshot], draws: int) -> None:
+    def __init__(self, items: Sequence[ItemSnapshot], draws: int, now_s: float) -> None:
         self._items = items
+        self._now_s = now_s
         self._ends: NDArray[Any] = np.zeros((len(items), draws))
         self._begins: dict[tuple[int, ...], Array] = {}
         self._first: dict[tuple[int, ...], int] = {}
@@ -165,7 +296,7 @@ class _Path:
         """What each of them still takes."""
         self.total: Array = np.zeros(draws)
 
-    def add(self, at: int, floor_s: float, rest: Array) -> None:
+    def add(self, at: int, given: _Rest) -> None:
         """An open item, after everything it waits for."""
         waits = self._items[at].waits
         begins = self._begins.get(waits)
@@ -175,8 +306,12 @@ class _Path:
             self._begins[waits] = begins
             self._first[waits] = at
         self.open.append(at)
+        starts = np.maximum(begins, given.floor_s) if given.floor_s > 0 else begins
+        rest = given.rest_s
+        if given.hours is not None:
+            rest = given.hours.after(self._now_s + starts, rest) - self._now_s - starts
         self.rest[at] = rest
-        self._ends[at] = (np.maximum(begins, floor_s) if floor_s > 0 else begins) + rest
+        self._ends[at] = starts + rest
         np.maximum(self.total, self._ends[at], out=self.total)
 
     def critical(self) -> Flags:
@@ -194,6 +329,11 @@ class _Path:
                 targets = list(waits)
                 critical[targets] |= waited[waits] & (self._ends[targets] >= begins)
         return critical
+
+
+def _ratio(usual_s: float | None, known: Distribution | None) -> float:
+    """How much longer than of late it usually takes; 1 while that is not known."""
+    return usual_s / known.median_s if usual_s is not None and known is not None and known.median_s > 0 else 1.0
 
 
 def _seconds(since: datetime | None, until: datetime | None) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import math
@@ -11,15 +12,18 @@ from typing import Any
 import orjson
 from aiohttp import web
 
+from actors.remote import is_remote_failure
 from delay.snapshot import jeopardy_of, snapshot_of
-from domain.errors import BadDocument
+from delay.what_if import read_changes
+from domain.errors import BadDocument, Busy, OrderplanError
 from domain.plan import Plan
 from gateway.context import context_of, tenant_of
-from gateway.orders import native_json
+from gateway.orders import native_json, read_object
 from gateway.views import risk_view
 from persistence import scores
 
 LIMIT_MAX = 500
+WHAT_IF_TIMEOUT_S = 30.0
 
 
 async def list_risks(request: web.Request) -> web.Response:
@@ -74,6 +78,36 @@ async def get_risk(request: web.Request) -> web.Response:
             "jeopardy": _jeopardy(plan, context.now()),
         }
     )
+
+
+async def what_if(request: web.Request) -> web.Response:
+    """POST /v1/orders/{id}/risk:whatIf with `{"changes": [{"variable", "item", "to"}]}`: what the model would say then.
+
+    `variable`: priority, expedite, queue or system, as far as they are declared actionable. Without changes: which of
+    all that may be done would help. Estimates of the model: nothing is done to the order.
+    """
+    context = context_of(request)
+    tenant, order_id = tenant_of(request), request.match_info["order_id"]
+    body = await read_object(request)
+    if unknown := sorted(body.keys() - {"changes"}):
+        raise BadDocument("has no meaning here", path=unknown[0][:100], mend="give changes")
+    changes = read_changes(body.get("changes", []))
+    await context.facts(tenant, order_id)
+    predictor = context.predictor()
+    if predictor is None:
+        raise Busy("the delay predictor is not there", retryAfterS=1)
+    try:
+        async with asyncio.timeout(WHAT_IF_TIMEOUT_S):
+            answer = await predictor.what_if.remote(order_id, changes)
+    except TimeoutError:
+        raise Busy("the delay predictor does not answer", retryAfterS=1) from None
+    except Exception as error:
+        if not is_remote_failure(error):
+            raise
+        raise Busy("the delay predictor is not there", retryAfterS=1) from error
+    if isinstance(answer, OrderplanError):
+        raise answer
+    return native_json(answer)
 
 
 def _jeopardy(plan: Plan, now: datetime) -> list[dict[str, Any]]:

@@ -223,6 +223,14 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
         answer: Document = self.request("GET", f"/v1/orders/{part(order_id)}/risk")
         return answer
 
+    def what_if(self, order_id: str, changes: Sequence[Mapping[str, Any]] = ()) -> Document:
+        """What the delay model would say of the order with these changes (`variable`, `item`, `to`); without any, what
+        would help. Estimates: nothing is done to the order.
+        """
+        body = {"changes": list(changes)}
+        answer: Document = self.request("POST", f"/v1/orders/{part(order_id)}/risk:whatIf", body)
+        return answer
+
     # Systems, inventory.
 
     def list_systems(self) -> list[Document]:

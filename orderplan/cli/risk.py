@@ -8,13 +8,33 @@ from typing import Annotated
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, cell, client_of, moment, pairs, show, table
+from orderplan.cli.common import (
+    USER_DEFAULT,
+    Json,
+    Url,
+    User,
+    UserError,
+    cell,
+    client_of,
+    moment,
+    pairs,
+    show,
+    table,
+)
 from orderplan.cli.order import OrderId, id_of
 from orderplan.client import URL_DEFAULT, Document
 
 app = typer.Typer(help="See which orders will be late, and why.", no_args_is_help=True)
 
 POINTS_SHOWN = 20
+
+
+def in_words(seconds: float) -> str:
+    """A time that is left, for people."""
+    for size, unit in ((86_400.0, "d"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 @app.command("list")
@@ -68,6 +88,52 @@ def list_risks(
             yield f"more: the same command with --cursor {found['next']}"
 
     show(as_json, found, render)
+
+
+@app.command("what-if")
+def what_if(
+    order_id: OrderId,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--change", help="priority=high, expedite=ITEM, queue=ITEM=TO or system=ITEM=TO; again for more."),
+    ] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Ask the delay model what an order's risk would be after a change, or what would help. Nothing is done."""
+    changes = [_change(each) for each in change or ()]
+    with client_of(url, user) as client:
+        found = client.what_if(id_of(client, order_id), changes)
+    show(as_json, found, lambda: _estimates(found))
+
+
+def _change(text: str) -> dict[str, str]:
+    match text.split("="):
+        case ["priority", to]:
+            return {"variable": "priority", "to": to}
+        case ["expedite", item]:
+            return {"variable": "expedite", "item": item}
+        case [("queue" | "system") as variable, item, to]:
+            return {"variable": variable, "item": item, "to": to}
+    mend = "write priority=high, expedite=ITEM, queue=ITEM=TO or system=ITEM=TO"
+    raise UserError(f"{text!r} cannot be read", path="--change", mend=mend)
+
+
+def _estimates(found: Document) -> Iterable[RenderableType]:
+    yield f"risk {found['risk']:.0%}, {in_words(found['remainingS'])} left, by {found['model']} {found['version']}"
+    for each in found["contributions"]:
+        yield f"  {cell(each['reason'])}"
+    tried = [{"what": "with these changes", **found["changed"]}] if "changed" in found else found["improvements"]
+    if tried:
+        rows = [
+            (each["what"], f"{each['risk']:.0%}", f"{100 * each['gain']:+.0f} points", in_words(each["remainingS"]))
+            for each in tried
+        ]
+        yield table(("what", "risk then", "gain", "left then"), rows)
+    else:
+        yield f"nothing of the {found['tried']} things that may be done would help"
+    yield found["note"]
 
 
 @app.command("show")

@@ -11,6 +11,8 @@ from actors.scoring import Scorer
 from delay.critical_path import NAME, CriticalPath
 from delay.durations import Durations
 from delay.model import Prediction
+from delay.what_if import Change
+from domain.errors import BadDocument, NotPossibleNow
 from persistence import catalogue, scores
 from persistence.readstore import ReadStore
 from persistence.scores import Filter
@@ -296,3 +298,27 @@ async def test_while_the_database_refuses_to_write_nothing_is_forgotten(host, po
     assert predictor.scored == 0
     await later(host, predictor, 1)
     assert predictor.scored == 1
+
+
+async def test_what_if_is_asked_of_the_predictor_beside_its_work_and_changes_nothing(host, pool, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host)
+    await predictor.step()
+    await later(host, predictor, 1)
+    before = await scores.read_risk(pool, "main", order_id)
+    found = await predictor.what_if(order_id, [Change("priority", to="high")])
+    listed = await predictor.what_if(order_id, [])
+
+    assert found["changes"] == [{"variable": "priority", "to": "high"}]
+    assert set(found["changed"]) == {"risk", "remainingS", "gain", "gainS"}
+    assert listed["tried"] == 1
+    assert listed["improvements"] == [], "no task of it waits for anybody"
+    assert {each["step"] for each in listed["contributions"]} == {"deliver/reserve", "deliver/activate"}
+    assert await scores.read_risk(pool, "main", order_id) == before
+    with pytest.raises(BadDocument):
+        await predictor.what_if(order_id, [Change("queue", "deliver/reserve@1", "other")])
+    await host.report(host.dispatch.calls(order_id)[0])
+    await host.report(host.dispatch.calls(order_id)[-1])
+    await later(host, predictor, 1)
+    with pytest.raises(NotPossibleNow):
+        await predictor.what_if(order_id, [])

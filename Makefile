@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large delay-backtest delay-structure clean
+.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large delay-backtest delay-structure delay-expedite clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ delay-backtest: install  ## Delay models on simulated event logs, SEEDS=1,2,3; w
 
 delay-structure: install  ## What the plan's structure is worth to the delay model, SEEDS=1,2,3; writes docs/DELAY_STRUCTURE.md. About 15 minutes
 	$(BIN)/python -m bench.delay_structure $(if $(SEEDS),--seeds $(SEEDS))
+
+delay-expedite: install  ## What putting orders first does on simulated load; writes docs/DELAY_EXPEDITE.md and two pictures
+	$(BIN)/python -m bench.delay_expedite $(if $(SEEDS),--seeds $(SEEDS))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

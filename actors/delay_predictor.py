@@ -34,6 +34,7 @@ from delay.snapshot import AWAIT, IN_PROGRESS, Snapshot, priority_of, snapshot_o
 from delay.what_if import Actionable, Change
 from domain import facts as f
 from domain.errors import Busy, NotPossibleNow, OrderplanError, PlanUnreadable
+from domain.plan import Plan
 from persistence import scores, ticks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.feed import Feed
@@ -206,6 +207,7 @@ class DelayPredictor:
         try:
             plans = await self._plans.get(list(waiting))
             snapshots: list[Snapshot] = []
+            values: list[str] = []
             load = dict(self._load)
             for order in chosen:
                 plan = plans.get(order.order_id)
@@ -214,11 +216,12 @@ class DelayPredictor:
                     self._queue.passed(waiting.pop(order.order_id), now.timestamp(), NO_PLAN_S)
                 else:
                     snapshots.append(snapshot)
+                    values.append(_value(plan))
             if snapshots:
                 batch = Batch(snapshots, self._builtin)
                 predictions = await self._scorer.predict(batch)
                 scored = [waiting[each.order_id] for each in snapshots]
-                await self._write(scored, snapshots, predictions)
+                await self._write(scored, snapshots, predictions, values)
                 await self._keep_ticks(scored, batch, predictions)
                 for each in snapshots:
                     order = waiting.pop(each.order_id)
@@ -229,9 +232,13 @@ class DelayPredictor:
                 self._queue.passed(order, now.timestamp(), COALESCE_S)
 
     async def _write(
-        self, orders: Sequence[OpenOrder], snapshots: Sequence[Snapshot], predictions: Sequence[Prediction]
+        self,
+        orders: Sequence[OpenOrder],
+        snapshots: Sequence[Snapshot],
+        predictions: Sequence[Prediction],
+        values: Sequence[str],
     ) -> None:
-        rows = [_row(snapshot, each) for snapshot, each in zip(snapshots, predictions, strict=True)]
+        rows = [_row(*each) for each in zip(snapshots, predictions, values, strict=True)]
         await scores.put_scores(self._pool, self._tenant, rows)
         points: list[ScoreRow] = []
         thin: list[str] = []
@@ -324,7 +331,13 @@ class DelayPredictor:
         }
 
 
-def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
+def _value(plan: Plan | None) -> str:
+    """What the order comes to, as JSON text."""
+    priced = plan.order.priced() if plan is not None else None
+    return orjson.dumps(priced.total()).decode() if priced is not None else "[]"
+
+
+def _row(snapshot: Snapshot, prediction: Prediction, value: str) -> ScoreRow:
     def instant(after_s: float) -> datetime:
         return snapshot.now + timedelta(seconds=after_s)
 
@@ -344,6 +357,7 @@ def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
         plans=_known({item.ref.partition("/")[0] for item in snapshot.items if item.type != AWAIT}),
         steps=_known({item.ref for item in under_way}),
         systems=_known({item.system for item in under_way}),
+        value=value,
     )
 
 

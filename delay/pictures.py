@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
+from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 COLOURS: Final = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#555555")
@@ -42,7 +43,9 @@ class Axis(NamedTuple):
 SHARES: Final = tuple((each / 10, f"{each / 10:.1f}") for each in range(0, 11, 2))
 
 
-def drawn(title: str, note: str, across: Axis, upward: Axis, lines: Sequence[Line], marked: Sequence[float] = ()) -> str:
+def drawn(
+    title: str, note: str, across: Axis, upward: Axis, lines: Sequence[Line], marked: Sequence[float] = ()
+) -> str:
     """A picture; `marked` are places across at which a line stands. The same arguments give the same bytes."""
     inner_w, inner_h = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
@@ -115,6 +118,25 @@ def worklist_precision(models: Mapping[str, Mapping[str, float | None]], note: s
     """The share of late orders among the riskiest fifth, by the share of the allowed time that is over."""
     upward = Axis("late among the riskiest 20%", 0, 1, SHARES)
     return drawn("Worklist precision", note, _ALLOWED, upward, _ticks(models))
+
+
+def write_pictures(folder: Path, models: Mapping[str, Mapping[str, Any]], note: str) -> tuple[str, ...]:
+    """Write the pictures of a report into a folder, which is made; the files' names.
+
+    Args:
+        folder: where to.
+        models: figures by name, with `reliability`, `aucByTick` and `worklistByTick`.
+        note: what they are figures of, in words.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    made = {
+        "reliability.svg": reliability_curve({name: each["reliability"] for name, each in models.items()}, note),
+        "earliness.svg": earliness_curve({name: each["aucByTick"] for name, each in models.items()}, note),
+        "worklist.svg": worklist_precision({name: each["worklistByTick"] for name, each in models.items()}, note),
+    }
+    for name, text in made.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return tuple(made)
 
 
 def risk_history(points: Sequence[Mapping[str, Any]], due_at: datetime, title: str, note: str) -> str:

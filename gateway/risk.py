@@ -24,12 +24,16 @@ from persistence import scores
 
 LIMIT_MAX = 500
 WHAT_IF_TIMEOUT_S = 30.0
+WORTH_BOUNDS = ("minRecurring", "minOneTime")
+WORTH_MAX = 1e12
 
 
 async def list_risks(request: web.Request) -> web.Response:
     """GET /v1/risk?sort=&minRisk=&account=&plan=&step=&system=&limit=&cursor=: open orders by risk, with reasons.
 
-    `sort`: `risk` (falling), `due` (rising) or `delay` (expected end minus due date, falling). `plan` is a plan
+    Also `currency`, `period` (month), `minRecurring`, `minOneTime`: bounds of value at stake.
+    `sort`: `risk` (falling), `due` (rising), `delay` (expected end minus due date, falling), `recurring` or `oneTime`
+    (value at stake, falling; needs `currency`, and takes the recurring charges of one `period`). `plan` is a plan
     definition of the order, `step` (`plan/item`) and `system` are what it is at. `next` is the cursor of the next page.
     """
     context = context_of(request)
@@ -40,8 +44,13 @@ async def list_risks(request: web.Request) -> web.Response:
     limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
     chosen = scores.Filter(
         _number(query.get("minRisk", "0"), "minRisk", 0, 1),
-        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system")),
+        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system", "currency")),
+        _text(query.get("period"), "period") or scores.MONTH,
+        *(_number(query[name], name, 0, WORTH_MAX) if name in query else None for name in WORTH_BOUNDS),
     )
+    if chosen.currency is None and (sort in scores.WORTH_SORTS or chosen[-2:] != (None, None)):
+        mend = "say in which currency, such as EUR: different ones are never added"
+        raise BadDocument("is needed for value at stake", path="currency", mend=mend)
     found = await scores.list_risks(
         context.pool,
         tenant_of(request),

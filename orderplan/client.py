@@ -205,15 +205,23 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
         plan: str | None = None,
         step: str | None = None,
         system: str | None = None,
+        currency: str | None = None,
+        period: str | None = None,
+        min_recurring: float | None = None,
+        min_one_time: float | None = None,
         sort: str = "risk",
         limit: int = 100,
         cursor: str | None = None,
     ) -> Document:
         """A page of open orders by risk to be late (`orders`), and the cursor of the `next` page, if any.
 
-        `sort`: `risk`, `due` or `delay`; `step` (`plan/item`) and `system` are what the order is at.
+        `sort`: `risk`, `due`, `delay`, `recurring` or `oneTime` (value; needs a currency). `step` (`plan/item`)
+        and `system` are what the order is at.
         """
         query = {"minRisk": str(min_risk), "account": account, "plan": plan, "step": step, "system": system}
+        bounds = {"minRecurring": min_recurring, "minOneTime": min_one_time}
+        query |= {name: f"{each:.9f}" if each is not None else None for name, each in bounds.items()}
+        query |= {"currency": currency, "period": period}
         query |= {"sort": sort, "limit": str(limit), "cursor": cursor}
         answer: Document = self.request("GET", "/v1/risk", query=query)
         return answer

@@ -29,6 +29,9 @@ Seed = Annotated[int, typer.Option("--seed", help="The same seed and history giv
 EventShare = Annotated[
     float, typer.Option("--event-share", min=0.0, max=1.0, help="Share of the events that are learnt from.")
 ]
+Pictures = Annotated[
+    Path | None, typer.Option("--pictures", help="A folder for pictures (SVG): reliability, earliness, worklist.")
+]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the history of the models.")]
 Name = Annotated[str, typer.Argument(help="The model's name in the registry.")]
 
@@ -146,6 +149,7 @@ def backtest(
         str | None, typer.Option("--must-beat", help="End with exit code 2 unless it is better than this form.")
     ] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the report there, too.")] = None,
+    pictures: Pictures = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
@@ -153,6 +157,7 @@ def backtest(
     """Hold a model against the stock forms on orders that came after all that those had learnt from."""
     from delay.stock.trial import as_markdown, trial
     from orderplan.cli.model_history import history_of, source_of
+    from orderplan.cli.model_report import pictured
 
     artefact = _artefact(model, schema, is_estimator=is_estimator) if model is not None else None
     with client_of(url, user) as client, history_of(history, client, since) as found:
@@ -165,6 +170,9 @@ def backtest(
             event_share=event_share,
         )
     text = as_markdown(report)
+    if pictures is not None:
+        note = report.source + (" (SIMULATED)" if report.simulated else "")
+        text += pictured(pictures, report.models, note, markdown)
     if markdown is not None:
         _write(markdown, text)
     document = report.to_dict()
@@ -398,16 +406,20 @@ def _is_simulated(simulated: object) -> str:
 @app.command()
 def report(
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the report there, too.")] = None,
+    pictures: Pictures = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Tell how the models have done of late: against outcomes, against each other, and what has shifted."""
-    from orderplan.cli.model_report import as_markdown
+    from orderplan.cli.model_report import as_markdown, pictured
 
     with client_of(url, user) as client:
         found = client.delay_report()
     text = as_markdown(found)
+    if pictures is not None:
+        live = {each["name"]: each["live"] for each in found["models"] if each["live"]["outcomes"]}
+        text += pictured(pictures, live, f"the newest orders with a known outcome, {found['at'][:10]}", markdown)
     if markdown is not None:
         _write(markdown, text)
     show(as_json, found, lambda: [text])

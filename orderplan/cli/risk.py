@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -44,8 +46,19 @@ def list_risks(
     plan: Annotated[str | None, typer.Option("--plan", help="Only orders with this plan definition.")] = None,
     step: Annotated[str | None, typer.Option("--step", help="Only orders that are at this PLAN/ITEM.")] = None,
     system: Annotated[str | None, typer.Option("--system", help="Only orders that are at this system.")] = None,
+    currency: Annotated[str | None, typer.Option("--currency", help="Of value at stake, such as EUR.")] = None,
+    period: Annotated[str | None, typer.Option("--period", help="Of recurring charges; month if not said.")] = None,
+    min_recurring: Annotated[
+        float | None, typer.Option("--min-recurring", min=0, help="Only orders whose recurring charges are so high.")
+    ] = None,
+    min_one_time: Annotated[
+        float | None, typer.Option("--min-one-time", min=0, help="Only orders whose one-time charges are so high.")
+    ] = None,
     sort: Annotated[
-        str, typer.Option("--sort", help="risk (falling), due (rising), or delay (expected, falling).")
+        str,
+        typer.Option(
+            "--sort", help="risk (falling), due (rising), delay (expected, falling), recurring or oneTime (value)."
+        ),
     ] = "risk",
     limit: Annotated[int, typer.Option("--limit", min=1, max=500, help="At most so many.")] = 50,
     cursor: Annotated[str | None, typer.Option("--cursor", help="Go on where the list before ended.")] = None,
@@ -61,6 +74,10 @@ def list_risks(
             plan=plan,
             step=step,
             system=system,
+            currency=currency,
+            period=period,
+            min_recurring=min_recurring,
+            min_one_time=min_one_time,
             sort=sort,
             limit=limit,
             cursor=cursor,
@@ -70,13 +87,14 @@ def list_risks(
         if not found["orders"]:
             yield "no open order has such a risk"
             return
-        columns = ("risk", "order", "external id", "account", "due (UTC)", "expected (UTC)", "because")
+        columns = ("risk", "order", "external id", "account", "value", "due (UTC)", "expected (UTC)", "because")
         rows = [
             (
                 f"{each['risk']:.0%}",
                 each["orderId"],
                 each["externalId"],
                 each["account"],
+                _value(each["value"]),
                 moment(each["dueAt"])[:19],
                 moment(each["expectedAt"])[:19],
                 each["reasons"][0]["reason"] if each["reasons"] else "",
@@ -88,6 +106,13 @@ def list_risks(
             yield f"more: the same command with --cursor {found['next']}"
 
     show(as_json, found, render)
+
+
+def _value(charges: Iterable[Document]) -> str:
+    return ", ".join(
+        f"{each['net']} {each['currency'] or ''}" + (f" a {each['period']}" if each["period"] else "")
+        for each in charges
+    )
 
 
 @app.command("what-if")
@@ -137,11 +162,34 @@ def _estimates(found: Document) -> Iterable[RenderableType]:
 
 
 @app.command("show")
-def show_risk(order_id: OrderId, url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json = False) -> None:
+def show_risk(
+    order_id: OrderId,
+    picture: Annotated[Path | None, typer.Option("--picture", help="Draw the history there, as SVG.")] = None,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
     """Show one order's risk, why, and how it came to it."""
     with client_of(url, user) as client:
         found = client.risk(id_of(client, order_id))
+    if picture is not None:
+        _draw(picture, found)
     show(as_json, found, lambda: _risk(found))
+
+
+def _draw(path: Path, found: Document) -> None:
+    from delay.pictures import risk_history
+
+    if found["score"] is None or not found["history"]:
+        mend = "ask again when the order has been scored; histories go 30 days after an order's end"
+        raise UserError(f"order {found['orderId']} has no history to draw", path="--picture", mend=mend)
+    due_at = datetime.fromisoformat(found["score"]["dueAt"])
+    text = risk_history(found["history"], due_at, f"Risk of order {found['orderId']}", "as it was stored")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        mend = "make room, or name another file"
+        raise UserError(f"{path} cannot be written: {error.strerror}", path="--picture", mend=mend) from error
 
 
 def _risk(found: Document) -> Iterable[RenderableType]:

@@ -322,3 +322,39 @@ async def test_what_if_is_asked_of_the_predictor_beside_its_work_and_changes_not
     await later(host, predictor, 1)
     with pytest.raises(NotPossibleNow):
         await predictor.what_if(order_id, [])
+
+
+def fee(kind: str, amount: str, currency: str = "EUR", period: str | None = None) -> dict[str, Any]:
+    found = {"kind": kind, "basis": "unit", "currency": currency, "net": amount}
+    return found | ({"period": period} if period else {})
+
+
+async def test_the_list_of_risks_is_sorted_and_filtered_by_value_at_stake(host, pool, predictor_of):
+    predictor = await predictor_of()
+    made = []
+    for monthly, once, currency in (("10.00", "99.00", "EUR"), ("30.00", "1.00", "EUR"), ("500.00", "500.00", "USD")):
+        prices = [fee("recurring", monthly, currency, "month"), fee("oneTime", once, currency)]
+        one = line("1", "sim")
+        one.prices = prices
+        order = order_of(one, account=f"acc-{len(made)}")
+        (answer,) = await host.submit(order)
+        made.append(answer.order_id)
+    await predictor.step()
+    await later(host, predictor, 1)
+    small, large, dollars = made
+
+    async def listed(sort: str, **bounds: Any) -> list[str]:
+        chosen = Filter(currency="EUR", **bounds)
+        return [each["orderId"] for each in await scores.list_risks(pool, "main", chosen, sort=sort)]
+
+    assert (await listed("recurring")) == [large, small, dollars]
+    assert (await listed("oneTime")) == [small, large, dollars]
+    assert (await listed("recurring", recurring_min=20.0)) == [large]
+    assert (await listed("recurring", one_time_min=50.0)) == [small]
+    assert (await listed("recurring", recurring_min=1.0, period="year")) == []
+    found = await scores.read_risk(pool, "main", large)
+    assert found is not None
+    assert {(each["kind"], each["currency"], each["period"], each["net"]) for each in found["value"]} == {
+        ("recurring", "EUR", "month", "30.00"),
+        ("oneTime", "EUR", None, "1.00"),
+    }

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -24,7 +25,6 @@ from persistence import scores
 
 LIMIT_MAX = 500
 WHAT_IF_TIMEOUT_S = 30.0
-WORTH_BOUNDS = ("minRecurring", "minOneTime")
 WORTH_MAX = 1e12
 
 
@@ -44,11 +44,15 @@ async def list_risks(request: web.Request) -> web.Response:
     limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
     chosen = scores.Filter(
         _number(query.get("minRisk", "0"), "minRisk", 0, 1),
-        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system", "currency")),
-        _text(query.get("period"), "period") or scores.MONTH,
-        *(_number(query[name], name, 0, WORTH_MAX) if name in query else None for name in WORTH_BOUNDS),
+        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system")),
+    )._replace(
+        currency=_text(query.get("currency"), "currency"),
+        period=_text(query.get("period"), "period") or scores.MONTH,
+        recurring_min=_bound(query, "minRecurring"),
+        one_time_min=_bound(query, "minOneTime"),
     )
-    if chosen.currency is None and (sort in scores.WORTH_SORTS or chosen[-2:] != (None, None)):
+    is_bounded = chosen.recurring_min is not None or chosen.one_time_min is not None
+    if chosen.currency is None and (is_bounded or sort in scores.WORTH_SORTS):
         mend = "say in which currency, such as EUR: different ones are never added"
         raise BadDocument("is needed for value at stake", path="currency", mend=mend)
     found = await scores.list_risks(
@@ -63,6 +67,10 @@ async def list_risks(request: web.Request) -> web.Response:
     cursor = _cursor(sort, page[-1]) if len(found) > limit else None
     shown = [{name: value for name, value in each.items() if name != "sortedBy"} for each in page]
     return native_json({"orders": [risk_view(each) for each in shown], "next": cursor})
+
+
+def _bound(query: Mapping[str, str], name: str) -> float | None:
+    return _number(query[name], name, 0, WORTH_MAX) if name in query else None
 
 
 def _text(text: str | None, path: str) -> str | None:

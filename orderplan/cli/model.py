@@ -254,12 +254,14 @@ def _artefact(model: str, schema: Path | None, *, is_estimator: bool) -> Artefac
         BadDocument: it is none.
     """
     from delay.stock.artefact import FORMAT, Artefact
+    from delay.stock.folders import packed
 
     path = Path(model)
+    is_folder = (path / "MLmodel").is_file()
     if path.suffix == ".json":
         return Artefact.read(_read_json(path, "MODEL"))
-    is_file = path.suffix in FILES
-    form = FILES[path.suffix] if is_file else "estimator" if is_estimator else "class"
+    is_file = path.suffix in FILES or is_folder
+    form = "mlflow" if is_folder else FILES[path.suffix] if is_file else "estimator" if is_estimator else "class"
     signature: dict[str, Any] = {"source": path.name if is_file else model}
     if form != "class":
         if schema is None:
@@ -270,6 +272,8 @@ def _artefact(model: str, schema: Path | None, *, is_estimator: bool) -> Artefac
         body: dict[str, Any] = {"address": model}
     elif form == "trees":
         body = {"lightgbm": _read_bytes(path, "MODEL").decode("utf-8", "replace")}
+    elif is_folder:
+        body = {"base64": base64.b64encode(packed(path)).decode()}
     else:
         body = {"base64": base64.b64encode(_read_bytes(path, "MODEL")).decode()}
     return Artefact.read({"format": FORMAT, "form": form, "signature": signature, "body": body})

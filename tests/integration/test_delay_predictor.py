@@ -331,7 +331,7 @@ def fee(kind: str, amount: str, currency: str = "EUR", period: str | None = None
 
 async def test_the_list_of_risks_is_sorted_and_filtered_by_value_at_stake(host, pool, predictor_of):
     predictor = await predictor_of()
-    made = []
+    made: list[str] = []
     for monthly, once, currency in (("10.00", "99.00", "EUR"), ("30.00", "1.00", "EUR"), ("500.00", "500.00", "USD")):
         prices = [fee("recurring", monthly, currency, "month"), fee("oneTime", once, currency)]
         one = line("1", "sim")

@@ -17,7 +17,8 @@ AT = datetime(2030, 1, 7, 9, 0, tzinfo=UTC)
 def lines_of(text: str) -> list[list[tuple[float, float]]]:
     root = ET.fromstring(text)
     found = root.findall("{http://www.w3.org/2000/svg}polyline")
-    return [[tuple(map(float, each.split(","))) for each in line.attrib["points"].split()] for line in found]
+    places = [[each.split(",") for each in line.attrib["points"].split()] for line in found]
+    return [[(float(one), float(other)) for one, other in line] for line in places]
 
 
 def test_a_report_has_three_pictures_of_each_model(tmp_path):

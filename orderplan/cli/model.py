@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import RenderableType
+from rich.markup import escape
 
 from orderplan.cli.common import USER_DEFAULT, Json, Url, User, UserError, client_of, moment, pairs, show, table
+from orderplan.cli.model_events import events
 from orderplan.client import URL_DEFAULT, Document
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from delay.training import TrainingSet
 
 app = typer.Typer(help="Train, try, promote and watch delay models.", no_args_is_help=True)
+
+app.command("events")(events)
 
 HistoryFolder = Annotated[
     Path | None, typer.Option("--history", help="The folder of a history; without it the server's orders are used.")
@@ -183,7 +187,7 @@ def backtest(
             raise UserError(f"there is no verdict against {must_beat!r}", path="--must-beat", mend=mend)
         if not against["isBetter"]:
             raise UserError(f"it is not better than {must_beat}: {against['reason']}", path="--must-beat", **document)
-    show(as_json, document, lambda: [text])
+    show(as_json, document, lambda: [escape(text)])
 
 
 @app.command()
@@ -426,4 +430,4 @@ def report(
         text += pictured(pictures, live, f"the newest orders with a known outcome, {found['at'][:10]}", markdown)
     if markdown is not None:
         _write(markdown, text)
-    show(as_json, found, lambda: [text])
+    show(as_json, found, lambda: [escape(text)])

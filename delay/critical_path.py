@@ -11,7 +11,7 @@ by some points at every tick).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -32,6 +32,8 @@ CELLS_MAX: Final = 400_000
 """Items times draws of one order: very large plans are played through fewer times, which costs them little, because
 the sum of many durations varies less."""
 DRAWS_MIN: Final = 50
+TOGETHER_MAX: Final = 400_000
+"""Items times draws of plans that are played through together: what fits into the processor's caches is quicker."""
 FACTORS: Final = 5
 RETRIES_MAX: Final = 10
 CONTRIBUTIONS: Final = 12
@@ -56,6 +58,58 @@ class Contribution(NamedTuple):
     usual_s: float
 
 
+class _Group:
+    """Plans that stand alike and are played through together: each has so many columns of its own."""
+
+    def __init__(self, snapshots: Sequence[Snapshot]) -> None:
+        self.snapshots = snapshots
+        self.items = snapshots[0].items
+        """Of the first; those of the others differ from them in times only."""
+        self.priority = priority_of(snapshots[0])
+        self.draws = draws_for(len(self.items))
+        self.now_s = self.columns([each.now.timestamp() for each in snapshots])
+        self._luck = np.empty((len(snapshots), 3, len(self.items), self.draws))
+        for number, each in enumerate(snapshots):
+            _generator(each).random(out=self._luck[number])
+
+    def luck(self, at: int) -> Array:
+        """The random numbers of an item, above 0 and up to 1; shape (3, columns)."""
+        return 1.0 - self._luck[:, :, at, :].transpose(1, 0, 2).reshape(3, -1)
+
+    def columns(self, values: Sequence[float]) -> Array:
+        """One value for each plan, in all of its columns."""
+        return np.repeat(np.asarray(values, dtype=np.float64), self.draws)
+
+    def since(self, name: str, at: int) -> Array | None:
+        """Seconds since 1970 of a moment of an item (`ready_at`, ...), None where plans that stand alike have none."""
+        moments = [getattr(each.items[at], name) for each in self.snapshots]
+        if moments[0] is None:
+            return None
+        return self.columns([each.timestamp() for each in moments])
+
+
+def draws_for(items: int) -> int:
+    """How many times a plan of so many items is played through."""
+    return max(DRAWS_MIN, min(DRAWS, CELLS_MAX // max(items, 1)))
+
+
+def _generator(snapshot: Snapshot) -> np.random.Generator:
+    return np.random.Generator(np.random.PCG64(zlib.crc32(snapshot.order_id.encode())))
+
+
+def _alike(snapshot: Snapshot) -> Hashable:
+    """Equal for plans that differ in orders and times only."""
+    items = tuple(
+        (
+            item.ref, item.type, item.state, item.queue, item.system, item.waits, item.planned_s, item.tries,
+            item.attempts_max, item.retry_delay_s, item.supposed, item.ready_at is None, item.started_at is None,
+            item.timer_at is None,
+        )
+        for item in snapshot.items
+    )  # fmt: skip
+    return priority_of(snapshot), items
+
+
 class _Known(NamedTuple):
     """How long an item takes. With `hours` both are in working time, else in that of the clock."""
 
@@ -63,13 +117,11 @@ class _Known(NamedTuple):
     queue: Distribution | None
     hours: WorkingTime | None = None
 
-    def age_s(self, since: datetime | None, now: datetime) -> float:
+    def age_s(self, since: Array | None, now_s: Array) -> Array | float:
         """Seconds since then, in the same time; 0 for a moment that has not come."""
         if since is None:
             return 0.0
-        if self.hours is None:
-            return _seconds(since, now)
-        return float(self.hours.between(since.timestamp(), now.timestamp()))
+        return now_s - since if self.hours is None else self.hours.between(since, now_s)
 
 
 class _Rest(NamedTuple):
@@ -77,7 +129,7 @@ class _Rest(NamedTuple):
     are hours.
     """
 
-    floor_s: float
+    floor_s: Array | float
     rest_s: Array
     hours: WorkingTime | None = None
 
@@ -103,22 +155,25 @@ class CriticalPath:
                     self.durations.observe(item.ref, (ended_at - started_at).total_seconds())
 
     def predict(self, snapshots: Sequence[Snapshot]) -> list[Prediction]:
-        """One prediction for each snapshot."""
-        return [self._predict(each) for each in snapshots]
+        """One prediction for each snapshot. Plans that stand alike share the work, and nothing of their answers."""
+        alike: dict[Hashable, list[int]] = {}
+        for at, snapshot in enumerate(snapshots):
+            alike.setdefault(_alike(snapshot), []).append(at)
+        found: dict[int, Prediction] = {}
+        for places in alike.values():
+            items = max(len(snapshots[places[0]].items), 1)
+            most = max(TOGETHER_MAX // (items * draws_for(items)), 1)
+            for start in range(0, len(places), most):
+                some = places[start : start + most]
+                found.update(zip(some, self._predict([snapshots[at] for at in some]), strict=True))
+        return [found[at] for at in range(len(snapshots))]
 
-    def _played(self, snapshot: Snapshot, usual: int | None = None) -> _Path:
-        """The drawn ends of the plan; the item at `usual` goes as it usually does."""
-        items = snapshot.items
-        draws = max(DRAWS_MIN, min(DRAWS, CELLS_MAX // max(len(items), 1)))
-        generator = np.random.Generator(np.random.PCG64(zlib.crc32(snapshot.order_id.encode())))
-        luck = 1.0 - generator.random((3, len(items), draws))
-        priority = priority_of(snapshot)
-        path = _Path(items, draws, snapshot.now.timestamp())
-        for at in in_order(items):
-            if items[at].is_over:
-                continue
-            rest = self._usual_rest if at == usual else self._rest
-            path.add(at, rest(items[at], snapshot.now, luck[:, at, :], priority))
+    def _played(self, group: _Group, usual: int | None = None) -> _Path:
+        """The drawn ends of the plans; the item at `usual` goes as it usually does."""
+        path = _Path(group)
+        for at in in_order(group.items):
+            if not group.items[at].is_over:
+                path.add(at, (self._usual_rest if at == usual else self._rest)(group, at))
         return path
 
     def contributions(self, snapshot: Snapshot) -> list[Contribution]:
@@ -127,13 +182,14 @@ class CriticalPath:
         A contribution is the probability to be late, minus what it would be if this item alone went as it usually does
         from when it was ready: above 0 it makes the order later than usual, below 0 it saves time.
         """
-        path = self._played(snapshot)
+        group = _Group([snapshot])
+        path = self._played(group)
         due_s = _seconds(snapshot.now, snapshot.due_at)
         p_late = float(np.mean(path.total > due_s))
         reach = (path.critical() * path.rest).mean(axis=1)
         found = []
         for at in sorted(path.open, key=lambda at: -reach[at])[:CONTRIBUTIONS]:
-            without = self._played(snapshot, at)
+            without = self._played(group, at)
             points = p_late - float(np.mean(without.total > due_s))
             # Risks of 0 and 1 do not move: the time that is gained or lost still tells items apart.
             delay_s = float(np.median(path.total) - np.median(without.total))
@@ -152,21 +208,19 @@ class CriticalPath:
             usual_s += queue.median_s if queue_s is None else queue_s
         return age_s + float(np.median(path.rest[at])), usual_s
 
-    def _predict(self, snapshot: Snapshot) -> Prediction:
-        path = self._played(snapshot)
-        draws = len(path.total)
-        due_s = _seconds(snapshot.now, snapshot.due_at)
-        ordered = np.sort(path.total)
-        low_s, remaining_s, high_s = (float(ordered[int(share * draws)]) for share in (LOW, 0.5, UPPER))
-        return Prediction(
-            p_late=float(np.mean(path.total > due_s)),
-            remaining_s=remaining_s,
-            low_s=low_s,
-            high_s=high_s,
-            factors=self._factors(snapshot, path),
-            model=NAME,
-            version=VERSION,
-        )
+    def _predict(self, snapshots: Sequence[Snapshot]) -> list[Prediction]:
+        group = _Group(snapshots)
+        path = self._played(group)
+        draws = group.draws
+        ordered = np.sort(path.total.reshape(-1, draws), axis=1)
+        due_s = [_seconds(each.now, each.due_at) for each in snapshots]
+        p_late = np.mean(ordered > np.array(due_s)[:, None], axis=1).tolist()
+        low_s, middle_s, high_s = (ordered[:, int(share * draws)].tolist() for share in (LOW, 0.5, UPPER))
+        factors = self._factors(group, path)
+        return [
+            Prediction(*each, model=NAME, version=VERSION)
+            for each in zip(p_late, middle_s, low_s, high_s, factors, strict=True)
+        ]
 
     def _known(self, item: ItemSnapshot, priority: int) -> _Known:
         """What is known of the item's work and queue, as a what-if has them."""
@@ -193,38 +247,42 @@ class CriticalPath:
             known = known._replace(queue=known.queue.quickest(FIRST_SHARE))
         return known
 
-    def _usual_rest(self, item: ItemSnapshot, now: datetime, luck: Array, priority: int) -> _Rest:
+    def _usual_rest(self, group: _Group, at: int) -> _Rest:
         """What is left if it had gone, and went on, as it usually does from when it was ready."""
+        item, luck = group.items[at], group.luck(at)
         if item.type in _INSTANT:
             return _Rest(0.0, np.zeros(luck.shape[1]))
-        known = self._known(item, priority)
+        known = self._known(item, group.priority)
         usual_work_s, usual_queue_s = self.durations.usual_s(item.ref)
         whole = known.work.draw(luck[0]) * _ratio(usual_work_s, self.durations.work(item.ref, item.expected_s))
         if known.queue is not None:
             whole = whole + known.queue.draw(luck[1]) * _ratio(usual_queue_s, self.durations.queue(item.ref))
-        if item.state is ItemState.PENDING or item.ready_at is None:
-            floor_s = _seconds(now, item.timer_at) if item.timer_at is not None else 0.0
-            return _Rest(max(floor_s, 0.0), whole, known.hours)
-        return _Rest(0.0, np.maximum(whole - known.age_s(item.ready_at, now), 0.0), known.hours)
+        ready = group.since("ready_at", at)
+        if item.state is ItemState.PENDING or ready is None:
+            return _Rest(_until(group, at), whole, known.hours)
+        return _Rest(0.0, np.maximum(whole - known.age_s(ready, group.now_s), 0.0), known.hours)
 
-    def _rest(self, item: ItemSnapshot, now: datetime, luck: Array, priority: int) -> _Rest:
+    def _rest(self, group: _Group, at: int) -> _Rest:
         """What is left of an item that has not ended."""
+        item, luck = group.items[at], group.luck(at)
         if item.type in _INSTANT:
             return _Rest(0.0, np.zeros(luck.shape[1]))
-        known = self._known(item, priority)
+        known = self._known(item, group.priority)
         work, queue = known.work, known.queue
-        floor_s = 0.0
+        floor_s: Array | float = 0.0
         match item.state:
             case ItemState.RUNNING | ItemState.FROZEN_RUNNING:
                 # Without observations of the queue the planned duration stands for both, so its age counts both.
-                began_at = item.started_at if queue is not None else item.ready_at or item.started_at
-                rest = work.draw_rest(luck[0], known.age_s(began_at, now))
+                names = ("started_at",) if queue is not None else ("ready_at", "started_at")
+                began = next((each for name in names if (each := group.since(name, at)) is not None), None)
+                rest = work.draw_rest(luck[0], known.age_s(began, group.now_s))
             case ItemState.READY:
                 # A what-if puts it somewhere else, where it has not waited yet.
-                age_s = 0.0 if item.supposed is not None else known.age_s(item.ready_at, now)
-                if queue is not None and priority == HIGH:
+                ready = group.since("ready_at", at) if item.supposed is None else None
+                age_s = known.age_s(ready, group.now_s)
+                if queue is not None and group.priority == HIGH:
                     # It may have become urgent only now: that it has waited long says nothing of those before it.
-                    age_s = min(age_s, queue.median_s)
+                    age_s = np.minimum(age_s, queue.median_s)
                 if queue is None:
                     rest = work.draw_rest(luck[0], age_s)
                 else:
@@ -234,8 +292,7 @@ class CriticalPath:
             case ItemState.ON_HOLD:
                 rest = _HOLD.draw(luck[1]) + work.draw(luck[0])
             case _:
-                if item.timer_at is not None:
-                    floor_s = max(_seconds(now, item.timer_at), 0.0)
+                floor_s = _until(group, at)
                 rest = work.draw(luck[0])
                 if queue is not None:
                     rest = rest + queue.draw(luck[1])
@@ -246,24 +303,37 @@ class CriticalPath:
             rest = rest + again * (item.retry_delay_s + work.median_s)
         return _Rest(floor_s, rest, known.hours)
 
-    def _factors(self, snapshot: Snapshot, path: _Path) -> tuple[Factor, ...]:
-        """The items on which the end depends most: how often, times how long."""
-        total_s = float(path.total.mean())
-        if total_s <= 0:
-            return ()
+    def _factors(self, group: _Group, path: _Path) -> list[tuple[Factor, ...]]:
+        """The items on which the end of each plan depends most: how often, times how long."""
+        draws = group.draws
+        totals_s = path.total.reshape(-1, draws).mean(axis=1)
         critical = path.critical()
-        shares = critical.mean(axis=1)
-        weights = (critical * path.rest).mean(axis=1) / total_s
-        strongest = sorted(path.open, key=lambda at: -weights[at])[:FACTORS]
-        return tuple(
-            Factor(
-                self._in_words(snapshot, at, float(shares[at]), float(np.sort(path.rest[at])[len(path.total) // 2])),
-                snapshot.items[at].key,
-                round(min(float(weights[at]), 1.0), 4),
+        by_plan = (len(group.items), -1, draws)
+        shares = critical.reshape(by_plan).mean(axis=2)
+        weights = (critical * path.rest).reshape(by_plan).mean(axis=2) / np.where(totals_s > 0, totals_s, 1.0)
+        # Ties as the graph has them.
+        ranked = np.array(path.open)[np.argsort(-weights[path.open], axis=0, kind="stable")[:FACTORS]]
+        found = []
+        for number, snapshot in enumerate(group.snapshots):
+            mine = slice(number * draws, (number + 1) * draws)
+            strongest = ranked[:, number].tolist() if totals_s[number] > 0 else []
+            found.append(
+                tuple(
+                    Factor(
+                        self._in_words(
+                            snapshot,
+                            at,
+                            float(shares[at, number]),
+                            float(np.partition(path.rest[at, mine], draws // 2)[draws // 2]),
+                        ),
+                        snapshot.items[at].key,
+                        round(min(float(weights[at, number]), 1.0), 4),
+                    )
+                    for at in strongest
+                    if weights[at, number] > 0
+                )
             )
-            for at in strongest
-            if weights[at] > 0
-        )
+        return found
 
     def _in_words(self, snapshot: Snapshot, at: int, share: float, rest_s: float) -> str:
         item = snapshot.items[at]
@@ -284,9 +354,10 @@ class CriticalPath:
 class _Path:
     """The drawn ends of a plan's items, filled in the order of the graph; all times in seconds from now."""
 
-    def __init__(self, items: Sequence[ItemSnapshot], draws: int, now_s: float) -> None:
+    def __init__(self, group: _Group) -> None:
+        items, draws = group.items, len(group.now_s)
         self._items = items
-        self._now_s = now_s
+        self._now_s = group.now_s
         self._ends: NDArray[Any] = np.zeros((len(items), draws))
         self._begins: dict[tuple[int, ...], Array] = {}
         self._first: dict[tuple[int, ...], int] = {}
@@ -306,7 +377,7 @@ class _Path:
             self._begins[waits] = begins
             self._first[waits] = at
         self.open.append(at)
-        starts = np.maximum(begins, given.floor_s) if given.floor_s > 0 else begins
+        starts = np.maximum(begins, given.floor_s) if np.any(given.floor_s) else begins
         rest = given.rest_s
         if given.hours is not None:
             rest = given.hours.after(self._now_s + starts, rest) - self._now_s - starts
@@ -329,6 +400,12 @@ class _Path:
                 targets = list(waits)
                 critical[targets] |= waited[waits] & (self._ends[targets] >= begins)
         return critical
+
+
+def _until(group: _Group, at: int) -> Array | float:
+    """Seconds until the date that an item waits for, 0 without one."""
+    timer = group.since("timer_at", at)
+    return np.maximum(timer - group.now_s, 0.0) if timer is not None else 0.0
 
 
 def _ratio(usual_s: float | None, known: Distribution | None) -> float:

@@ -62,13 +62,14 @@ class Distribution:
         """That of the shortest of the observations."""
         return Distribution(self._values[: max(round(len(self._values) * share), 1)].tolist())
 
-    def survival(self, age_s: float) -> float:
-        """The probability of lasting longer than `age_s`."""
-        if age_s >= self._top:
-            return float(self._left * (self._top / age_s) ** TAIL_POWER)
-        if age_s <= self._values[0]:
-            return 1.0
-        return float(np.interp(age_s, self._values, self._survivals))
+    def survival(self, age_s: Array | float) -> Array:
+        """The probabilities of lasting longer than `age_s`."""
+        age = np.asarray(age_s, dtype=np.float64)
+        inside = np.where(age <= self._values[0], 1.0, np.interp(age, self._values, self._survivals))
+        found: Array = np.where(
+            age >= self._top, self._left * (self._top / np.maximum(age, self._top)) ** TAIL_POWER, inside
+        )
+        return found
 
     def draw(self, survivals: Array) -> Array:
         """The durations that are outlasted with these probabilities (0 exclusive to 1)."""
@@ -78,11 +79,12 @@ class Distribution:
             drawn[beyond] = self._top * (self._left / survivals[beyond]) ** (1 / TAIL_POWER)
         return drawn
 
-    def draw_rest(self, survivals: Array, age_s: float) -> Array:
+    def draw_rest(self, survivals: Array, age_s: Array | float) -> Array:
         """What is left of durations that have lasted for `age_s` already."""
-        if age_s <= 0:
+        if not np.any(np.asarray(age_s) > 0):
             return self.draw(survivals)
-        return np.maximum(self.draw(survivals * self.survival(age_s)) - age_s, 0.0)
+        age = np.maximum(age_s, 0.0)
+        return np.maximum(self.draw(survivals * np.where(age > 0, self.survival(age), 1.0)) - age, 0.0)
 
 
 class TaskTimes(NamedTuple):

@@ -42,12 +42,17 @@ async def list_risks(request: web.Request) -> web.Response:
     if sort not in scores.SORTS:
         raise BadDocument(f"must be one of {', '.join(scores.SORTS)}", path="sort")
     limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
+    account, plan, step, system, currency, period = (
+        _text(query.get(name), name) for name in ("account", "plan", "step", "system", "currency", "period")
+    )
     chosen = scores.Filter(
-        _number(query.get("minRisk", "0"), "minRisk", 0, 1),
-        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system")),
-    )._replace(
-        currency=_text(query.get("currency"), "currency"),
-        period=_text(query.get("period"), "period") or scores.MONTH,
+        p_late_min=_number(query.get("minRisk", "0"), "minRisk", 0, 1),
+        account=account,
+        plan=plan,
+        step=step,
+        system=system,
+        currency=currency,
+        period=period or scores.MONTH,
         recurring_min=_bound(query, "minRecurring"),
         one_time_min=_bound(query, "minOneTime"),
     )

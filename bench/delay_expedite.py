@@ -24,6 +24,7 @@ from delay.pictures import Axis, Line, drawn, risk_history
 from delay.replay import Replay, replayed
 from delay.snapshot import Snapshot
 from delay.what_if import Actionable, Change, changed
+from domain.facts import ITEM_CLAIMED
 from domain.states import ItemState
 from orderplan.demo.samples import WORK_S, samples
 
@@ -106,9 +107,13 @@ def _told(
     moments = [at + timedelta(hours=each) for each in HOURS]
     risks: dict[str, list[float]] = {each: [] for each in tasks}
     taken: dict[str, datetime] = {}
+    for order_id, fact in history:
+        # Not from snapshots: an order may have ended before the next of them.
+        if fact.at > at and fact.kind == ITEM_CLAIMED and tasks.get(order_id) == fact.item:
+            taken.setdefault(order_id, fact.at)
     for replay, now in _replays(history, moments):
         model = CriticalPath(replay.durations)
-        for order_id, task in tasks.items():
+        for order_id in tasks:
             if order_id not in replay.plans:
                 # The last score of an order that has ended is no risk any more.
                 risks[order_id].append(0.0)
@@ -116,13 +121,9 @@ def _told(
             snapshot = replay.snapshot(order_id, now)
             assert snapshot is not None
             risks[order_id].append(1.0 if now >= snapshot.due_at else model.predict([snapshot])[0].p_late)
-            started_at = next(each.started_at for each in snapshot.items if each.key == task)
-            if started_at is not None:
-                taken.setdefault(order_id, started_at)
     end = moments[-1]
-    return {
-        each: (tuple(found), (taken.get(each, end) - at).total_seconds() / 3600) for each, found in risks.items()
-    }
+    waited = {each: (min(taken.get(each, end), end) - at).total_seconds() / 3600 for each in tasks}
+    return {each: (tuple(found), waited[each]) for each, found in risks.items()}
 
 
 def _replays(history: KeptHistory, moments: Sequence[datetime]) -> Iterator[tuple[Replay, datetime]]:

@@ -117,7 +117,7 @@ def order_at(priority: str, age_s: float = 20.0) -> Snapshot:
 
 def test_an_urgent_order_waits_as_urgent_ones_do_also_if_it_has_become_urgent_only_now():
     model = queued()
-    normal, high = (model.predict([order_at(each)])[0] for each in ("normal", "high"))
+    normal, high = (model.predict([order_at(each, age_s)])[0] for each, age_s in (("normal", 20.0), ("high", 80.0)))
 
     assert high.p_late < 0.1
     assert normal.p_late > 0.9

@@ -10,7 +10,8 @@ STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base delay-backtest clean
+.PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base
+.PHONY: delay-backtest delay-structure delay-expedite delay-rescore clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +68,15 @@ bench-base: install  ## Import PRODUCTS=n (a million) installed products twice a
 
 delay-backtest: install  ## Delay models on simulated event logs, SEEDS=1,2,3; writes docs/DELAY_BACKTEST.md. About ten minutes
 	$(BIN)/python -m bench.delay_backtest $(if $(SEEDS),--seeds $(SEEDS))
+
+delay-structure: install  ## What the plan's structure is worth to the delay model, SEEDS=1,2,3; writes docs/DELAY_STRUCTURE.md. About 15 minutes
+	$(BIN)/python -m bench.delay_structure $(if $(SEEDS),--seeds $(SEEDS))
+
+delay-expedite: install  ## What putting orders first does on simulated load; writes docs/DELAY_EXPEDITE.md and two pictures
+	$(BIN)/python -m bench.delay_expedite $(if $(SEEDS),--seeds $(SEEDS))
+
+delay-rescore: install  ## Processor seconds that scoring PLANS=10000 plans in flight takes; the bar is 2 s
+	$(BIN)/python -m bench.delay_rescore $(if $(PLANS),--plans $(PLANS))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -37,6 +37,7 @@ class ClusterConfig:
     log_level: str = "info"
     delay_model: str = ""
     delay_timeout_s: float = 5.0
+    delay_actionable: str = "priority,expedite"
     hub_failing_s: float = 86_400.0
     hub_backlog_max: int = 100_000
 

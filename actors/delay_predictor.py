@@ -26,12 +26,15 @@ from actors.plan_cache import PlanCache
 from actors.process import prepare_process
 from actors.scoring import PREDICT_TIMEOUT_S, Scorer
 from actors.scoring_queue import COALESCE_S, OpenOrder, ScoringQueue
+from actors.what_if import WhatIf
 from delay.critical_path import CriticalPath
 from delay.durations import Durations, ItemClock
 from delay.model import ClosedOrder, Prediction
-from delay.snapshot import AWAIT, IN_PROGRESS, Snapshot, snapshot_of
+from delay.snapshot import AWAIT, IN_PROGRESS, Snapshot, priority_of, snapshot_of
+from delay.what_if import Actionable, Change
 from domain import facts as f
-from domain.errors import PlanUnreadable
+from domain.errors import Busy, NotPossibleNow, OrderplanError, PlanUnreadable
+from domain.plan import Plan
 from persistence import scores, ticks
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.feed import Feed
@@ -79,8 +82,10 @@ class DelayPredictor:
         monotonic: Callable[[], float] = time.monotonic,
         make_process: MakeProcess = process_of,
         timeout_s: float = PREDICT_TIMEOUT_S,
+        actionable: Actionable = Actionable(),  # noqa: B008 - it is frozen
     ) -> None:
         self._pool = pool
+        self._actionable = actionable
         self._builtin = scorer.builtin
         self.desk = ModelDesk(
             pool,
@@ -169,7 +174,9 @@ class DelayPredictor:
     async def _take(self, found: Sequence[StoredFact]) -> None:
         now = self._clock().timestamp()
         for fact in found:
-            self._items.take(fact.order_id, fact.item, fact.kind, fact.at)
+            known = self._queue.orders.get(fact.order_id)
+            priority = known.priority if known is not None else None
+            self._items.take(fact.order_id, fact.item, fact.kind, fact.at, priority)
             if fact.kind == f.ORDER_ACCEPTED:
                 self._queue.track(fact.order_id, now, points_left=scores.POINTS_STEP)
             elif fact.kind == f.ORDER_ENDED:
@@ -200,6 +207,7 @@ class DelayPredictor:
         try:
             plans = await self._plans.get(list(waiting))
             snapshots: list[Snapshot] = []
+            values: list[str] = []
             load = dict(self._load)
             for order in chosen:
                 plan = plans.get(order.order_id)
@@ -208,11 +216,12 @@ class DelayPredictor:
                     self._queue.passed(waiting.pop(order.order_id), now.timestamp(), NO_PLAN_S)
                 else:
                     snapshots.append(snapshot)
+                    values.append(_value(plan))
             if snapshots:
                 batch = Batch(snapshots, self._builtin)
                 predictions = await self._scorer.predict(batch)
                 scored = [waiting[each.order_id] for each in snapshots]
-                await self._write(scored, snapshots, predictions)
+                await self._write(scored, snapshots, predictions, values)
                 await self._keep_ticks(scored, batch, predictions)
                 for each in snapshots:
                     order = waiting.pop(each.order_id)
@@ -223,14 +232,19 @@ class DelayPredictor:
                 self._queue.passed(order, now.timestamp(), COALESCE_S)
 
     async def _write(
-        self, orders: Sequence[OpenOrder], snapshots: Sequence[Snapshot], predictions: Sequence[Prediction]
+        self,
+        orders: Sequence[OpenOrder],
+        snapshots: Sequence[Snapshot],
+        predictions: Sequence[Prediction],
+        values: Sequence[str],
     ) -> None:
-        rows = [_row(snapshot, each) for snapshot, each in zip(snapshots, predictions, strict=True)]
+        rows = [_row(*each) for each in zip(snapshots, predictions, values, strict=True)]
         await scores.put_scores(self._pool, self._tenant, rows)
         points: list[ScoreRow] = []
         thin: list[str] = []
         for order, snapshot, row in zip(orders, snapshots, rows, strict=True):
             order.p_late = row.p_late
+            order.priority = priority_of(snapshot)
             order.items = len(snapshot.items)
             busy = tuple(item.ref for item in snapshot.items if item.state in IN_PROGRESS)
             self._load.subtract(order.busy)
@@ -273,6 +287,21 @@ class DelayPredictor:
         await ticks.drop_old_ticks(self._pool, self._tenant, now - TICKS_KEPT, TICKS_DROPPED)
         await self.desk.look(now)
 
+    async def what_if(self, order_id: str, changes: Sequence[Change]) -> dict[str, Any]:
+        """What the model would say if this were done for the order; without changes, what of all that may be done
+        would help (docs/DELAY.md).
+
+        Raises:
+            BadDocument: a change cannot be made.
+            NotPossibleNow: the order has ended, or has no plan.
+        """
+        plan = (await self._plans.get([order_id])).get(order_id)
+        now = self._clock()
+        snapshot = snapshot_of(plan, now, dict(self._load)) if plan is not None and plan.ended_at is None else None
+        if plan is None or snapshot is None:
+            raise NotPossibleNow("the order has ended, or has no plan yet", mend="ask for an order that is open")
+        return await WhatIf(self._scorer, self._builtin, self._actionable).answer(snapshot, plan.release, changes)
+
     def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
         now = self._clock().timestamp()
@@ -302,7 +331,13 @@ class DelayPredictor:
         }
 
 
-def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
+def _value(plan: Plan | None) -> str:
+    """What the order comes to, as JSON text."""
+    priced = plan.order.priced() if plan is not None else None
+    return orjson.dumps(priced.total()).decode() if priced is not None else "[]"
+
+
+def _row(snapshot: Snapshot, prediction: Prediction, value: str) -> ScoreRow:
     def instant(after_s: float) -> datetime:
         return snapshot.now + timedelta(seconds=after_s)
 
@@ -322,6 +357,7 @@ def _row(snapshot: Snapshot, prediction: Prediction) -> ScoreRow:
         plans=_known({item.ref.partition("/")[0] for item in snapshot.items if item.type != AWAIT}),
         steps=_known({item.ref for item in under_way}),
         systems=_known({item.system for item in under_way}),
+        value=value,
     )
 
 
@@ -367,8 +403,18 @@ class DelayPredictorActor:
             config.tenant,
             clock=lambda: datetime.now(UTC),
             timeout_s=config.delay_timeout_s,
+            actionable=Actionable.read(config.delay_actionable),
         )
         await self._predictor.run()
+
+    async def what_if(self, order_id: str, changes: list[Change]) -> Any:
+        """See `DelayPredictor.what_if`; a refusal comes back as the error itself."""
+        if self._predictor is None or not self._predictor.is_started:
+            return Busy("the delay predictor starts", retryAfterS=1)
+        try:
+            return await self._predictor.what_if(order_id, changes)
+        except OrderplanError as error:
+            return error
 
     async def stats(self) -> dict[str, Any]:
         """Counters for metrics."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from delay.stock.rule import MARGIN, OUTCOMES_MIN, Verdict, verdict
-from delay.stock.watch import figures
+from delay.stock.watch import by_tick, figures
 from persistence import ticks
 from persistence.database import Pool
 
@@ -21,6 +21,7 @@ async def rolling(pool: Pool, tenant: str, model: str) -> dict[str, Any]:
     found = await ticks.judged(pool, tenant, model, ROWS_MAX)
     late, p_late = np.array(found.late, dtype=np.float64), np.array(found.p_late, dtype=np.float64)
     shown = await asyncio.to_thread(figures, late, p_late)
+    shown |= by_tick(late, p_late, np.array(found.ticks, dtype=np.float64) / 100)
     lag_s = round(float(np.median(found.lag_s)), 1) if found.lag_s else None
     return {"outcomes": len(set(found.order_ids)), "labelLagS": lag_s, **shown}
 

@@ -67,6 +67,8 @@ class Scorer:
         self._timeout_s = timeout_s
         self._history: Sequence[ClosedOrder] = ()
         self._teaching: asyncio.Task[None] | None = None
+        self._one_at_a_time = asyncio.Lock()
+        """A process answers one question after the other: whoever asks what if does not cut in."""
         self._rest_until = 0.0
         self._rest_s = REST_S
         self.asked = 0
@@ -160,8 +162,12 @@ class Scorer:
         return nothing
 
     async def _ask(self, own: OwnModel, given: Any, count: int) -> list[Prediction | None]:
+        async with self._one_at_a_time:
+            return await self._ask_now(own, given, count)
+
+    async def _ask_now(self, own: OwnModel, given: Any, count: int) -> list[Prediction | None]:
         nothing: list[Prediction | None] = [None] * count
-        if self.is_resting or self._teaching is not None:
+        if self.is_resting or self._teaching is not None or own is not self._own:
             return nothing
         if not own.is_running:
             self._teach()

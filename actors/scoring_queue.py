@@ -26,7 +26,7 @@ class OpenOrder:
     `items` is the size of its plan, as far as it is known. `has_row` says whether a score of it may be stored.
     `point_at` and `point_p_late` are the last point of its stored history, `points_left` how many may follow until it
     is thinned. `busy` are the definitions of its items in progress. `tick` is the last tick of its allowed time, in per
-    cent, at which was kept what models said; -1 for none.
+    cent, at which was kept what models said; -1 for none. `priority` is its class, once it was scored.
     """
 
     order_id: str
@@ -42,6 +42,7 @@ class OpenOrder:
     points_left: int = 0
     busy: tuple[str, ...] = ()
     tick: int = -1
+    priority: int | None = None
 
     def urgency(self, now: float) -> float:
         """How many of its intervals have gone by since its last score: the less time an order has, the faster it

@@ -8,13 +8,14 @@ the observations and their order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from delay.working_time import MOMENTS_MIN, WorkingTime
 from domain import facts as f
 
 Array = NDArray[np.float64]
@@ -29,6 +30,9 @@ ENOUGH: Final = 20
 """So many observations make the planned duration superfluous."""
 TAIL_POWER: Final = 3.0
 """Beyond its longest observation a duration is expected to last half as long again as it has."""
+USUAL_BLOCK: Final = 64
+USUAL_BLOCKS: Final = 64
+"""What is usual in the long run is the middle of the middles of so many blocks: a slow spell is not usual at once."""
 SHORTEST_S: Final = 0.01
 REPAIR: Final = "repair"
 """Stands in the place of a definition for the time from a fatal failure to its repair."""
@@ -54,13 +58,18 @@ class Distribution:
         self._rising, self._falling = self._survivals[::-1].copy(), values[::-1].copy()
         self.median_s = float(np.median(values))
 
-    def survival(self, age_s: float) -> float:
-        """The probability of lasting longer than `age_s`."""
-        if age_s >= self._top:
-            return float(self._left * (self._top / age_s) ** TAIL_POWER)
-        if age_s <= self._values[0]:
-            return 1.0
-        return float(np.interp(age_s, self._values, self._survivals))
+    def quickest(self, share: float) -> Distribution:
+        """That of the shortest of the observations."""
+        return Distribution(self._values[: max(round(len(self._values) * share), 1)].tolist())
+
+    def survival(self, age_s: Array | float) -> Array:
+        """The probabilities of lasting longer than `age_s`."""
+        age = np.asarray(age_s, dtype=np.float64)
+        inside = np.where(age <= self._values[0], 1.0, np.interp(age, self._values, self._survivals))
+        found: Array = np.where(
+            age >= self._top, self._left * (self._top / np.maximum(age, self._top)) ** TAIL_POWER, inside
+        )
+        return found
 
     def draw(self, survivals: Array) -> Array:
         """The durations that are outlasted with these probabilities (0 exclusive to 1)."""
@@ -70,25 +79,94 @@ class Distribution:
             drawn[beyond] = self._top * (self._left / survivals[beyond]) ** (1 / TAIL_POWER)
         return drawn
 
-    def draw_rest(self, survivals: Array, age_s: float) -> Array:
+    def draw_rest(self, survivals: Array, age_s: Array | float) -> Array:
         """What is left of durations that have lasted for `age_s` already."""
-        if age_s <= 0:
+        if not np.any(np.asarray(age_s) > 0):
             return self.draw(survivals)
-        return np.maximum(self.draw(survivals * self.survival(age_s)) - age_s, 0.0)
+        age = np.maximum(age_s, 0.0)
+        return np.maximum(self.draw(survivals * np.where(age > 0, self.survival(age), 1.0)) - age, 0.0)
+
+
+class TaskTimes(NamedTuple):
+    """When a task was ready, begun and completed, in seconds since 1970, and its order's priority, if that is known."""
+
+    ready: float
+    started: float
+    ended: float
+    priority: int | None
+
+
+class Task(NamedTuple):
+    """How long people take for a task, and how long it waits for them, both in working time; and when they work."""
+
+    work: Distribution
+    queue: Distribution
+    hours: WorkingTime
+
+    @classmethod
+    def of(cls, times: Sequence[TaskTimes], priority: int | None) -> Task | None:
+        """From what was observed; None from too little. While enough have the priority, waits are those at it."""
+        if 2 * len(times) < MOMENTS_MIN:
+            return None
+        ready, started, ended = (np.array([each[at] for each in times]) for at in range(3))
+        hours = WorkingTime(np.concatenate([started, ended]).tolist())
+        waits = hours.between(ready, started)
+        is_ranked = np.array([each.priority == priority for each in times])
+        if is_ranked.sum() >= ENOUGH:
+            waits = waits[is_ranked]
+        return cls(Distribution(hours.between(started, ended).tolist()), Distribution(waits.tolist()), hours)
+
+
+class _LongRun:
+    """The middle of what was observed over a long time."""
+
+    __slots__ = ("_block", "_middles")
+
+    def __init__(self) -> None:
+        self._block: list[float] = []
+        self._middles: deque[float] = deque(maxlen=USUAL_BLOCKS)
+
+    def add(self, seconds: float) -> None:
+        """One more observation."""
+        self._block.append(seconds)
+        if len(self._block) == USUAL_BLOCK:
+            self._middles.append(float(np.median(self._block)))
+            self._block.clear()
+
+    @property
+    def middle_s(self) -> float | None:
+        """None before the first block is full."""
+        return float(np.median(self._middles)) if self._middles else None
 
 
 class _Observed:
     """The newest observations of one definition."""
 
-    __slots__ = ("attempts", "cache", "queue_s", "work_s")
+    __slots__ = (
+        "attempts", "cache", "queue_cache", "queue_s", "queue_usual", "ranked_s", "task_cache", "times", "work_s",
+        "work_usual",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.work_s: deque[float] = deque(maxlen=OBSERVATIONS_MAX)
         self.queue_s: deque[float] = deque(maxlen=OBSERVATIONS_MAX)
+        self.ranked_s: dict[int, deque[float]] = {}
+        """Waits by the priority of the orders: who is urgent waits less."""
         self.attempts: deque[bool] = deque(maxlen=OBSERVATIONS_MAX)
         """Whether each of the last attempts failed."""
-        self.cache: dict[float | None, Distribution] = {}
-        """By the planned duration they were mixed with; None: of the queue."""
+        self.cache: dict[float, Distribution] = {}
+        """Of the work, by the planned duration it was mixed with."""
+        self.queue_cache: dict[int | None, Distribution] = {}
+        """Of the queue, by priority; None: of all."""
+        self.work_usual, self.queue_usual = _LongRun(), _LongRun()
+        self.times: deque[TaskTimes] = deque(maxlen=OBSERVATIONS_MAX)
+        """Of tasks of people only."""
+        self.task_cache: dict[int | None, Task | None] = {}
+
+    def ranked(self, priority: int | None) -> Sequence[float]:
+        """The waits at a priority, those of all while they are few."""
+        ranked = self.ranked_s.get(priority, ()) if priority is not None else ()
+        return ranked if len(ranked) >= ENOUGH else self.queue_s
 
 
 class Durations:
@@ -99,15 +177,41 @@ class Durations:
         self._planned: dict[float, Distribution] = {}
         self.observed = 0
 
-    def observe(self, ref: str, work_s: float, queue_s: float | None = None) -> None:
-        """An item of the definition was completed."""
+    def observe(self, ref: str, work_s: float, queue_s: float | None = None, priority: int | None = None) -> None:
+        """An item of the definition was completed, of an order with this priority (if that is known)."""
         observed = self._of(ref)
         observed.work_s.append(max(work_s, 0.0))
+        observed.work_usual.add(max(work_s, 0.0))
         if queue_s is not None:
             observed.queue_s.append(max(queue_s, 0.0))
+            observed.queue_usual.add(max(queue_s, 0.0))
+            if priority is not None:
+                observed.ranked_s.setdefault(priority, deque(maxlen=OBSERVATIONS_MAX)).append(max(queue_s, 0.0))
+            observed.queue_cache.clear()
         observed.attempts.append(False)
         observed.cache.clear()
         self.observed += 1
+
+    def observe_task(self, ref: str, times: TaskTimes) -> None:
+        """A task of people was completed."""
+        self.observe(ref, times.ended - times.started, times.started - times.ready, times.priority)
+        observed = self._of(ref)
+        observed.times.append(times)
+        observed.task_cache.clear()
+
+    def task(self, ref: str, priority: int | None = None) -> Task | None:
+        """What people take for the definition, in working time; None while too little was observed."""
+        observed = self._by_ref.get(ref)
+        if observed is None or not observed.times:
+            return None
+        if priority not in observed.task_cache:
+            observed.task_cache[priority] = Task.of(observed.times, priority)
+        return observed.task_cache[priority]
+
+    def task_like(self, refs: Iterable[str], priority: int | None = None) -> Task | None:
+        """The same of tasks of any of these definitions."""
+        found = [each for ref in refs if ref in self._by_ref for each in self._by_ref[ref].times]
+        return Task.of(found, priority)
 
     def observe_failure(self, ref: str) -> None:
         """An attempt failed."""
@@ -134,15 +238,39 @@ class Durations:
             known = observed.cache[planned_s] = Distribution(samples)
         return known
 
-    def queue(self, ref: str) -> Distribution | None:
-        """How long items of the definition wait for somebody; None where nothing was observed."""
+    def queue(self, ref: str, priority: int | None = None) -> Distribution | None:
+        """How long items of the definition wait for somebody, at a priority while enough have; None where nothing was
+        observed.
+        """
         observed = self._by_ref.get(ref)
         if observed is None or not observed.queue_s:
             return None
-        known = observed.cache.get(None)
+        known = observed.queue_cache.get(priority)
         if known is None:
-            known = observed.cache[None] = Distribution(observed.queue_s)
+            known = observed.queue_cache[priority] = Distribution(observed.ranked(priority))
         return known
+
+    def queue_like(self, refs: Iterable[str], priority: int | None = None) -> Distribution | None:
+        """How long items of any of these definitions wait; None where nothing was observed."""
+        found = [self._by_ref[ref] for ref in refs if ref in self._by_ref]
+        waits = [each for observed in found for each in observed.ranked(priority)]
+        return Distribution(waits) if waits else None
+
+    def usual_s(self, ref: str) -> tuple[float | None, float | None]:
+        """(work, queue): the middle of each in the long run, None where too little was observed for one."""
+        observed = self._by_ref.get(ref)
+        return (observed.work_usual.middle_s, observed.queue_usual.middle_s) if observed is not None else (None, None)
+
+    def pace(self, planned_s: Mapping[str, float]) -> float | None:
+        """How long work takes for each planned second, the middle over these definitions (by their planned durations);
+        None where nothing was observed.
+        """
+        paces = [
+            float(np.median(observed.work_s)) / planned
+            for ref, planned in planned_s.items()
+            if planned > 0 and (observed := self._by_ref.get(ref)) is not None and observed.work_s
+        ]
+        return float(np.median(paces)) if paces else None
 
     def failure_share(self, ref: str) -> float:
         """The share of attempts that fail."""
@@ -168,9 +296,10 @@ class ItemClock:
         self._ready: dict[tuple[str, str], datetime] = {}
         self._started: dict[tuple[str, str], datetime] = {}
         self._broken: dict[tuple[str, str], datetime] = {}
+        self._claimed: dict[tuple[str, str], datetime] = {}
 
-    def take(self, order_id: str, item: str | None, kind: str, at: datetime) -> None:
-        """One fact, in the order of its order."""
+    def take(self, order_id: str, item: str | None, kind: str, at: datetime, priority: int | None = None) -> None:
+        """One fact, in the order of its order, whose priority may be known."""
         if item is None:
             return
         key, ref = (order_id, item), item.partition("@")[0]
@@ -181,6 +310,8 @@ class ItemClock:
                 # A task that is claimed anew was begun the first time.
                 if kind != f.ITEM_CLAIMED or key not in self._started:
                     _note(self._started, key, at)
+                if kind == f.ITEM_CLAIMED:
+                    _note(self._claimed, key, at)
             case f.ITEM_HELD:
                 # Its system is away: that is no part of how long the work takes.
                 self._started.pop(key, None)
@@ -192,19 +323,23 @@ class ItemClock:
                 self._durations.observe_failure(ref)
                 _note(self._broken, key, at)
             case f.ITEM_COMPLETED | f.ITEM_SKIPPED | f.ITEM_RETRIED:
-                self._end(key, ref, kind, at)
+                self._end(key, ref, kind, at, priority)
 
-    def _end(self, key: tuple[str, str], ref: str, kind: str, at: datetime) -> None:
+    def _end(self, key: tuple[str, str], ref: str, kind: str, at: datetime, priority: int | None) -> None:
         broken_at, started_at, ready_at = self._broken.get(key), self._started.get(key), self._ready.get(key)
+        is_task = key in self._claimed
         self._forget(key)
         if broken_at is not None:
             self._durations.observe(REPAIR, (at - broken_at).total_seconds())
+        elif kind == f.ITEM_COMPLETED and started_at is not None and ready_at is not None and is_task:
+            times = TaskTimes(ready_at.timestamp(), started_at.timestamp(), at.timestamp(), priority)
+            self._durations.observe_task(ref, times)
         elif kind == f.ITEM_COMPLETED and started_at is not None:
             queue_s = (started_at - ready_at).total_seconds() if ready_at is not None else None
-            self._durations.observe(ref, (at - started_at).total_seconds(), queue_s)
+            self._durations.observe(ref, (at - started_at).total_seconds(), queue_s, priority)
 
     def _forget(self, key: tuple[str, str]) -> None:
-        for times in (self._ready, self._started, self._broken):
+        for times in (self._ready, self._started, self._broken, self._claimed):
             times.pop(key, None)
 
 

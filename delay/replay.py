@@ -21,6 +21,7 @@ from domain.facts import Fact
 from domain.items import ItemRun
 from domain.orders import Order
 from domain.plan import Plan
+from domain.priorities import class_of
 from domain.release import CompiledRelease
 from domain.states import OrderState
 
@@ -80,7 +81,7 @@ class Replay:
         for each, was_in_progress in zip(touched, were_in_progress, strict=False):
             # A change may have added items behind the others: none of those is at work yet.
             self._count(each, was_in_progress)
-        self._clock.take(order_id, fact.item, fact.kind, fact.at)
+        self._clock.take(order_id, fact.item, fact.kind, fact.at, class_of(plan.order.priority or ""))
         if plan.ended_at is not None:
             del self.plans[order_id]
         return plan

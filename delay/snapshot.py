@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 from domain.compose import AWAIT_REF, AWAIT_RELATED_REF
 from domain.items import ItemRun
 from domain.plan import Plan
+from domain.priorities import class_of
 from domain.sealing import is_encrypted, is_sealed
 from domain.states import TERMINAL_ITEM_STATES, ItemState
 
@@ -47,6 +48,19 @@ IN_PROGRESS: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Supposed:
+    """What a what-if supposes of an item (`delay/what_if.py`); nothing of a real order has it.
+
+    `is_first`: its task is put before all others. `waits_like`: definitions whose items wait in the queue that it is
+    moved to. `works_like`: definitions that the system works on that it is given to, with their planned seconds.
+    """
+
+    is_first: bool = False
+    waits_like: tuple[str, ...] | None = None
+    works_like: tuple[tuple[str, float], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ItemSnapshot:
     """One item. `waits` are places in `Snapshot.items` of what must have ended before it can begin.
 
@@ -72,6 +86,7 @@ class ItemSnapshot:
     started_at: datetime | None
     ended_at: datetime | None
     timer_at: datetime | None
+    supposed: Supposed | None = None
 
     @property
     def is_over(self) -> bool:
@@ -104,6 +119,11 @@ class Snapshot:
     due_at: datetime
     due_basis: DueBasis
     load: Mapping[str, int] = field(default_factory=dict)
+
+
+def priority_of(snapshot: Snapshot) -> int:
+    """The class of the order's priority: 1 high, 2 normal, 3 low."""
+    return class_of(str(snapshot.attributes.get("order", {}).get("priority") or ""))
 
 
 def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None) -> Snapshot | None:

@@ -73,13 +73,21 @@ def _end_with(parent: int) -> None:
     os._exit(0)
 
 
+def _limit_memory(limit: int = MEMORY_MAX) -> None:
+    """Bound private writable memory: heap and anonymous maps, touched or not; what is shared or cannot be written does
+    not count. Of a machine that allows less, the less: nobody can raise a hard limit.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (allowed, allowed))
+
+
 def main() -> None:
     """Serve until standard input ends or the parent is gone."""
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    # What is written to, not what is reserved: libraries for arrays reserve far more than they use.
-    resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_MAX, MEMORY_MAX))
+    _limit_memory()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _serve(sys.argv[1], sys.stdin.buffer, answers)
 

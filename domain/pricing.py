@@ -208,6 +208,7 @@ class OrderPrices:
         self._holder |= {line_id: line_id for line_id in self._elements}
         self._order = _document([(order_elements, 1)])
         self._known: dict[tuple[tuple[str, ...], int], dict[str, Any]] = {}
+        self._total: list[dict[str, Any]] | None = None
 
     def of(self, line_ids: Iterable[str], quantity: int) -> dict[str, Any]:
         """The root `prices` of a line that comes from these order lines; amounts are Decimals, do not change it.
@@ -229,6 +230,24 @@ class OrderPrices:
                 known["order"] = self._order
             self._known[holders, quantity] = known
         return known
+
+
+    def total(self) -> list[dict[str, Any]]:
+        """What the whole order comes to: `kind`, `currency`, `period`, `net` and `gross` of each charge, as texts.
+
+        Where the order has a price of its own of a kind, it counts instead of those of its lines.
+        """
+        if self._total is None:
+            priced = [(found, self._quantity[line_id] or 1) for line_id, found in self._elements.items()]
+            own = self._order.get("charges", [])
+            kinds = {each["kind"] for each in own}
+            found = [*own, *(each for each in _document(priced).get("charges", []) if each["kind"] not in kinds)]
+            names = ("kind", "currency", "period")
+            self._total = [
+                {**{name: each[name] for name in names}, "net": str(each["net"]), "gross": str(each["gross"])}
+                for each in found
+            ]
+        return self._total
 
 
 def _document(priced: Iterable[tuple[Sequence[Mapping[str, Any]], int]]) -> dict[str, Any]:

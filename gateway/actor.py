@@ -108,6 +108,7 @@ class Gateway:
             folder=PlanFolder(store),
             people=lambda: handle_of(PEOPLE),
             director=lambda: handle_of(DIRECTOR),
+            predictor=lambda: handle_of(PREDICTOR),
             broadcast=self._broadcast,
             stats=self._stats,
             weaknesses=self._durability.shown,

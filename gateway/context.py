@@ -61,6 +61,8 @@ class Context:
     secret: bytes = b""
     director: Callable[[], Any] = lambda: None
     """The handle of the director."""
+    predictor: Callable[[], Any] = lambda: None
+    """The handle of the delay predictor."""
     is_draining: bool = False
     """The server is stopping: nothing new is taken in."""
     metrics: Metrics = field(default_factory=Metrics)

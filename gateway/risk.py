@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import math
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+from actors.remote import is_remote_failure
 from delay.snapshot import jeopardy_of, snapshot_of
-from domain.errors import BadDocument
+from delay.what_if import read_changes
+from domain.errors import BadDocument, Busy, OrderplanError
 from domain.plan import Plan
 from gateway.context import context_of, tenant_of
-from gateway.orders import native_json
+from gateway.orders import native_json, read_object
 from gateway.views import risk_view
 from persistence import scores
 
 LIMIT_MAX = 500
+WHAT_IF_TIMEOUT_S = 30.0
+WORTH_MAX = 1e12
 
 
 async def list_risks(request: web.Request) -> web.Response:
     """GET /v1/risk?sort=&minRisk=&account=&plan=&step=&system=&limit=&cursor=: open orders by risk, with reasons.
 
-    `sort`: `risk` (falling), `due` (rising) or `delay` (expected end minus due date, falling). `plan` is a plan
+    Also `currency`, `period` (month), `minRecurring`, `minOneTime`: bounds of value at stake.
+    `sort`: `risk` (falling), `due` (rising), `delay` (expected end minus due date, falling), `recurring` or `oneTime`
+    (value at stake, falling; needs `currency`, and takes the recurring charges of one `period`). `plan` is a plan
     definition of the order, `step` (`plan/item`) and `system` are what it is at. `next` is the cursor of the next page.
     """
     context = context_of(request)
@@ -34,10 +42,24 @@ async def list_risks(request: web.Request) -> web.Response:
     if sort not in scores.SORTS:
         raise BadDocument(f"must be one of {', '.join(scores.SORTS)}", path="sort")
     limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
-    chosen = scores.Filter(
-        _number(query.get("minRisk", "0"), "minRisk", 0, 1),
-        *(_text(query.get(name), name) for name in ("account", "plan", "step", "system")),
+    account, plan, step, system, currency, period = (
+        _text(query.get(name), name) for name in ("account", "plan", "step", "system", "currency", "period")
     )
+    chosen = scores.Filter(
+        p_late_min=_number(query.get("minRisk", "0"), "minRisk", 0, 1),
+        account=account,
+        plan=plan,
+        step=step,
+        system=system,
+        currency=currency,
+        period=period or scores.MONTH,
+        recurring_min=_bound(query, "minRecurring"),
+        one_time_min=_bound(query, "minOneTime"),
+    )
+    is_bounded = chosen.recurring_min is not None or chosen.one_time_min is not None
+    if chosen.currency is None and (is_bounded or sort in scores.WORTH_SORTS):
+        mend = "say in which currency, such as EUR: different ones are never added"
+        raise BadDocument("is needed for value at stake", path="currency", mend=mend)
     found = await scores.list_risks(
         context.pool,
         tenant_of(request),
@@ -50,6 +72,10 @@ async def list_risks(request: web.Request) -> web.Response:
     cursor = _cursor(sort, page[-1]) if len(found) > limit else None
     shown = [{name: value for name, value in each.items() if name != "sortedBy"} for each in page]
     return native_json({"orders": [risk_view(each) for each in shown], "next": cursor})
+
+
+def _bound(query: Mapping[str, str], name: str) -> float | None:
+    return _number(query[name], name, 0, WORTH_MAX) if name in query else None
 
 
 def _text(text: str | None, path: str) -> str | None:
@@ -74,6 +100,36 @@ async def get_risk(request: web.Request) -> web.Response:
             "jeopardy": _jeopardy(plan, context.now()),
         }
     )
+
+
+async def what_if(request: web.Request) -> web.Response:
+    """POST /v1/orders/{id}/risk:whatIf with `{"changes": [{"variable", "item", "to"}]}`: what the model would say then.
+
+    `variable`: priority, expedite, queue or system, as far as they are declared actionable. Without changes: which of
+    all that may be done would help. Estimates of the model: nothing is done to the order.
+    """
+    context = context_of(request)
+    tenant, order_id = tenant_of(request), request.match_info["order_id"]
+    body = await read_object(request)
+    if unknown := sorted(body.keys() - {"changes"}):
+        raise BadDocument("has no meaning here", path=unknown[0][:100], mend="give changes")
+    changes = read_changes(body.get("changes", []))
+    await context.facts(tenant, order_id)
+    predictor = context.predictor()
+    if predictor is None:
+        raise Busy("the delay predictor is not there", retryAfterS=1)
+    try:
+        async with asyncio.timeout(WHAT_IF_TIMEOUT_S):
+            answer = await predictor.what_if.remote(order_id, changes)
+    except TimeoutError:
+        raise Busy("the delay predictor does not answer", retryAfterS=1) from None
+    except Exception as error:
+        if not is_remote_failure(error):
+            raise
+        raise Busy("the delay predictor is not there", retryAfterS=1) from error
+    if isinstance(answer, OrderplanError):
+        raise answer
+    return native_json(answer)
 
 
 def _jeopardy(plan: Plan, now: datetime) -> list[dict[str, Any]]:

@@ -211,15 +211,23 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
         plan: str | None = None,
         step: str | None = None,
         system: str | None = None,
+        currency: str | None = None,
+        period: str | None = None,
+        min_recurring: float | None = None,
+        min_one_time: float | None = None,
         sort: str = "risk",
         limit: int = 100,
         cursor: str | None = None,
     ) -> Document:
         """A page of open orders by risk to be late (`orders`), and the cursor of the `next` page, if any.
 
-        `sort`: `risk`, `due` or `delay`; `step` (`plan/item`) and `system` are what the order is at.
+        `sort`: `risk`, `due`, `delay`, `recurring` or `oneTime` (value; needs a currency). `step` (`plan/item`)
+        and `system` are what the order is at.
         """
         query = {"minRisk": str(min_risk), "account": account, "plan": plan, "step": step, "system": system}
+        bounds = {"minRecurring": min_recurring, "minOneTime": min_one_time}
+        query |= {name: f"{each:.9f}" if each is not None else None for name, each in bounds.items()}
+        query |= {"currency": currency, "period": period}
         query |= {"sort": sort, "limit": str(limit), "cursor": cursor}
         answer: Document = self.request("GET", "/v1/risk", query=query)
         return answer
@@ -227,6 +235,14 @@ class Client(AccountCalls, ChangeCalls, ClusterCalls, DeskCalls, HubCalls, Model
     def risk(self, order_id: str) -> Document:
         """One order's risk: its newest score, its history, its items in jeopardy."""
         answer: Document = self.request("GET", f"/v1/orders/{part(order_id)}/risk")
+        return answer
+
+    def what_if(self, order_id: str, changes: Sequence[Mapping[str, Any]] = ()) -> Document:
+        """What the delay model would say of the order with these changes (`variable`, `item`, `to`); without any, what
+        would help. Estimates: nothing is done to the order.
+        """
+        body = {"changes": list(changes)}
+        answer: Document = self.request("POST", f"/v1/orders/{part(order_id)}/risk:whatIf", body)
         return answer
 
     # Systems, inventory.

@@ -26,7 +26,8 @@ import structlog
 
 from actors.config import ADAPTERS, DIRECTOR, GATEWAY, NOTIFIER, PEOPLE, PREDICTOR, ClusterConfig
 from delay.loading import check_address
-from domain.errors import OrderplanError
+from delay.what_if import Actionable
+from domain.errors import BadDocument, OrderplanError
 from persistence.database import DEDICATED_DEFAULT, check_durability, migrate
 from persistence.embedded import EmbeddedPostgres
 from persistence.holds import pause_everything
@@ -65,6 +66,7 @@ class Options:
     tenant: str = "main"
     faults_dir: str = ""
     delay_model: str = ""
+    delay_actionable: str = "priority,expedite"
     hub_suspend_after_h: float = 24.0
     accept_data_loss: bool = False
     require_synchronous_standby: bool = False
@@ -113,6 +115,10 @@ class Cluster:
         options = self._options
         if options.delay_model:
             check_address(options.delay_model)
+        try:
+            Actionable.read(options.delay_actionable)
+        except BadDocument as error:
+            raise ClusterError(error.reason, mend=error.mend) from error
         if options.port and options.address is None:
             check_port(options.port)
         try:
@@ -137,6 +143,7 @@ class Cluster:
             tenant=options.tenant,
             faults_dir=options.faults_dir,
             delay_model=options.delay_model,
+            delay_actionable=options.delay_actionable,
             hub_failing_s=options.hub_suspend_after_h * 3600.0,
         )
         self.config = config

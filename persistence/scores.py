@@ -13,14 +13,15 @@ import asyncpg
 import orjson
 
 POINTS_MAX: Final = 200
+MONTH: Final = "month"
 POINTS_STEP: Final = 50
 """How many points of an order's history may follow before it is looked at whether it has to be thinned."""
 _OPEN_CHUNK: Final = 1_000
 
 
 class ScoreRow(NamedTuple):
-    """One score; `factors` is JSON text. `plans`: definitions that the order's plan is made of; `steps` and `systems`
-    are those of the items in progress.
+    """One score; `factors` and `value` (`OrderPrices.total`) are JSON text. `plans`: definitions that the order's plan
+    is made of; `steps` and `systems` are those of the items in progress.
     """
 
     order_id: str
@@ -37,6 +38,7 @@ class ScoreRow(NamedTuple):
     plans: tuple[str, ...] = ()
     steps: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
+    value: str = "[]"
 
 
 async def open_orders(pool: asyncpg.Pool[Any], tenant: str) -> AsyncIterator[list[str]]:
@@ -65,22 +67,25 @@ async def put_scores(pool: asyncpg.Pool[Any], tenant: str, rows: Sequence[ScoreR
     columns = list(zip(*rows, strict=True))
     await pool.execute(
         "insert into delay_score (tenant, order_id, scored_at, p_late, expected_at, low_at, high_at, due_at, "
-        "due_basis, model, version, factors, plans, steps, systems) select $1, s.a, s.b, s.c, s.d, s.e, s.f, s.g, s.h, "
+        "due_basis, model, version, factors, plans, steps, systems, value) select $1, s.a, s.b, s.c, s.d, "
+        "s.e, s.f, s.g, s.h, "
         "s.i, s.j, s.k, array(select jsonb_array_elements_text(s.l)), array(select jsonb_array_elements_text(s.m)), "
-        "array(select jsonb_array_elements_text(s.n)) from unnest($2::text[], $3::timestamptz[], $4::float8[], "
+        "array(select jsonb_array_elements_text(s.n)), s.o from "
+        "unnest($2::text[], $3::timestamptz[], $4::float8[], "
         "$5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], "
-        "$11::text[], $12::jsonb[], $13::jsonb[], $14::jsonb[], $15::jsonb[]) "
-        "as s(a, b, c, d, e, f, g, h, i, j, k, l, m, n) "
+        "$11::text[], $12::jsonb[], $13::jsonb[], $14::jsonb[], $15::jsonb[], "
+        "$16::jsonb[]) as s(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o) "
         "on conflict (order_id) do update set scored_at = excluded.scored_at, plans = excluded.plans, "
         "steps = excluded.steps, systems = excluded.systems, "
         "p_late = excluded.p_late, expected_at = excluded.expected_at, low_at = excluded.low_at, "
         "high_at = excluded.high_at, due_at = excluded.due_at, due_basis = excluded.due_basis, "
-        "model = excluded.model, version = excluded.version, factors = excluded.factors "
+        "model = excluded.model, version = excluded.version, factors = excluded.factors, value = excluded.value "
         "where delay_score.ended_at is null and delay_score.scored_at <= excluded.scored_at",
         tenant,
-        *(list(column) for column in columns[:-3]),
+        *(list(column) for column in columns[:-4]),
         # A list of lists is no array of PostgreSQL's, which would have to be as wide everywhere.
-        *([orjson.dumps(each).decode() for each in column] for column in columns[-3:]),
+        *([orjson.dumps(each).decode() for each in column] for column in columns[-4:-1]),
+        list(columns[-1]),
     )
 
 
@@ -149,13 +154,28 @@ class Place(NamedTuple):
 
 
 class Filter(NamedTuple):
-    """Which orders the list of risks shows; None and 0 leave none out."""
+    """Which orders the list of risks shows; None and 0 leave none out. `currency` and `period` say of which charges the
+    bounds are, and what is sorted by: charges of several are never added.
+    """
 
     p_late_min: float = 0.0
     account: str | None = None
     plan: str | None = None
     step: str | None = None
     system: str | None = None
+    currency: str | None = None
+    period: str = MONTH
+    recurring_min: float | None = None
+    one_time_min: float | None = None
+
+
+def _worth(kind: str) -> str:
+    """SQL for what an order's charges of a kind come to, net, in the currency that was asked for."""
+    is_of_period = " and c ->> 'period' = $11" if kind == "recurring" else ""
+    return (
+        "coalesce((select sum((c ->> 'net')::numeric) from jsonb_array_elements(s.value) as c "
+        f"where c ->> 'kind' = '{kind}' and c ->> 'currency' = $10{is_of_period}), 0)::float8"
+    )
 
 
 EVERYTHING: Final = Filter()
@@ -163,8 +183,11 @@ SORTS: Final = {
     "risk": ("s.p_late", "desc"),
     "due": ("extract(epoch from s.due_at)::float8", "asc"),
     "delay": ("extract(epoch from s.expected_at - s.due_at)::float8", "desc"),
+    "recurring": (_worth("recurring"), "desc"),
+    "oneTime": (_worth("oneTime"), "desc"),
 }
-"""Falling risk, rising due date, falling expected delay."""
+"""Falling risk, rising due date, falling expected delay, falling value at stake of a kind."""
+WORTH_SORTS: Final = ("recurring", "oneTime")
 
 
 async def list_risks(
@@ -187,12 +210,15 @@ async def list_risks(
         "and ($4::text is null or $4 = any(s.plans)) and ($5::text is null or $5 = any(s.steps)) "
         "and ($6::text is null or $6 = any(s.systems)) "
         f"and ($7::float8 is null or ({key}, s.order_id) {beyond} ($7, $8)) "
+        f"and ($12::float8 is null or {_worth('recurring')} >= $12) "
+        f"and ($13::float8 is null or {_worth('oneTime')} >= $13) "
         f"order by {key} {direction}, s.order_id {direction} limit $9",
         tenant,
-        *chosen,
+        *chosen[:5],
         after.value if after else None,
         after.order_id if after else "",
         limit,
+        *chosen[5:],
     )
     return [
         _shown(row)
@@ -250,5 +276,6 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
         "plans": row["plans"],
         "steps": row["steps"],
         "systems": row["systems"],
+        "value": orjson.loads(row["value"]),
         "reasons": orjson.loads(row["factors"]),
     }

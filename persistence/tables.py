@@ -564,6 +564,8 @@ delay_score = sa.Table(
     sa.Column("plans", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Column("steps", ARRAY(sa.Text), nullable=False, server_default="{}"),
     sa.Column("systems", ARRAY(sa.Text), nullable=False, server_default="{}"),
+    # What the order comes to: [{"kind", "currency", "period", "net", "gross"}].
+    sa.Column("value", JSONB, nullable=False, server_default="[]"),
     sa.Index(
         "delay_score_open_idx", "tenant", "p_late", "order_id", postgresql_where=sa.text("ended_at is null")
     ),

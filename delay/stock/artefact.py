@@ -135,6 +135,7 @@ BODY: Final[Mapping[str, str | None]] = {
     "onnx": "base64",
     "skops": "base64",
     "pickle": "base64",
+    "mlflow": "base64",
 }
 """The forms (four of the stock model, of which `trees` is any text of lightgbm's; then what others bring), with the
 text that their bodies must have.

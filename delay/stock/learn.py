@@ -22,7 +22,7 @@ from delay.stock.artefact import Artefact
 from delay.stock.forms import FORMS, Form, forms_for
 from delay.stock.rule import verdict
 from delay.stock.watch import bins_of, figures
-from delay.training import TooLittleHistory, TrainingSet, training_sets
+from delay.training import Split, TooLittleHistory, TrainingSet, training_sets
 
 EVENT_SHARE: Final = 0.25
 """Of the events of an order points are made; ticks always are. All of them would take four times as long."""
@@ -47,6 +47,7 @@ def train(
     seed: int = 1,
     event_share: float = EVENT_SHARE,
     forms: tuple[str, ...] = tuple(FORMS),
+    split: Split | None = None,
 ) -> Trained:
     """Learn the default model.
 
@@ -57,11 +58,12 @@ def train(
         seed: the same seed and history give the same bytes.
         event_share: of the events become points.
         forms: that may be chosen.
+        split: the training sets of the history with the same seed and share, if they are at hand.
 
     Raises:
         TooLittleHistory: nothing can be learnt, or nothing judged.
     """
-    split = training_sets(history, seed=seed, event_share=event_share)
+    split = split or training_sets(history, seed=seed, event_share=event_share)
     levelled, judged = halves(split.test)
     orders = len(np.unique(split.train.order_ids))
     names = [name for name in forms_for(orders) if name in forms]

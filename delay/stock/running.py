@@ -7,22 +7,25 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import numpy as np
 
-from delay.features import Row, column
+from delay.features import NAMES, Row, column
 from delay.logs.booster import booster_library
 from delay.metrics import Floats
 from delay.model import DelayModel, Prediction
 from delay.stock.artefact import Artefact
+from delay.stock.folders import unpack
 from delay.stock.forms import FORMS
 from delay.stock.frame import Frame, numbered
 from delay.stock.learn import past_due_is_late
 from domain.errors import BadDocument
 
 PICKLES_ALLOWED: Final = "ORDERPLAN_DELAY_PICKLES"
-"""SHA-256 digests of the pickles that may be opened, with commas between: a pickle is code that runs when read."""
+"""SHA-256 digests of the pickles and MLflow folders that may be opened, with commas between: they are code."""
 PAST_S: Final = 1.0
 """A time that must lie behind the due date lies so far behind it."""
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
@@ -99,16 +102,16 @@ def _lightgbm() -> None:
         )
 
 
-def _library(name: str, package: str) -> Any:
+def _library(name: str, package: str, extra: str) -> Any:
     try:
         return import_module(name)
     except ImportError as error:
-        mend = f"install {package} on every node"
+        mend = f"install orderplan[{extra}] on every node"
         raise BadDocument(f"{package} is not installed", path="form", mend=mend) from error
 
 
 def _onnx(body: Mapping[str, Any]) -> Score:
-    runtime = _library("onnxruntime", "onnxruntime")
+    runtime = _library("onnxruntime", "onnxruntime", "onnx")
     session = runtime.InferenceSession(_bytes(body), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
     outputs = [each.name for each in session.get_outputs()]
@@ -126,7 +129,7 @@ def _onnx(body: Mapping[str, Any]) -> Score:
 
 
 def _skops(body: Mapping[str, Any]) -> Score:
-    library = _library("skops.io", "skops")
+    library = _library("skops.io", "skops", "skops")
     raw = _bytes(body)
     unknown = library.get_untrusted_types(data=raw)
     if unknown:
@@ -135,19 +138,44 @@ def _skops(body: Mapping[str, Any]) -> Score:
     return score_of(library.loads(raw))
 
 
-def _pickle(body: Mapping[str, Any]) -> Score:
+def _allowed(body: Mapping[str, Any], what: str) -> bytes:
+    """The bytes of a model that is code, if their digest was switched on.
+
+    Raises:
+        BadDocument: it was not; the refusal names it.
+    """
     raw = _bytes(body)
     digest = hashlib.sha256(raw).hexdigest()
     allowed = [each.strip() for each in os.environ.get(PICKLES_ALLOWED, "").split(",")]
     if digest not in allowed:
         raise BadDocument(
-            "a pickle is code, and this one is not allowed here",
+            f"{what} is code, and this one is not allowed here",
             path="body",
             mend=f"keep the model as ONNX or skops, or start the server with {PICKLES_ALLOWED}={digest}",
         )
+    return raw
+
+
+def _pickle(body: Mapping[str, Any]) -> Score:
+    raw = _allowed(body, "a pickle")
     import pickle
 
     return score_of(pickle.loads(raw))
+
+
+def _mlflow(body: Mapping[str, Any]) -> Score:
+    # Its folder holds a pickle, or names code, as a rule: what holds for those holds for it.
+    raw = _allowed(body, "an MLflow folder")
+    pyfunc, pandas = (_library(name, "mlflow", "mlflow") for name in ("mlflow.pyfunc", "pandas"))
+    with TemporaryDirectory(prefix="orderplan-") as folder:
+        unpack(raw, Path(folder))
+        model = pyfunc.load_model(folder)
+
+    def score(rows: Row) -> Floats:
+        found = model.predict(pandas.DataFrame(rows, columns=list(NAMES)))
+        return _second(np.asarray(found, dtype=np.float64))
+
+    return score
 
 
 def _estimator(body: Mapping[str, Any]) -> Score:
@@ -160,6 +188,7 @@ _FOREIGN: Final[Mapping[str, Callable[[Mapping[str, Any]], Score]]] = {
     "onnx": _onnx,
     "skops": _skops,
     "pickle": _pickle,
+    "mlflow": _mlflow,
     "estimator": _estimator,
 }
 

@@ -23,8 +23,8 @@ from delay.stock.forms import forms_for
 from delay.stock.learn import EVENT_SHARE, fitted, halves, level, numbers_of
 from delay.stock.rule import ROUNDS, verdict
 from delay.stock.running import ArtefactModel
-from delay.stock.watch import figures
-from delay.training import TICKS, Split, TrainingSet, later_snapshots, training_sets
+from delay.stock.watch import by_tick, figures
+from delay.training import Split, TrainingSet, later_snapshots, training_sets
 
 HISTORY_MAX: Final = 500
 """Closed orders that a class learns from, the newest: as many as in the predictor."""
@@ -163,9 +163,7 @@ def _figures(late: Floats, p_late: Floats, share: float, judged: TrainingSet, dr
     precision, recall = worklist(late[half], p_late[half])
     found = figures(late, p_late, share)
     found["aucLow"], found["aucHigh"] = _plain(interval.low), _plain(interval.high)
-    found["aucByTick"] = {
-        f"{tick:.0%}": _plain(auc(late[judged.tick == tick], p_late[judged.tick == tick])) for tick in TICKS
-    }
+    found |= by_tick(late, p_late, judged.tick)
     found["worklist"] = {"precision": _plain(precision), "recall": _plain(recall)}
     return found
 

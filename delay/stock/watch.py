@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 
 from delay.features import CATEGORIES, NAMES, UNKNOWN, Row
-from delay.metrics import Floats, auc, brier, brier_skill, calibration_error, reliability
+from delay.metrics import Floats, auc, brier, brier_skill, calibration_error, reliability, worklist
+from delay.training import TICKS
 
 BINS: Final = 10
 SCORE: Final = "score"
@@ -40,6 +41,17 @@ def figures(late: Floats, p_late: Floats, share: float | None = None) -> dict[st
     }
     plain["reliability"] = [[round(said, 4), round(true, 4), count] for said, true, count in reliability(late, p_late)]
     return plain
+
+
+def by_tick(late: Floats, p_late: Floats, tick: Floats) -> dict[str, dict[str, float | None]]:
+    """`aucByTick` and `worklistByTick` (the late share of the riskiest fifth) at the shares of the allowed time."""
+    found: dict[str, dict[str, float | None]] = {"aucByTick": {}, "worklistByTick": {}}
+    for share in TICKS:
+        here = np.isclose(tick, share)
+        values = (auc(late[here], p_late[here]), worklist(late[here], p_late[here])[0])
+        for name, value in zip(found, values, strict=True):
+            found[name][f"{share:.0%}"] = round(value, 6) if np.isfinite(value) else None
+    return found
 
 
 def bins_of(rows: Row, p_late: Floats) -> dict[str, dict[str, list[float]]]:

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from rich.console import RenderableType
+from rich.markup import escape
 
 from orderplan.cli.common import USER_DEFAULT, Json, Url, User, UserError, client_of, moment, pairs, show, table
+from orderplan.cli.model_events import events
 from orderplan.client import URL_DEFAULT, Document
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Train, try, promote and watch delay models.", no_args_is_help=True)
 
+app.command("events")(events)
+
 HistoryFolder = Annotated[
     Path | None, typer.Option("--history", help="The folder of a history; without it the server's orders are used.")
 ]
@@ -28,6 +32,9 @@ Since = Annotated[str | None, typer.Option("--since", help="Only orders that cam
 Seed = Annotated[int, typer.Option("--seed", help="The same seed and history give the same bytes.")]
 EventShare = Annotated[
     float, typer.Option("--event-share", min=0.0, max=1.0, help="Share of the events that are learnt from.")
+]
+Pictures = Annotated[
+    Path | None, typer.Option("--pictures", help="A folder for pictures (SVG): reliability, earliness, worklist.")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for the history of the models.")]
 Name = Annotated[str, typer.Argument(help="The model's name in the registry.")]
@@ -146,6 +153,7 @@ def backtest(
         str | None, typer.Option("--must-beat", help="End with exit code 2 unless it is better than this form.")
     ] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the report there, too.")] = None,
+    pictures: Pictures = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
@@ -153,6 +161,7 @@ def backtest(
     """Hold a model against the stock forms on orders that came after all that those had learnt from."""
     from delay.stock.trial import as_markdown, trial
     from orderplan.cli.model_history import history_of, source_of
+    from orderplan.cli.model_report import pictured
 
     artefact = _artefact(model, schema, is_estimator=is_estimator) if model is not None else None
     with client_of(url, user) as client, history_of(history, client, since) as found:
@@ -165,6 +174,9 @@ def backtest(
             event_share=event_share,
         )
     text = as_markdown(report)
+    if pictures is not None:
+        note = report.source + (" (SIMULATED)" if report.simulated else "")
+        text += pictured(pictures, report.models, note, markdown)
     if markdown is not None:
         _write(markdown, text)
     document = report.to_dict()
@@ -175,7 +187,7 @@ def backtest(
             raise UserError(f"there is no verdict against {must_beat!r}", path="--must-beat", mend=mend)
         if not against["isBetter"]:
             raise UserError(f"it is not better than {must_beat}: {against['reason']}", path="--must-beat", **document)
-    show(as_json, document, lambda: [text])
+    show(as_json, document, lambda: [escape(text)])
 
 
 @app.command()
@@ -246,12 +258,14 @@ def _artefact(model: str, schema: Path | None, *, is_estimator: bool) -> Artefac
         BadDocument: it is none.
     """
     from delay.stock.artefact import FORMAT, Artefact
+    from delay.stock.folders import packed
 
     path = Path(model)
+    is_folder = (path / "MLmodel").is_file()
     if path.suffix == ".json":
         return Artefact.read(_read_json(path, "MODEL"))
-    is_file = path.suffix in FILES
-    form = FILES[path.suffix] if is_file else "estimator" if is_estimator else "class"
+    is_file = path.suffix in FILES or is_folder
+    form = "mlflow" if is_folder else FILES[path.suffix] if is_file else "estimator" if is_estimator else "class"
     signature: dict[str, Any] = {"source": path.name if is_file else model}
     if form != "class":
         if schema is None:
@@ -262,6 +276,8 @@ def _artefact(model: str, schema: Path | None, *, is_estimator: bool) -> Artefac
         body: dict[str, Any] = {"address": model}
     elif form == "trees":
         body = {"lightgbm": _read_bytes(path, "MODEL").decode("utf-8", "replace")}
+    elif is_folder:
+        body = {"base64": base64.b64encode(packed(path)).decode()}
     else:
         body = {"base64": base64.b64encode(_read_bytes(path, "MODEL")).decode()}
     return Artefact.read({"format": FORMAT, "form": form, "signature": signature, "body": body})
@@ -398,16 +414,20 @@ def _is_simulated(simulated: object) -> str:
 @app.command()
 def report(
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the report there, too.")] = None,
+    pictures: Pictures = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
     """Tell how the models have done of late: against outcomes, against each other, and what has shifted."""
-    from orderplan.cli.model_report import as_markdown
+    from orderplan.cli.model_report import as_markdown, pictured
 
     with client_of(url, user) as client:
         found = client.delay_report()
     text = as_markdown(found)
+    if pictures is not None:
+        live = {each["name"]: each["live"] for each in found["models"] if each["live"]["outcomes"]}
+        text += pictured(pictures, live, f"the newest orders with a known outcome, {found['at'][:10]}", markdown)
     if markdown is not None:
         _write(markdown, text)
-    show(as_json, found, lambda: [text])
+    show(as_json, found, lambda: [escape(text)])

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
 
+from delay.pictures import write_pictures
 from delay.stock.trial import shown
+from orderplan.cli.common import UserError
 from orderplan.client import Document
 
 SHIFT_FROM: Final = 0.1
@@ -15,6 +19,21 @@ SHIFT_FROM: Final = 0.1
 def as_markdown(found: Document) -> str:
     """A page for people."""
     return "\n".join(_lines(found)) + "\n"
+
+
+def pictured(folder: Path, models: Mapping[str, Any], note: str, page: Path | None) -> str:
+    """Draw the pictures of a report; the Markdown that shows them, with ways from where the page is kept.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        names = write_pictures(folder, models, note)
+    except OSError as error:
+        mend = "make room, or name another folder"
+        raise UserError(f"{folder} cannot be written: {error.strerror}", path="--pictures", mend=mend) from error
+    way = Path(os.path.relpath(folder, page.parent)) if page is not None else folder
+    return "".join(f"\n![{name.removesuffix('.svg')}]({way.as_posix()}/{name})\n" for name in names)
 
 
 def _lines(found: Document) -> Iterator[str]:

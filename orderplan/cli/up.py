@@ -52,6 +52,13 @@ def up(
     delay_model: Annotated[
         str, typer.Option("--delay-model", help="A delay model of one's own, as module:Class. Without: the built-in.")
     ] = "",
+    delay_actionable: Annotated[
+        str,
+        typer.Option(
+            "--delay-actionable",
+            help="What improvements may change: priority, expedite, queue:FROM=TO, system:FROM=TO (with commas).",
+        ),
+    ] = "priority,expedite",
     hub_suspend_after: Annotated[
         float, typer.Option("--hub-suspend-after", min=0.01, help="Hours of failures that suspend a listener.")
     ] = 24.0,
@@ -86,6 +93,7 @@ def up(
             key_provider=key_provider,
             address=address,
             delay_model=delay_model,
+            delay_actionable=delay_actionable,
             hub_suspend_after_h=hub_suspend_after,
             is_paused=paused,
             accept_data_loss=accept_data_loss,

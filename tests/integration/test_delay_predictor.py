@@ -11,6 +11,8 @@ from actors.scoring import Scorer
 from delay.critical_path import NAME, CriticalPath
 from delay.durations import Durations
 from delay.model import Prediction
+from delay.what_if import Change
+from domain.errors import BadDocument, NotPossibleNow
 from persistence import catalogue, scores
 from persistence.readstore import ReadStore
 from persistence.scores import Filter
@@ -296,3 +298,63 @@ async def test_while_the_database_refuses_to_write_nothing_is_forgotten(host, po
     assert predictor.scored == 0
     await later(host, predictor, 1)
     assert predictor.scored == 1
+
+
+async def test_what_if_is_asked_of_the_predictor_beside_its_work_and_changes_nothing(host, pool, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host)
+    await predictor.step()
+    await later(host, predictor, 1)
+    before = await scores.read_risk(pool, "main", order_id)
+    found = await predictor.what_if(order_id, [Change("priority", to="high")])
+    listed = await predictor.what_if(order_id, [])
+
+    assert found["changes"] == [{"variable": "priority", "to": "high"}]
+    assert set(found["changed"]) == {"risk", "remainingS", "gain", "gainS"}
+    assert listed["tried"] == 1
+    assert listed["improvements"] == [], "no task of it waits for anybody"
+    assert {each["step"] for each in listed["contributions"]} == {"deliver/reserve", "deliver/activate"}
+    assert await scores.read_risk(pool, "main", order_id) == before
+    with pytest.raises(BadDocument):
+        await predictor.what_if(order_id, [Change("queue", "deliver/reserve@1", "other")])
+    await host.report(host.dispatch.calls(order_id)[0])
+    await host.report(host.dispatch.calls(order_id)[-1])
+    await later(host, predictor, 1)
+    with pytest.raises(NotPossibleNow):
+        await predictor.what_if(order_id, [])
+
+
+def fee(kind: str, amount: str, currency: str = "EUR", period: str | None = None) -> dict[str, Any]:
+    found = {"kind": kind, "basis": "unit", "currency": currency, "net": amount}
+    return found | ({"period": period} if period else {})
+
+
+async def test_the_list_of_risks_is_sorted_and_filtered_by_value_at_stake(host, pool, predictor_of):
+    predictor = await predictor_of()
+    made: list[str] = []
+    for monthly, once, currency in (("10.00", "99.00", "EUR"), ("30.00", "1.00", "EUR"), ("500.00", "500.00", "USD")):
+        prices = [fee("recurring", monthly, currency, "month"), fee("oneTime", once, currency)]
+        one = line("1", "sim")
+        one.prices = prices
+        order = order_of(one, account=f"acc-{len(made)}")
+        (answer,) = await host.submit(order)
+        made.append(answer.order_id)
+    await predictor.step()
+    await later(host, predictor, 1)
+    small, large, dollars = made
+
+    async def listed(sort: str, **bounds: Any) -> list[str]:
+        chosen = Filter(currency="EUR", **bounds)
+        return [each["orderId"] for each in await scores.list_risks(pool, "main", chosen, sort=sort)]
+
+    assert (await listed("recurring")) == [large, small, dollars]
+    assert (await listed("oneTime")) == [small, large, dollars]
+    assert (await listed("recurring", recurring_min=20.0)) == [large]
+    assert (await listed("recurring", one_time_min=50.0)) == [small]
+    assert (await listed("recurring", recurring_min=1.0, period="year")) == []
+    found = await scores.read_risk(pool, "main", large)
+    assert found is not None
+    assert {(each["kind"], each["currency"], each["period"], each["net"]) for each in found["value"]} == {
+        ("recurring", "EUR", "month", "30.00"),
+        ("oneTime", "EUR", None, "1.00"),
+    }

@@ -191,3 +191,21 @@ def test_a_distribution_outlasts_itself_with_the_probability_it_draws_with():
         assert made.draw_rest(made._survivals * 0 + 1.0, age_s)[0] == pytest.approx(0.0, abs=1e-9)
         assert 0 < survival < 1
     assert made.survival(8.0) < made.survival(4.0) < made.survival(1.5)
+
+
+def test_plans_that_stand_alike_share_the_work_and_nothing_of_their_answers():
+    made = model(a=[10.0 + each % 7 for each in range(40)], b=[30.0 + each % 5 for each in range(40)])
+
+    def plan(number: int, age_s: float, due_in_s: float):
+        items = [item("a", S.RUNNING, age_s=age_s), item("b", waits=[0])]
+        return snapshot(*items, order_id=f"o1-{number}", due_in_s=due_in_s)
+
+    plans = [plan(number, 1.0 + number % 12, 30.0 + number % 20) for number in range(60)]
+    plans[7] = snapshot(item("b", S.RUNNING, age_s=3), order_id="o1-other")
+    together, alone = made.predict(plans), [made.predict([each])[0] for each in plans]
+
+    for one, other in zip(together, alone, strict=True):
+        assert one.p_late == pytest.approx(other.p_late, abs=0.006), "ties may be one draw off"
+        assert (one.low_s, one.remaining_s, one.high_s) == pytest.approx((other.low_s, other.remaining_s, other.high_s))
+        assert [each.item for each in one.factors] == [each.item for each in other.factors]
+    assert len({each.remaining_s for each in together}) > 20

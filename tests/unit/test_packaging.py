@@ -46,7 +46,7 @@ def test_every_direct_dependency_is_pinned_and_agrees_with_the_constraints(proje
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pinned = {normalized(name): version for name, _, version in (line.partition("==") for line in lines)}
     extras = project["project"]["optional-dependencies"]
-    direct = [*project["project"]["dependencies"], *extras["dev"], *extras["delay"]]
+    direct = [*project["project"]["dependencies"], *(each for found in extras.values() for each in found)]
 
     for requirement in direct:
         name, _, version = requirement.partition("==")

@@ -202,7 +202,7 @@ def test_a_form_whose_library_is_missing_says_what_to_install(form, package, mon
     with pytest.raises(BadDocument, match=f"{package} is not installed") as refused:
         ArtefactModel(Artefact(form, SIGNATURE, encoded(b"x")))
 
-    assert package in (refused.value.mend or "")
+    assert f"orderplan[{form}]" in (refused.value.mend or "")
 
 
 def test_a_class_is_given_snapshots_and_learns():

@@ -46,8 +46,8 @@ class Submission(Envelope):
     """Say what would become of it, and store nothing."""
     actor: str = ""
     """Who sends it, if not its channel."""
-    done: tuple[str, ...] = ()
-    """What was done of it in another system (`domain/cutover.py`)."""
+    done: tuple[str, ...] | None = None
+    """What was done of it in another system (`domain/cutover.py`); None: it begins here."""
     order_id: str = ""
     """Set when it is decided: decided again after an unheard commit, it is recognised by the order it made."""
     answers: dict[str, PriceAnswer] = field(default_factory=dict)

@@ -11,13 +11,13 @@ work begun that was done before.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 from domain.errors import BadDocument
 from domain.items import ItemRun
 from domain.plan import Plan
-from domain.states import TERMINAL_ITEM_STATES
+from domain.states import TERMINAL_ITEM_STATES, ItemState
 
 NAMED_MAX: Final = 20
 """Items that a refusal names."""
@@ -52,6 +52,20 @@ def done_items(plan: Plan, named: Sequence[str]) -> dict[str, str]:
     return done
 
 
+def entered_for(plan: Plan, done: Iterable[str]) -> frozenset[str]:
+    """The sub-plan items, by key, that items which are done already are part of: they were begun elsewhere, whatever
+    their condition or date says here.
+    """
+    assert plan.template is not None
+    entered: set[str] = set()
+    for key in done:
+        node = plan.template.parents.get(plan.by_key[key].node)
+        while node is not None:
+            entered.add(plan.items[node].key)
+            node = plan.template.parents.get(node)
+    return frozenset(entered)
+
+
 def completion_of(actor: str) -> dict[str, Any]:
     """What the fact says of an item that was done before: it was not sent, and who says so."""
     return {"by": "cutover", "reason": f"done in another system, {actor} says"}
@@ -66,14 +80,14 @@ def refuse_unreached(plan: Plan, done: dict[str, str]) -> None:
     assert plan.template is not None
     for key, path in done.items():
         item = plan.by_key[key]
-        if item.state in TERMINAL_ITEM_STATES:
+        if item.state is ItemState.COMPLETED:
             continue
         before = [*plan.template.waits[item.node]]
         if item.node in plan.template.parents:
             before.append(plan.template.parents[item.node])
         left = [plan.items[node].key for node in before if plan.items[node].state not in TERMINAL_ITEM_STATES]
         raise BadDocument(
-            f"item {key!r} cannot be done: {', '.join(left[:NAMED_MAX])} is before it and not done",
+            f"item {key!r} cannot be done: {', '.join(left[:NAMED_MAX]) or 'something'} is before it and not done",
             path=path,
             mend="name that as well, or leave this one out",
         )

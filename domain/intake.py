@@ -15,7 +15,7 @@ from typing import Any, Final
 from domain import facts as f
 from domain.asset_states import refuse_untimely_actions, states_to_come
 from domain.compose import compose
-from domain.cutover import done_items, refuse_unreached
+from domain.cutover import done_items, entered_for, refuse_unreached
 from domain.decompose import decompose
 from domain.errors import Busy, ExpressionFailed, NothingToFulfil, OpenOrderConflict, OrderplanError
 from domain.holds import NOTHING_HELD, HeldSystems
@@ -50,7 +50,7 @@ def accept(
     answers: Answers = NO_ANSWERS,
     others: RelatedWaits = NO_WAITS,
     actor: str = "",
-    done: Sequence[str] = (),
+    done: Sequence[str] | None = None,
 ) -> Turn:
     """Take an order in: the turn holds its first facts and effects, and the account knows it as open.
 
@@ -98,7 +98,7 @@ def accept(
         accepted["accountShard"] = account_shard
     behind = account.holders(resolved.roots)
     if behind:
-        if release.source.open_order == "refuse" or done:
+        if release.source.open_order == "refuse" or done is not None:
             raise OpenOrderConflict(
                 f"order {behind[0]} on the same product is still open",
                 path=order.lines[0].path,
@@ -111,11 +111,14 @@ def accept(
     try:
         composed = _compose(turn, account, resolved, projection, answers)
     except (ExpressionFailed, PriceFunctionFailed, NothingToFulfil) as error:
+        if done is not None:
+            # Somebody has to go on with it: where it was begun, as long as it cannot be here.
+            raise
         turn.add(f.ORDER_REJECTED, None, accepted | {"reasons": [error.as_dict()]})
         return turn
     refuse_mutual_wait(plan, others)
     turn.add(f.ORDER_ACCEPTED, None, accepted)
-    _begin(turn, account, composed, done)
+    _begin(turn, account, composed, done or ())
     return turn
 
 
@@ -331,6 +334,7 @@ def _compose(
 def _begin(turn: Turn, account: Account, composed: dict[str, Any], named: Sequence[str] = ()) -> None:
     turn.add(f.PLAN_COMPOSED, None, composed)
     turn.done = done = done_items(turn.plan, named)
+    turn.entered = entered_for(turn.plan, done)
     # Known as open before its first items run, so that what they deliver is booked on it.
     account.open(open_order_of(turn.plan))
     start(turn)

@@ -100,6 +100,8 @@ class Turn:
     """Whether a change of the order was carried out: the account looks at all of it anew."""
     done: Container[str] = ()
     """Items, by key, that were done before the order came here (`domain/cutover.py`)."""
+    entered: Container[str] = ()
+    """Sub-plan items, by key, that these are part of."""
     remade: frozenset[str] = frozenset()
     """Shared assets that the order makes otherwise than those were told that have joined it."""
     _ready: deque[ItemRun] = field(default_factory=deque)
@@ -203,6 +205,9 @@ def _unblock(turn: Turn, item: ItemRun) -> None:
             complete(turn, item, completion_of(turn.actor))
         else:
             begin(turn, item)
+        return
+    if item.key in turn.entered:
+        begin(turn, item)
         return
     assert plan.template is not None
     targets = len(plan.template.waits[item.node])

@@ -55,7 +55,8 @@ async def ask_keys(request: web.Request, method: str, *args: Any, **options: Any
     except Exception as error:
         if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
             raise
-        raise Busy("whether it was done is unknown", mend="see orderplan key list", retryAfterS=1) from error
+        mend = "see orderplan key list whether it was done" if method == "rotate" else "ask again"
+        raise Busy("what keeps the keys has not answered in time", mend=mend, retryAfterS=1) from error
     if isinstance(answer, OrderplanError):
         raise answer
     return answer

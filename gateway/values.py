@@ -38,9 +38,10 @@ async def list_value_access(request: web.Request) -> web.Response:
     limit = request.query.get("limit", "100")
     if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= LIMIT_MAX:
         raise BadDocument(f"must be a whole number between 1 and {LIMIT_MAX}", path="limit")
-    found = await list_access(
-        context_of(request).pool, tenant_of(request), asset_id=request.query.get("productId"), limit=int(limit)
-    )
+    asset_id = request.query.get("productId")
+    if asset_id is not None and "\0" in asset_id:
+        raise BadDocument("must not hold a NUL character", path="productId")
+    found = await list_access(context_of(request).pool, tenant_of(request), asset_id=asset_id, limit=int(limit))
     return native_json(
         {
             "accesses": [

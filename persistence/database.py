@@ -11,6 +11,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import asyncpg
+import structlog
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection
@@ -25,6 +26,8 @@ from persistence.tables import key_metadata
 
 __all__ = ["DatabaseTooOld", "DatabaseUnreachable", "Pool", "is_unavailable", "migrate", "open_pool"]
 
+log = structlog.get_logger(__name__)
+
 SHARDS_DEFAULT: Final = 64
 DEDICATED_DEFAULT: Final = 4
 """Each plan of its own costs a process of some 80 MB."""
@@ -33,8 +36,10 @@ _KEY_STORE_ADDITIONS: Final = (
     "alter table order_key add column if not exists destroyed_at timestamptz",
     "create index if not exists ix_order_key_destroyed_at on order_key (destroyed_at)",
 )
-_MIGRATION_LOCK: Final = 7_205_411_002
-"""Advisory lock that lets one starter migrate while others wait."""
+_MIGRATION_LOCK: Final = 7_205_411_003
+"""Advisory lock that lets one starter migrate while others wait. Releases before schema 0014 have another one, and wait
+for it inside a transaction, which an index that is made concurrently would wait for in turn.
+"""
 _MIGRATION_POLL_S: Final = 0.2
 _MIGRATION_WAIT_S: Final = 3600
 """How long another starter may take: indexes of large tables are made in minutes."""
@@ -160,16 +165,21 @@ async def _take_turn(connection: AsyncConnection) -> None:
     """Wait until no other starter migrates, without a transaction: an index made concurrently waits for all of them.
 
     Raises:
-        TimeoutError: another one has not ended in an hour.
+        DatabaseUnreachable: another one has not ended in an hour.
     """
-    async with asyncio.timeout(_MIGRATION_WAIT_S):
-        while True:
-            taken = await connection.exec_driver_sql(f"select pg_try_advisory_lock({_MIGRATION_LOCK})")
-            is_taken = taken.scalar()
-            await connection.commit()
-            if is_taken:
-                return
-            await asyncio.sleep(_MIGRATION_POLL_S)
+    for tries in range(int(_MIGRATION_WAIT_S / _MIGRATION_POLL_S)):
+        taken = await connection.exec_driver_sql(f"select pg_try_advisory_lock({_MIGRATION_LOCK})")
+        is_taken = taken.scalar()
+        await connection.commit()
+        if is_taken:
+            return
+        if tries == 0:
+            log.info("another start prepares the order database; waiting for it")
+        await asyncio.sleep(_MIGRATION_POLL_S)
+    raise DatabaseUnreachable(
+        "another start has been preparing the order database for an hour",
+        mend="look at what it waits for (pg_stat_activity), end it, and start again",
+    )
 
 
 def _engine(dsn: str) -> AsyncEngine:

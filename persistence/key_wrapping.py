@@ -8,6 +8,7 @@ provider was named stay readable as they are; a tenant's are wrapped when they a
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import importlib
@@ -24,6 +25,7 @@ from domain.errors import OrderplanError
 from persistence.servers import certain, open_pool
 
 KEY_BYTES: Final = 32
+PROVIDER_TIMEOUT_S: Final = 30.0
 _NONCE_BYTES: Final = 12
 
 
@@ -117,7 +119,8 @@ def provider_of(address: str) -> KeyProvider:
         made: Any = getattr(importlib.import_module(kind), rest)()
     except Exception as error:
         raise KeyProviderFailed(
-            f"the key provider {address!r} cannot be made: {type(error).__name__}: {error}",
+            # Not its text: a provider of one's own may tell its credentials there.
+            f"the key provider {address!r} cannot be made: {type(error).__name__}",
             mend="file:PATH, env:NAME or module:Class of one's own",
         ) from error
     if not all(inspect.iscoroutinefunction(getattr(made, name, None)) for name in ("wrap", "unwrap")):
@@ -144,22 +147,32 @@ async def open_wrapping(keys: asyncpg.Pool[Any], address: str) -> KeyWrapping:
         return PLAIN
     provider = provider_of(address)
     try:
-        if stored is None:
-            mine = await provider.wrap(os.urandom(KEY_BYTES))
-            async with certain(keys) as connection:
-                # Of two that begin at once the first has made it; it is written again, so that a standby has it.
-                stored = await connection.fetchval(
-                    "insert into master_key (id, wrapped) values (1, $1) "
-                    "on conflict (id) do update set wrapped = master_key.wrapped returning wrapped",
-                    mine,
-                )
-            assert stored is not None
-        return KeyWrapping(await provider.unwrap(stored))
+        async with asyncio.timeout(PROVIDER_TIMEOUT_S):
+            return await _opened(keys, provider, stored)
     except InvalidTag as error:
         raise KeyProviderFailed(
             f"the key of {address.partition(':')[0]} is not the one that this key store was made with",
             mend="give the provider the key of then",
         ) from error
+    except TimeoutError as error:
+        raise KeyProviderFailed(
+            f"the key provider has not answered in {PROVIDER_TIMEOUT_S:.0f} s", mend="see that it can be reached"
+        ) from error
+
+
+async def _opened(keys: asyncpg.Pool[Any], provider: KeyProvider, stored: bytes | None) -> KeyWrapping:
+    if stored is None:
+        mine = await provider.wrap(os.urandom(KEY_BYTES))
+        async with certain(keys) as connection:
+            # Of two that begin at once the first has made it; it is written again, so that a standby has it.
+            stored = await connection.fetchval(
+                "insert into master_key (id, wrapped) values (1, $1) "
+                "on conflict (id) do update set wrapped = master_key.wrapped returning wrapped",
+                mine,
+            )
+        assert stored is not None
+    return KeyWrapping(await provider.unwrap(stored))
+
 
 
 async def check_keys(key_dsn: str, address: str) -> None:

@@ -66,20 +66,19 @@ FOUND_MAX: Final = 1000
 """Products with a value that are put in order; where there are more, they are read in order instead."""
 
 
-def assets_with_statement(values: int, *, is_common: bool = False) -> str:
-    """Products that have one of the values: all of them in order, or, of a common value, one page.
+def assets_with_statement(values: int, *, is_common: bool = False, of_account: bool = False) -> str:
+    """Products that have one of the values: all of them in order, or, of a common value or an account, one page.
 
     Each value is a condition of its own: a GIN index answers no list of them. It is planned as if all rows were wanted,
     and read as far as they are. Of a common value any thousand rows of the table hold some, so a page is read by id;
-    `#>` instead of `->` keeps the other index, which would collect all of them first, out of it.
+    what an account has is read by the account. `#>` instead of `->` keeps the index of attributes, which would collect
+    everybody's first, out of both.
     """
-    attributes = "body #> '{attributes}'" if is_common else "body -> 'attributes'"
+    attributes = "body #> '{attributes}'" if is_common or of_account else "body -> 'attributes'"
     any_of = " or ".join(f"({attributes}) @> ${place}::jsonb" for place in range(6, 6 + values))
-    where = (
-        "where tenant = $1 and ($2::text is null or account = $2) and product = any($3) and status <> 'terminated' "
-        f"and ({any_of})"
-    )
-    if is_common:
+    mine = "account = $2" if of_account else "$2::text is null"
+    where = f"where tenant = $1 and {mine} and product = any($3) and status <> 'terminated' and ({any_of})"
+    if is_common or of_account:
         return f"select account, body from asset {where} order by asset_id limit $4 offset $5"
     return (
         f"with found as materialized (select account, asset_id, body from asset {where}) "
@@ -100,7 +99,8 @@ async def assets_with(
 ) -> list[dict[str, Any]]:
     """Bodies of assets that are installed and have one of the values under this attribute, with `account`, by id.
 
-    A rare value is found by the index of all attributes, whatever the tenant's size; a common one by reading on.
+    A rare value is found by the index of all attributes, a common one by reading on; of an account all that it has is
+    looked at. The index knows no tenants: what another one has often is no rare value here.
 
     Args:
         pool: to read with.
@@ -114,6 +114,9 @@ async def assets_with(
     """
     wanted = [orjson.dumps({name: value}).decode() for value in values]
     given = (tenant, account, list(products))
+    if account is not None:
+        rows = await pool.fetch(assets_with_statement(len(wanted), of_account=True), *given, limit, offset, *wanted)
+        return [orjson.loads(row["body"]) | {"account": row["account"]} for row in rows]
     rows = await pool.fetch(assets_with_statement(len(wanted)), *given, FOUND_MAX + 1, 0, *wanted)
     if len(rows) > FOUND_MAX:
         rows = await pool.fetch(assets_with_statement(len(wanted), is_common=True), *given, limit, offset, *wanted)

@@ -63,7 +63,8 @@ def _send(
     with opened_lines(file) as lines, client_of(url, user) as client, opened_for_errors(errors) as kept:
         for answer in send(client, lines):
             if "error" not in answer:
-                states["known already" if answer.get("isRepeat") else answer["state"]] += 1
+                is_known = answer.get("isRepeat") and answer["state"] != "rejected"
+                states["known already" if is_known else answer["state"]] += 1
                 continue
             states["refused"] += 1
             if len(refused) < REFUSED_SHOWN_MAX:

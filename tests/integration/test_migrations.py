@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import create_async_engine
 
+import persistence.tables
 from persistence.database import migrate
 
-BACK = (
-    "drop table key_change",
-    "create index asset_account_idx on asset (tenant, account)",
-    "update alembic_version set version_num = '0013'",
-)
 INDEXES = (
     "product_order_account_idx",
     "product_order_account_end_idx",
@@ -33,17 +34,24 @@ DEFINED = (
 @pytest.fixture
 async def before(databases) -> AsyncIterator[asyncpg.Connection]:
     """The schema as the release before left it, the indexes of the next one not begun."""
+    engine = create_async_engine(databases.dsn.replace("postgresql://", "postgresql+asyncpg://", 1))
+    async with engine.begin() as going:
+        await going.run_sync(_back)
+    await engine.dispose()
     connection = await asyncpg.connect(databases.dsn)
-    for name in INDEXES:
-        await connection.execute(f"drop index {name}")
-    for statement in BACK:
-        await connection.execute(statement)
     try:
         yield connection
     finally:
         # Whatever came of it, the other tests need their schema.
         await migrate(databases.dsn, databases.key_dsn, shards=8)
         await connection.close()
+
+
+def _back(connection: Connection) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(persistence.tables.__file__).parent / "migrations"))
+    config.attributes["connection"] = connection
+    command.downgrade(config, "0013")
 
 
 async def found(connection: asyncpg.Connection) -> dict[str, bool]:

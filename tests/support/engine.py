@@ -123,7 +123,7 @@ class Engine:
     # What a host is asked to do.
 
     def accept(
-        self, order: Order, *, body_hash: bytes | None = None, actor: str = "", done: Sequence[str] = ()
+        self, order: Order, *, body_hash: bytes | None = None, actor: str = "", done: Sequence[str] | None = None
     ) -> Plan:
         """Accept an order; its id is made here. A dedicated shard is always to be had."""
         order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + 1)

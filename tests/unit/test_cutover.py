@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from domain.errors import BadDocument, OpenOrderConflict
+from domain.errors import BadDocument, NothingToFulfil, OpenOrderConflict
 from domain.facts import ITEM_COMPLETED
 from tests.support.build import (
     assetize,
@@ -85,6 +85,38 @@ def test_an_item_whose_condition_is_false_here_was_done_all_the_same() -> None:
     made = engine()
     plan = begun(made, "p/reserve", "p/survey")
     assert plan.by_key["p/survey@1"].state == "Completed"
+
+
+@pytest.mark.parametrize("gate", [{"condition": "attributes.n == 2"}, {"processAfter": "'2099-01-01T00:00:00Z'"}])
+@pytest.mark.parametrize("skip_branch", [False, True])
+def test_a_sub_plan_of_which_something_is_done_was_begun_whatever_its_condition_or_date_says_here(
+    gate: dict[str, Any], skip_branch: bool
+) -> None:
+    visit = {"code": "visit", "type": "subPlan", "subPlan": "v", "skipBranch": skip_branch} | gate
+    made = Engine(
+        release_of(
+            products=[{"code": "x", "attributes": [{"name": "n"}]}],
+            plans=[
+                plan_of("p", visit, "after"),
+                plan_of("v", "travel", "work"),
+            ],
+            dependencies=[depends("v/work", "v/travel"), depends("p/after", "p/visit")],
+            scenarios=[scenario("x", "p")],
+        )
+    )
+    plan = begun(made, "v/travel")
+    states = {key: item.state.value for key, item in plan.by_key.items()}
+    assert states == {
+        "p/visit@1": "Running", "v/travel@1": "Completed", "v/work@1": "Running", "p/after@1": "Pending",
+    }  # fmt: skip
+
+
+def test_what_cannot_be_planned_here_is_refused_and_stays_where_it_was_begun() -> None:
+    made = Engine(release_of(products=["x", "y"], plans=[plan_of("p", "work")], scenarios=[scenario("x", "p")]))
+    order = order_of(line("1", "y"))
+    with pytest.raises(NothingToFulfil):
+        made.accept(order, done=())
+    assert (made.plans, made.account.open_orders) == ({}, {})
 
 
 @pytest.mark.parametrize(

@@ -31,12 +31,14 @@ def by_class(name: str, plan: str, *actions: str, **members: object) -> dict[str
 
 
 def composed(engine: Engine, action: str) -> set[str]:
-    """The plans that a line with this action composes, on a line that is installed where it has to be."""
+    """The plans that a line with this action composes, on one that is installed, or suspended, where it has to be."""
     product_id = None
     if action != "add":
         made = engine.accept(order_of(line("1", "line")))
         engine.finish(made)
         product_id = made.lines[0].asset_id
+    if action == "resume":
+        engine.finish(engine.accept(order_of(line("1", "line", "suspend", product_id=product_id))))
     plan = engine.accept(order_of(line("1", "line", action, product_id=product_id)))
     return plans_of(plan)
 

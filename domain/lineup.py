@@ -195,7 +195,10 @@ def check_move(standings: Iterable[Standing], release_id: str, now: datetime) ->
         NotFound: there is no such release.
         NotPossibleNow: it is scheduled or retired.
     """
-    state = standing_of(standings, release_id).state(now)
+    try:
+        state = standing_of(standings, release_id).state(now)
+    except NotFound as error:
+        raise NotFound(error.reason, path="release", mend=error.mend) from None
     if state is not ReleaseState.PUBLISHED:
         raise NotPossibleNow(
             f"release {release_id} is {state.value}",
@@ -213,4 +216,4 @@ def standing_of(standings: Iterable[Standing], release_id: str) -> Standing:
     for each in standings:
         if each.release_id == release_id:
             return each
-    raise NotFound(f"there is no release {release_id!r}", path="release", mend="GET /v1/releases lists them")
+    raise NotFound(f"there is no release {release_id!r}", mend="GET /v1/releases lists them")

@@ -167,5 +167,6 @@ def test_orders_are_moved_only_to_what_new_orders_may_take(release_id: str, does
 
 
 def test_nothing_is_moved_to_a_release_that_nobody_knows() -> None:
-    with pytest.raises(NotFound):
+    with pytest.raises(NotFound) as refused:
         check_move([published("r@1")], "r@2", at(5))
+    assert refused.value.path == "release"

@@ -1,8 +1,8 @@
 // The fallout desk: what failed for good, by cause; the items of one cause; their repair as a job of the server.
 
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { ask, refusedBecause } from "./api";
-import { useAddress, useLive, withQuery } from "./hooks";
+import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
 import { Link, Trouble, WithReason, when } from "./parts";
 
 interface Group { system: string | null; errorCode: string | null; count: number; retrying: number; oldest: string; newest: string; sample: string | null }
@@ -10,14 +10,19 @@ interface Failed { orderId: string; item: string; name: string; errorCode: strin
 interface Job { id: string; action: string; state: string; total: number; done: number; refused: number; failed: number; open: number; failedAgain: number; reason: string }
 interface Outcome { number: number; orderId: string; item: string; outcome: string; reason: string | null; stateNow: string | null }
 
-const always = () => true;
 const PAGE = 100;
+const JOB_POLL_MS = 500;
+// What brings an item here or takes it away.
+const REPAIRS = new Set(["item.retried", "item.skipped", "item.edited", "item.completed", "order.ended", "plan.changed"]);
 
 export function Fallout() {
   const url = useAddress();
   const system = url.searchParams.get("system") ?? undefined, errorCode = url.searchParams.get("errorCode") ?? undefined;
   const job = url.searchParams.get("job") ?? undefined;
-  const groups = useLive("groups", async (signal) => (await ask<Group[]>("list_groups", {}, { signal })).body, always);
+  const isRetrying = useRef(false);
+  const groups = useLive("groups", async (signal) => (await ask<Group[]>("list_groups", {}, { signal })).body, (fact) =>
+    fact.kind.startsWith("item.f") || (REPAIRS.has(fact.kind) && (fact.kind !== "item.completed" || fact.actor.startsWith("person:") || isRetrying.current)), { gapMs: DESK_GAP_MS });
+  isRetrying.current = !!groups.data?.some((group) => group.retrying);
   const refused = refusedBecause("list_groups");
   return (
     <>
@@ -49,10 +54,13 @@ export function Fallout() {
 function Cause({ system, errorCode }: { system?: string; errorCode?: string }) {
   const url = useAddress();
   const query = { system, errorCode };
-  const found = useLive(`${system} ${errorCode}`, async (signal) => (await ask<{ items: Failed[]; next: string | null }>("list_fallout", {}, { query: { ...query, limit: PAGE }, signal })).body, always);
+  const shown = useRef(new Set<string>());
+  const found = useLive(`${system} ${errorCode}`, async (signal) => (await ask<{ items: Failed[]; next: string | null }>("list_fallout", {}, { query: { ...query, limit: PAGE }, signal })).body, (fact) =>
+    fact.kind === "item.fatallyFailed" || (REPAIRS.has(fact.kind) && shown.current.has(fact.orderId ?? "")), { gapMs: DESK_GAP_MS });
   const [picked, setPicked] = useState<Set<string>>(new Set());
   const idOf = (item: Failed) => JSON.stringify([item.orderId, item.item]);
   const items = found.data?.items ?? [];
+  shown.current = new Set(items.map((item) => item.orderId));
   const chosen = items.filter((item) => picked.has(idOf(item)));
   const flip = (id: string) => setPicked((before) => { const now = new Set(before); if (!now.delete(id)) now.add(id); return now; });
   const selection = chosen.length ? { items: chosen.map((item) => [item.orderId, item.item]) } : { filter: Object.fromEntries(Object.entries(query).filter(([, value]) => value)) };
@@ -65,8 +73,8 @@ function Cause({ system, errorCode }: { system?: string; errorCode?: string }) {
       {items.length > 0 && <>
         <div className="actions">{(["retry", "skip"] as const).map((action) => (
           <WithReason key={action} operation="start_job" parameters={{ action }} body={selection} label={`${action === "retry" ? "Retry" : "Skip"} ${what}`}
-            effect={`A job of the server ${action === "retry" ? "sends each of them again" : "passes each of them over; what waits for them goes on"}. It takes those that are failed when it begins.`}
-            done={(job) => { setPicked(new Set()); history.pushState(null, "", withQuery(url, { job: (job as Job).id })); window.dispatchEvent(new PopStateEvent("popstate")); }} />
+            effect={`The server ${action === "retry" ? "sends each of them again" : "skips each of them; what waits for them goes on"}, in a job. It takes those that are failed when it begins.`}
+            done={(job) => { setPicked(new Set()); go(withQuery(url, { job: (job as Job).id })); }} />
         ))}</div>
         <table>
           <thead><tr>{["", "Order", "Item", "Error", "Attempts", "Since"].map((each, at) => <th key={at} scope="col">{each || <span className="hidden">Chosen</span>}</th>)}</tr></thead>
@@ -92,14 +100,14 @@ function Outcomes({ jobId }: { jobId: string }) {
       Promise.all(["refused", "failed"].map((outcome) => ask<Outcome[]>("list_job_items", { job_id: jobId }, { query: { outcome, limit: 100 }, signal }))),
     ]);
     return { job: told.body, bad: bad.flatMap((each) => each.body) };
-  }, always);
+  }, (fact) => fact.kind === "item.fatallyFailed", { gapMs: DESK_GAP_MS, pollMs: ({ job: { open, state } }) => (open && state !== "stopped" ? JOB_POLL_MS : undefined) });
   if (!job.data) return <Trouble error={job.error} again={job.again} />;
   const { job: told, bad } = job.data;
   return (
     <section className="job" aria-label="The job" role="status">
-      <h2>Job: {told.action}, {told.state}</h2>
+      <h2>Job “{told.action}”: {told.state}</h2>
       <progress max={told.total || 1} value={told.total - told.open} aria-label="Progress of the job" />
-      <p>{told.total} chosen: {told.done} carried out, {told.refused} refused, {told.failed} failed, {told.open} open. Of those carried out {told.failedAgain} are failed again now.</p>
+      <p>{told.total} chosen: {told.done} carried out, {told.refused} refused, {told.failed} failed, {told.open} open. {told.failedAgain} of those carried out failed again.</p>
       {bad.length > 0 && <ul>{bad.map((each) => <li key={each.number}>{each.orderId} {each.item}: {each.outcome}, {each.reason}</li>)}</ul>}
       <Trouble error={job.error} />
       <button onClick={job.again}>Read again</button> <Link href={withQuery(url, { job: undefined })}>Close</Link>

@@ -1,6 +1,6 @@
 // The plan as a picture: one stop for the Tab key, arrows follow what waits for what.
 
-import { BaseEdge, type Edge, type EdgeProps, Handle, type Node, type NodeProps, Position, ReactFlow, useReactFlow, ReactFlowProvider, Controls } from "@xyflow/react";
+import { BaseEdge, type Edge, type EdgeProps, Handle, MarkerType, type Node, type NodeProps, Position, ReactFlow, useReactFlow, useStore, ReactFlowProvider, Controls } from "@xyflow/react";
 import { memo, useEffect, useMemo, useRef, useState } from "react";
 import { HEIGHT, type Layout, type Point, WIDTH, layout } from "./layout";
 import { type Item } from "./plan";
@@ -28,6 +28,7 @@ function Way({ id, data, sourceX, sourceY, targetX, targetY, markerEnd }: EdgePr
 
 const NODES = { item: Card };
 const EDGES = { way: Way };
+const ARROW = { type: MarkerType.ArrowClosed, color: "var(--edge)", width: 16, height: 16 };
 
 interface Props { items: Item[]; chosen?: string; choose: (key: string) => void }
 
@@ -50,18 +51,21 @@ function Picture({ items, chosen, choose }: Props) {
     return made;
   }), [items, found, chosen]);
   const edges = useMemo(() => items.flatMap((item): WayEdge[] => item.dependsOn.map((from) => ({
-    id: `${from} ${item.key}`, source: from, target: item.key, type: "way", data: { points: found?.ways.get(`${from} ${item.key}`) },
+    id: `${from} ${item.key}`, source: from, target: item.key, type: "way", markerEnd: ARROW, data: { points: found?.ways.get(`${from} ${item.key}`) },
   }))), [shape, found]);
   const look_at = (key: string) => {
     const place = found?.places.get(key);
     if (place) void flow.setCenter(place.x + WIDTH / 2, place.y + HEIGHT / 2, { zoom: Math.max(flow.getZoom(), 0.8) });
   };
+  // Small plans are shown whole; of large ones what is looked at. So it stays when the room changes, until somebody
+  // moves the picture.
+  const width = useStore((store) => store.width), height = useStore((store) => store.height);
+  const isMoved = useRef(false);
   useEffect(() => {
-    if (!found) return;
-    // Small plans are shown whole; of large ones what is looked at.
-    if (items.length <= 12 || !chosen) void flow.fitView({ minZoom: 0.4, maxZoom: 1 });
+    if (!found || isMoved.current || !width || !height) return;
+    if (items.length <= 12 || !chosen) void flow.fitView({ minZoom: 0.4, maxZoom: 1, padding: 0.06 });
     else look_at(chosen);
-  }, [found]);
+  }, [found, width, height]);
   const step = (event: React.KeyboardEvent) => {
     const now = items.find((item) => item.key === chosen) ?? items[0];
     if (!now || !found) return;
@@ -82,6 +86,7 @@ function Picture({ items, chosen, choose }: Props) {
       aria-label={`Plan, ${items.length} items. Arrow keys go along what waits for what; the table shows the same.${chosen ? ` At ${items.find((item) => item.key === chosen)?.name}.` : ""}`}>
       <ReactFlow nodes={nodes} edges={edges} nodeTypes={NODES} edgeTypes={EDGES} nodesFocusable={false} edgesFocusable={false}
         nodesDraggable={false} nodesConnectable={false} onlyRenderVisibleElements minZoom={0.1} disableKeyboardA11y
+        onMove={(event) => { if (event) isMoved.current = true; }}
         onNodeClick={(_, node) => choose(node.id)}>
         <Controls showInteractive={false} />
       </ReactFlow>

@@ -4,16 +4,17 @@ import { useMemo } from "react";
 import { ask } from "./api";
 import { Graph } from "./Graph";
 import { go, useAddress, useLive, withQuery } from "./hooks";
-import { Link, State, Trouble, WithReason, when } from "./parts";
+import { Link, State, Trouble, WithReason, many, when } from "./parts";
 import { type Explanation, type Fact, type Item, type Plan, type Summary, frontier } from "./plan";
 import { isFailed } from "./states";
+import { type Heard } from "./stream";
 
 const VIEWS = ["graph", "table", "history"] as const;
 const TABLE_FROM = 300; // items: more than a picture shows well
 
 export function Order({ orderId }: { orderId: string }) {
   const url = useAddress();
-  const mine = (id: string | null) => id === orderId;
+  const mine = (fact: Heard) => fact.orderId === orderId;
   const of = { order_id: orderId };
   const order = useLive(orderId, async (signal) => {
     const [summary, plan, explained] = await Promise.all([
@@ -31,7 +32,8 @@ export function Order({ orderId }: { orderId: string }) {
     <>
       <h1>Order {summary.externalId ?? summary.id} <State state={summary.state} /></h1>
       <Trouble error={order.error} again={order.again} />
-      <p className="facts">{summary.id} · account {summary.account ?? "–"} · ordered {when(summary.createdAt)} · due {when(summary.dueAt)}
+      <p className="facts">{summary.externalId && <>{summary.id} · </>}account {summary.account ?? "–"} · ordered {when(summary.createdAt)}
+        {summary.dueAt && <> · due {when(summary.dueAt)}</>}
         {summary.risk && <> · risk {Math.round(summary.risk.risk * 100)} % ({summary.risk.band})</>}</p>
       <p className="summary">{explained.summary}</p>
       {summary.reasons?.map((each) => <p key={each.code} className="trouble">{each.reason}</p>)}
@@ -70,7 +72,7 @@ function Table({ items, chosen, choose }: Choice & { items: Item[] }) {
 }
 
 function useFacts(orderId: string) {
-  return useLive(`${orderId} facts`, async (signal) => (await ask<Fact[]>("get_facts", { order_id: orderId }, { signal })).body, (id) => id === orderId);
+  return useLive(`${orderId} facts`, async (signal) => (await ask<Fact[]>("get_facts", { order_id: orderId }, { signal })).body, (fact) => fact.orderId === orderId);
 }
 
 function History({ orderId, chosen, choose }: Choice & { orderId: string }) {
@@ -90,7 +92,7 @@ function History({ orderId, chosen, choose }: Choice & { orderId: string }) {
 }
 
 function Drawer({ orderId, item, names, choose, changed }: { orderId: string; item: Item; names: Item[]; choose: (key?: string) => void; changed: () => void }) {
-  const explained = useLive(`${orderId} ${item.key}`, async (signal) => (await ask<Explanation>("explain", { order_id: orderId }, { query: { item: item.key }, signal })).body, (id) => id === orderId);
+  const explained = useLive(`${orderId} ${item.key}`, async (signal) => (await ask<Explanation>("explain", { order_id: orderId }, { query: { item: item.key }, signal })).body, (fact) => fact.orderId === orderId);
   const facts = useFacts(orderId);
   const own = useMemo(() => facts.data?.filter((fact) => fact.item === item.key) ?? [], [facts.data, item.key]);
   const reasons = explained.data?.items[0]?.reasons ?? [];
@@ -108,7 +110,7 @@ function Drawer({ orderId, item, names, choose, changed }: { orderId: string; it
       {item.error && <p className="trouble">{item.errorCode ? `${item.errorCode}: ` : ""}{item.error}</p>}
       <Trouble error={explained.error} again={explained.again} />
       {reasons.length > 0 && <><h3>Why</h3><ul>{reasons.map((each, at) => <li key={at}>{each.text}</li>)}</ul></>}
-      {behind && behind.count > 0 && <p>Holds up {behind.isAtLeast ? "at least " : ""}{behind.count} {behind.count === 1 ? "item" : "items"}.</p>}
+      {behind && behind.count > 0 && <p>Holds up {behind.isAtLeast ? "at least " : ""}{many(behind.count, "item")}.</p>}
       {isFailed(item.state) && <div className="actions">
         {repair("retry", "Retry", "The item is sent again, with a new count of attempts.")}
         {repair("skip", "Skip", "The item is passed over; what waits for it goes on.")}

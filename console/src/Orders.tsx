@@ -4,8 +4,8 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef, useState } from "react";
 import { type Refusal, ask } from "./api";
-import { go, useAddress, useLive, withQuery } from "./hooks";
-import { Link, State, Trouble, when } from "./parts";
+import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
+import { Link, State, Trouble, many, when } from "./parts";
 
 interface Row { id: string; externalId?: string; state: string; orderDate: string; billingAccount?: { id: string } }
 
@@ -28,10 +28,16 @@ export function Orders() {
   const asked = Object.fromEntries(FILTERS.map((name) => [name, url.searchParams.get(name) ?? ""]));
   const filters = { ...asked, "orderDate.gte": instant(asked["orderDate.gte"]), "orderDate.lte": instant(asked["orderDate.lte"]) };
   const key = JSON.stringify(filters);
+  const shown = useRef(new Set<string>());
   const head = useLive(key, async (signal) => {
     const { body, total } = await ask<Row[]>("list_product_orders", {}, { query: { ...filters, limit: PAGE, fields: FIELDS }, signal });
+    shown.current = new Set(body.map((row) => row.id));
     return { rows: body, total };
-  }, () => true);
+  }, ({ kind, orderId, account, state }) => {
+    if (!kind.startsWith("order.") || (asked["billingAccount.id"] && account !== asked["billingAccount.id"])) return false;
+    // New orders come on top; of the others those that are shown, or have come into the state that is asked for.
+    return kind === "order.accepted" || kind === "order.rejected" || shown.current.has(orderId ?? "") || (!!asked.state && state === asked.state);
+  }, { gapMs: DESK_GAP_MS });
   const [more, setMore] = useState<{ key: string; rows: Row[]; isLast: boolean }>({ key, rows: [], isLast: false });
   const [error, setError] = useState<Refusal>();
   const isLoading = useRef(false);
@@ -84,7 +90,7 @@ export function Orders() {
         <label>To <input type="datetime-local" value={asked["orderDate.lte"]} onChange={(event) => change("orderDate.lte", event.target.value)} /></label>
       </form>
       <Trouble error={head.error ?? error} again={head.again} />
-      <p role="status" className="count">{head.data ? (head.data.total ? `${head.data.total} orders, newest first` : "No order is like that. Take a filter away.") : head.error ? "" : "Reading…"}</p>
+      <p role="status" className="count">{head.data ? (head.data.total ? `${many(head.data.total, "order")}, newest first` : "No order is like that. Take a filter away.") : head.error ? "" : "Reading…"}</p>
       <div className="list" ref={pane} role="table" aria-label="Orders" aria-rowcount={head.data?.total} onKeyDown={step} tabIndex={0}>
         <div role="rowgroup"><div role="row" className="row head">{["Order", "State", "External id", "Account", "Ordered"].map((each) => <span role="columnheader" key={each}>{each}</span>)}</div></div>
         <div role="rowgroup" className="body" style={{ height: list.getTotalSize() }}>

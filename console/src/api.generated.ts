@@ -15,6 +15,7 @@ export const OPERATIONS = {
   list_products: { method: "GET", path: "/tmf-api/productInventory/v4/product", role: "channel" },
   get_product: { method: "GET", path: "/tmf-api/productInventory/v4/product/{asset_id}", role: "channel" },
   ingest_orders: { method: "POST", path: "/v1/orders:ingest", role: "channel" },
+  cut_over_orders: { method: "POST", path: "/v1/orders:cutover", role: "admin" },
   act_on_order: { method: "POST", path: "/v1/orders/{order_id}:{action}", role: "agent" },
   force_order: { method: "POST", path: "/v1/orders/{order_id}:force{action}", role: "manager" },
   patch_order: { method: "PATCH", path: "/v1/orders/{order_id}", role: "agent" },
@@ -42,6 +43,7 @@ export const OPERATIONS = {
   receive_callback: { method: "POST", path: "/v1/callbacks/{token}", role: "system" },
   list_risks: { method: "GET", path: "/v1/risk", role: "manager" },
   get_risk: { method: "GET", path: "/v1/orders/{order_id}/risk", role: "agent" },
+  what_if: { method: "POST", path: "/v1/orders/{order_id}/risk:whatIf", role: "agent" },
   list_models: { method: "GET", path: "/v1/delay-models", role: "manager" },
   register_model: { method: "POST", path: "/v1/delay-models", role: "dataScientist" },
   rollback_models: { method: "POST", path: "/v1/delay-models:rollback", role: "dataScientist" },
@@ -81,6 +83,12 @@ export const OPERATIONS = {
   put_system: { method: "PUT", path: "/v1/systems/{code}", role: "admin" },
   steer_system: { method: "POST", path: "/v1/systems/{code}:{action}", role: "admin" },
   list_changes: { method: "GET", path: "/v1/systems/{code}/changes", role: "auditor" },
+  reveal_value: { method: "POST", path: "/v1/products/{asset_id}/attributes/{name}:reveal", role: "privacy" },
+  list_value_access: { method: "GET", path: "/v1/value-access", role: "auditor" },
+  list_keys: { method: "GET", path: "/v1/keys", role: "admin" },
+  rotate_key: { method: "POST", path: "/v1/keys:rotate", role: "admin" },
+  get_account: { method: "GET", path: "/v1/accounts/{account}", role: "agent" },
+  get_timeline: { method: "GET", path: "/v1/accounts/{account}/timeline", role: "agent" },
   import_inventory: { method: "POST", path: "/v1/inventory:import", role: "admin" },
   ingest_inventory: { method: "POST", path: "/v1/inventory:ingest", role: "admin" },
   reconcile_inventory: { method: "POST", path: "/v1/inventory:reconcile", role: "auditor" },
@@ -115,6 +123,7 @@ export interface Parameters {
   list_products: Record<never, string>;
   get_product: { asset_id: string };
   ingest_orders: Record<never, string>;
+  cut_over_orders: Record<never, string>;
   act_on_order: { order_id: string; action: "hold" | "resume" | "freeze" | "thaw" | "prioritize" | "amend" | "cancel" | "move" };
   force_order: { order_id: string; action: "Amend" | "Cancel" | "Move" };
   patch_order: { order_id: string };
@@ -142,6 +151,7 @@ export interface Parameters {
   receive_callback: { token: string };
   list_risks: Record<never, string>;
   get_risk: { order_id: string };
+  what_if: { order_id: string };
   list_models: Record<never, string>;
   register_model: Record<never, string>;
   rollback_models: Record<never, string>;
@@ -181,6 +191,12 @@ export interface Parameters {
   put_system: { code: string };
   steer_system: { code: string; action: "hold" | "release" };
   list_changes: { code: string };
+  reveal_value: { asset_id: string; name: string };
+  list_value_access: Record<never, string>;
+  list_keys: Record<never, string>;
+  rotate_key: Record<never, string>;
+  get_account: { account: string };
+  get_timeline: { account: string };
   import_inventory: Record<never, string>;
   ingest_inventory: Record<never, string>;
   reconcile_inventory: Record<never, string>;

@@ -9,11 +9,17 @@ export class Refusal extends Error {
   constructor(message: string, readonly status: number, readonly mend?: string) {
     super(message);
   }
+
+  // Whether nobody knows if it was done: to be sent again with the key it had.
+  get isOpen(): boolean {
+    return this.status === 0 || this.status >= 500 || this.status === 429;
+  }
 }
 
 interface Extra {
   query?: Record<string, string | number | undefined>;
   body?: unknown;
+  key?: string; // of the press that this sends; without one the request has its own
   signal?: AbortSignal;
 }
 
@@ -32,7 +38,7 @@ export async function ask<T, O extends Operation = Operation>(
   const { method } = OPERATIONS[operation];
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const headers: Record<string, string> = { Accept: "application/json", "X-User": chosenUser() };
-  if (method !== "GET") headers["Idempotency-Key"] = crypto.randomUUID();
+  if (method !== "GET") headers["Idempotency-Key"] = extra.key ?? crypto.randomUUID();
   if (extra.body !== undefined) headers["Content-Type"] = "application/json";
   let response: Response;
   try {

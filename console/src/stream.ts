@@ -1,16 +1,18 @@
-// One event stream per browser: the tab that holds the lock listens and tells the others.
+// One event stream per browser: the tab that holds the lock listens and tells the others, a few times a second.
 
 import { addressOf } from "./api";
 
 export type Live = "connecting" | "live" | "reconnecting";
-export interface Fact { id: string; kind: string; orderId: string | null; item: string | null }
-type Message = { fact: Fact } | { live: Live } | { resync: true } | { hello: true };
+export interface Heard { id: string; kind: string; orderId: string | null; account: string | null; item: string | null; actor: string; state?: string }
+type Message = { facts: Heard[] } | { live: Live } | { resync: true } | { hello: true };
 
 const RETRY_MS = 3_000;
+const TOLD_MS = 200;
 const channel = new BroadcastChannel("orderplan.stream");
 const hearers = new Set<(message: Message) => void>();
 let live: Live = "connecting";
 let isLeader = false;
+let waiting: Heard[] = [];
 
 function tell(message: Message) {
   if ("live" in message) live = message.live;
@@ -30,8 +32,9 @@ function listen() {
     spread({ live: "live" });
   };
   source.addEventListener("fact", (event) => {
-    const { id, kind, orderId, item } = JSON.parse(event.data) as Fact;
-    spread({ fact: { id, kind, orderId, item } });
+    const { id, kind, orderId, account, item, actor, payload } = JSON.parse(event.data) as Heard & { payload?: { state?: string } };
+    if (!waiting.length) setTimeout(() => { const facts = waiting; waiting = []; spread({ facts }); }, TOLD_MS);
+    waiting.push({ id, kind, orderId, account, item, actor, state: payload?.state });
   });
   source.onerror = () => {
     spread({ live: "reconnecting" });

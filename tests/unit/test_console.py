@@ -138,7 +138,19 @@ async def test_every_file_that_the_page_names_is_served_and_kept_for_ever(client
         assert answer.content_type in ("text/javascript", "text/css")
 
 
-@pytest.mark.parametrize("name", ["nothing.js", "..%2findex.html", "%2e%2e%2fsources.sha256"])
+async def test_files_are_sent_compressed_to_who_can_read_that_and_once_to_who_has_them(client: Client) -> None:
+    for path in ["/", *(f"/console/assets/{name}" for name in file_names())]:
+        packed = await client.get(path, headers={"Accept-Encoding": "br, gzip"})
+        plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+        again = await client.get(path, headers={"If-None-Match": packed.headers["ETag"]})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in plain.headers
+        assert await packed.read() == await plain.read()
+        assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+        assert (again.status, await again.read()) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "index.html", "..%2findex.html", "%2e%2e%2fsources.sha256"])
 async def test_no_other_file_is_served(client: Client, name: str) -> None:
     assert (await client.get(f"/console/assets/{name}")).status == 404
 

@@ -1,5 +1,5 @@
-"""One cluster and one browser for all tests of the console. Whatever the page complains of, or asks of another
-machine, fails the test.
+"""One browser for each module of the console's tests, on the cluster of all acceptance tests. Whatever the page
+complains of, or asks of another machine, fails the test.
 """
 
 import os
@@ -9,27 +9,27 @@ from typing import Any
 
 import pytest
 
-from tests.support.running import Running, running_cluster
+from tests.support.browser import TIMEOUT_MS
+from tests.support.running import Running
 
 ARGUMENTS = (
     "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
-TIMEOUT_MS = 30_000
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    # No longer than a module: as long as Playwright is open its event loop is that of the thread.
     chromium = shutil.which("chromium")
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        sync_playwright = None  # type: ignore[assignment,unused-ignore]
-    if chromium is None or sync_playwright is None:
-        missing = "chromium (apt-get install chromium)" if chromium is None else "playwright (make install)"
+    if chromium is None:
+        missing = "the console cannot be tested without chromium (apt-get install chromium)"
         if os.environ.get("ORDERPLAN_REQUIRE_BROWSER"):
-            pytest.fail(f"the console cannot be tested without {missing}")
-        pytest.skip(f"needs {missing}")
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=TIMEOUT_MS)
     with sync_playwright() as playwright:
         # Root, as in a container of CI, cannot have Chromium's sandbox.
         made = playwright.chromium.launch(
@@ -39,20 +39,19 @@ def browser() -> Iterator[Any]:
         made.close()
 
 
-@pytest.fixture(scope="module")
-def running(browser: Any) -> Iterator[Running]:
-    with running_cluster(plan_hosts=1) as made:
-        yield made
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the page complains of; a test takes away what it has brought about."""
+    return []
 
 
 @pytest.fixture
-def page(browser: Any, running: Running) -> Iterator[Any]:
+def page(browser: Any, running: Running, complaints: list[str]) -> Iterator[Any]:
     context = browser.new_context(
-        base_url=running.url, reduced_motion="reduce", viewport={"width": 1440, "height": 860}
+        base_url=running.url, reduced_motion="reduce", locale="en-GB", viewport={"width": 1440, "height": 860}
     )
     context.set_default_timeout(TIMEOUT_MS)
     made = context.new_page()
-    complaints: list[str] = []
     made.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
     made.on("pageerror", lambda error: complaints.append(str(error)))
     made.on("request", lambda asked: None if asked.url.startswith(running.url) else complaints.append(asked.url))

@@ -516,8 +516,10 @@ class HostLoop:
             for row in self._vault.take_sealed()
             if row.order_id in tick.touched
         ]
-        self._vault.drop_new_keys(tick.touched.__contains__)
+        self._vault.drop_new_keys(tick.keeps_keys_of)
         await self._vault.store_keys()
+        # An import is over with its tick: nothing must be encrypted with a secret that may be destroyed meanwhile.
+        self._vault.forget(tick.imported)
         await self._journal.commit(tick.commit)
         self._committed(tick)
 
@@ -631,8 +633,10 @@ class HostLoop:
         self._loader.forget_unreadable(tick.touched)
         self.watchdog.mended(tick.redriven)
         self.watchdog.note(self._to_look_at(tick))
-        for order_id in self.memory.trim(tick.touched, tick.accounts):
+        left = self.memory.trim(tick.touched, tick.accounts)
+        for order_id in left:
             self._rows.pop(order_id, None)
+        self._vault.forget(left)
         if tick.commit.released_shards:
             self._let_go({shard for shard, _ in tick.commit.released_shards})
         if tick.ended_with_secrets:
@@ -664,6 +668,7 @@ class HostLoop:
     def _let_go(self, shards: set[int]) -> None:
         gone = [order_id for order_id in self.memory.plans if shard_of(order_id) in shards]
         self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
+        self._vault.forget(gone)
         for shard in shards:
             self.heads.pop(shard, None)
             self._holders.pop(shard, None)

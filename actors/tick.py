@@ -146,6 +146,8 @@ class Tick:
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     """Causes of imports that are stored already."""
+    imported: set[str] = field(default_factory=set)
+    """Imports of this tick that have changed something, by the name that stands in their facts."""
     work: int = 0
     """Facts decided, and lines and items composed: what takes time, here and in the commit."""
     left: list[Envelope] = field(default_factory=list)
@@ -191,6 +193,10 @@ class Tick:
             self.replies.append((envelope, answer))
             self._drain()
         self._write_rows()
+
+    def keeps_keys_of(self, owner: str) -> bool:
+        """Whether something of the order or import is written, so that its new keys are needed."""
+        return owner in self.touched or owner in self.imported
 
     def _write_rows(self) -> None:
         """Write the rows of orders that are another than before the tick, whatever they were in between."""
@@ -731,8 +737,9 @@ class Tick:
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
         release = self.memory.folder.loaded_release(envelope.tenant, envelope.release_id)
+        name = import_id_of(envelope.cause)
         changed, results = import_assets(
-            account, arriving, release, lambda value: self.protector.encrypt(envelope.tenant, value)
+            account, arriving, release, lambda value: self.protector.encrypt(envelope.tenant, name, value)
         )
         self.work += len(arriving)
         for asset in changed:
@@ -741,7 +748,8 @@ class Tick:
         if changed:
             payload = {"account": envelope.account, "assets": [asset.to_dict() for asset in changed]}
             fact = Fact(f.ASSETS_IMPORTED, self.now, None, payload, envelope.actor, envelope.cause)
-            self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
+            self._append(envelope.shard, envelope.tenant, name, fact)
+            self.imported.add(name)
         return _imported(envelope, results)
 
     def _append(self, shard: int, tenant: str, name: str, fact: Fact) -> None:

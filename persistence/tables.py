@@ -734,6 +734,17 @@ tenant_key = sa.Table(
     sa.Column("key", sa.LargeBinary, nullable=False),
 )
 
+value_key = sa.Table(
+    "value_key",
+    key_metadata,
+    sa.Column("secret_id", sa.Text, primary_key=True),
+    # The order whose values it encrypts, or the import.
+    sa.Column("owner", sa.Text, nullable=False, index=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("destroyed_at", sa.DateTime(timezone=True), index=True),
+)
+"""Secrets that encrypted values are destroyed with; of one that was destroyed the row stays empty for a while."""
+
 master_key = sa.Table(
     "master_key",
     key_metadata,

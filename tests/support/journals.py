@@ -35,7 +35,7 @@ async def empty(dsn: str, key_dsn: str) -> None:
             f"truncate {TABLES}; update shard set incarnation_id = null, version = 0, order_id = null; "
             + _DROP_PARTITIONS,
         ),
-        (key_dsn, "truncate order_key, tenant_key, master_key"),
+        (key_dsn, "truncate order_key, value_key, tenant_key, master_key"),
     ):
         connection = await asyncpg.connect(address)
         try:

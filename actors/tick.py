@@ -26,7 +26,7 @@ from actors.envelopes import (
     ToPlan,
     booking_envelope,
 )
-from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
+from actors.memory import AccountKey, Memory, account_key
 from actors.price_desk import Asked, DeskKey
 from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row, wait_rows
 from domain import facts as f
@@ -43,7 +43,7 @@ from domain.errors import (
 )
 from domain.facts import VERSIONS, Fact
 from domain.holds import NOTHING_HELD, HeldSystems
-from domain.ids import booking_id, order_id_of, shard_of
+from domain.ids import OWN_ACCOUNT, booking_id, order_id_of, shard_of
 from domain.installed_base import IMPORTED, import_assets
 from domain.intake import (
     UNKNOWN_RETRY_S,
@@ -701,8 +701,9 @@ class Tick:
             for asset_id, delta in envelope.changed.items()
         }
         refresh_open_order(account, envelope.order_id, changed)
-        if envelope.number == 0:
-            return {"number": 0}
+        if envelope.number == 0 or envelope.order_id not in account.open_orders:
+            # Of an order that the account does not know as open: it was erased, and this was long on its way.
+            return {"number": envelope.number}
         self.known_bookings.add(name)
         deltas = [AssetDelta.from_dict(change) for change in envelope.changes]
         booking = book_changes(

@@ -317,12 +317,13 @@ class Vault:
         Raises:
             NotFound: a value or its key does not exist any more.
         """
-        names = sorted(set(_sealed_names(document)))
+        hidden = list(_hidden(document))
+        names = sorted({each[SEALED] for each in hidden if is_sealed(each)})
         values: dict[str, Any] = {}
         if names:
             values = await self._open_sealed(order_id, names)
         await self.load_tenant(tenant)
-        named = set(_key_ids(document))
+        named = {named_keys(each)[:2] for each in hidden if is_encrypted(each)}
         if not {key_id for key_id, _ in named} <= self._tenant_keys[tenant].keys.keys():
             # Somebody who has heard of a rotation already has written it.
             await self._read_tenant(tenant)
@@ -429,24 +430,13 @@ def unwrapped(key: bytes, owner: str, data: bytes) -> bytes:
         raise NotFound(f"the ciphertext does not belong to the key of {owner}") from error
 
 
-def _key_ids(document: Any) -> Iterable[tuple[str, str]]:
-    """The tenant's key and the secret of each encrypted value."""
-    if is_encrypted(document):
-        yield named_keys(document)[:2]
+def _hidden(document: Any) -> Iterable[dict[str, Any]]:
+    """Everything in a document that is sealed or encrypted."""
+    if is_sealed(document) or is_encrypted(document):
+        yield document
     elif isinstance(document, dict):
         for value in document.values():
-            yield from _key_ids(value)
+            yield from _hidden(value)
     elif isinstance(document, list):
         for value in document:
-            yield from _key_ids(value)
-
-
-def _sealed_names(document: Any) -> Iterable[str]:
-    if is_sealed(document):
-        yield document[SEALED]
-    elif isinstance(document, dict):
-        for value in document.values():
-            yield from _sealed_names(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _sealed_names(value)
+            yield from _hidden(value)

@@ -181,6 +181,9 @@ class MemoryJournal(MemoryStore):
             self._session = None
             raise CommitUnknown(f"the commit was not heard: {type(error).__name__}") from error
 
+    async def erase(self, erasure: Any, destroy: Any, now: datetime) -> dict[str, int]:
+        raise AssertionError("no account is erased in simulations")
+
     async def raise_epoch(self) -> None:
         database = self._database
         session = database.open_session(self.incarnation_id)
@@ -342,6 +345,9 @@ class MemoryVault:
         return f"{zlib.crc32(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)):08x}"
 
     def forget(self, owners: Iterable[str]) -> None:
+        """It has no secrets."""
+
+    async def destroy_secrets(self, secret_ids: Iterable[str]) -> None:
         """It has no secrets."""
 
     def take_sealed(self) -> list[SealedRow]:

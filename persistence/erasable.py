@@ -18,8 +18,8 @@ SCORED_AFTER: Final = timedelta(minutes=1)
 """So long the delay predictor has to note the end of an order that it has scored."""
 NAMED_MAX: Final = 10
 """Orders that a refusal names."""
-
-_SECRET: Final = '"\\$encrypted": "[0-9]+:([a-z2-7]+)\\.'
+SCAN_TIMEOUT_S: Final = 120.0
+"""For looking through all products of a tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,14 +177,17 @@ async def shared_secrets(
     if not secret_ids:
         return {}
     rows = await pool.fetch(
-        "select distinct s.secret_id, a.asset_id from asset as a cross join lateral "
-        "(select (regexp_matches(a.body::text, $4, 'g'))[1] as secret_id) as s "
-        "where a.tenant = $1 and a.account is distinct from $2 and a.body::text like '%\"$encrypted\"%' "
-        "and s.secret_id = any($3) order by s.secret_id, a.asset_id",
+        "select distinct s.secret_id, a.asset_id from asset as a "
+        "cross join lateral jsonb_each(a.body -> 'attributes') as v(name, value) "
+        # What stands before the ciphertext: `persistence.vault.named_keys`.
+        "cross join lateral "
+        "(select split_part(split_part(v.value ->> '$encrypted', '.', 1), ':', 2) as secret_id) as s "
+        "where a.tenant = $1 and a.account is distinct from $2 and v.value ? '$encrypted' and s.secret_id = any($3) "
+        "order by s.secret_id, a.asset_id",
         tenant,
         account,
         secret_ids,
-        _SECRET,
+        timeout=SCAN_TIMEOUT_S,
     )
     found: dict[str, list[str]] = {}
     for row in rows:

@@ -68,9 +68,11 @@ class Ways:
     def __init__(self, host: Host) -> None:
         self.host = host
         self.before: list[Callable[[], Awaitable[Any]]] = []
+        self.asked: list[EraseAccount] = []
 
     async def ask(self, lane: str, shard: int, envelope: Any, *, timeout_s: float) -> Any:
         assert isinstance(envelope, EraseAccount)
+        self.asked.append(envelope)
         while self.before:
             await self.before.pop()()
         return await self.host.while_running(self.host.loop.erase(shard, envelope.erasure))
@@ -276,6 +278,16 @@ async def test_an_erasure_whose_commit_was_not_heard_is_done_once(
     assert [each["state"] for each in await erasures.list_erasures(pool, "main")] == ["done"]
     assert await pool.fetchval("select count(*) from fact") == 0
     await ordered(host)
+
+
+async def test_an_erasure_that_is_carried_out_again_changes_nothing(
+    lines: Host, desk: ErasureDesk, ways: Ways, pool: Pool
+) -> None:
+    """Its host had done it, and nobody heard."""
+    await ordered(lines)
+    done = await erase(desk)
+    await ways.ask("", ways.asked[0].shard, ways.asked[0], timeout_s=1)
+    assert await erasures.read_erasure(pool, "main", done["erasure_id"]) == done
 
 
 async def test_what_the_account_does_afterwards_starts_from_nothing_and_writes_behind_what_was_erased(

@@ -118,6 +118,7 @@ async def test_a_statement_that_comes_late_does_not_bring_a_secret_back(here: Va
     here._new_secrets = queued
     await here.store_keys()
 
+    assert await keys.fetchval("select secret from value_key") == b""
     with pytest.raises(NotFound, match="erased"):
         await here.open_all("main", "", value)
 

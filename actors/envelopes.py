@@ -15,6 +15,7 @@ from domain.plan import Plan
 from domain.price_calls import PriceAnswer
 from domain.priorities import class_of
 from domain.watchdog import Stuck
+from persistence.erasures import Erasure
 
 
 class NotOwner(OrderplanError):
@@ -149,6 +150,14 @@ def booking_envelope(
         is_last=booking.is_last,
         is_cancelled=is_cancelled,
     )
+
+
+@dataclass(slots=True)
+class EraseAccount(Envelope):
+    """Erase an account of the shard; not for the inbox, it is done between two ticks (`HostLoop.erase`)."""
+
+    shard: int
+    erasure: Erasure
 
 
 @dataclass(slots=True)

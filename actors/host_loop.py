@@ -52,6 +52,7 @@ from domain.messages import ChangeOrder, NotJoined, Quarantine, Report, TimerFir
 from domain.plan import Plan
 from domain.turn import is_left_behind
 from domain.watchdog import LATE_S
+from persistence.erasures import Erasure
 from persistence.journal import NOBODYS_FAULT, CommitUnknown, DataRefused, Fenced
 from persistence.rows import Commit, OrderRow
 
@@ -190,8 +191,11 @@ class HostLoop:
         Done between two ticks: a tick under way knows nothing of the new shards.
         """
         wanted = list(shards)
+        await self._do_between(lambda: self._adopt(wanted))
+
+    async def _do_between(self, work: Callable[[], Awaitable[None]]) -> None:
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._between.append((lambda: self._adopt(wanted), done))
+        self._between.append((work, done))
         self._wake.set()
         await done
 
@@ -221,6 +225,40 @@ class HostLoop:
         log.info(
             "shards adopted", shards=len(new), plans=len(unfinished.active), timers=len(unfinished.timers)
         )
+
+    async def erase(self, shard: int, erasure: Erasure) -> None:
+        """Erase an account of the shard: in the database, and in memory, so that nothing of it comes back.
+
+        Done between two ticks: nothing is decided on what it has, and nothing of it on the way to the database.
+
+        Raises:
+            NotOwner: the shard is not this host's.
+            ErasureOutdated: the account has something else by now.
+            Busy: whether it was stored was not heard.
+        """
+        if self.is_fenced or self._is_stopping:
+            raise NotOwner(f"host {self._journal.incarnation_id} has stopped")
+        await self._do_between(lambda: self._erase(shard, erasure))
+
+    async def _erase(self, shard: int, erasure: Erasure) -> None:
+        if shard not in self.heads:
+            raise NotOwner("the shard belongs to another host")
+        try:
+            await self._journal.erase(erasure, self._vault.destroy_secrets, self._clock())
+        except Fenced as error:
+            # The next tick hears of it as well, and ends the process.
+            raise NotOwner(f"host {self._journal.incarnation_id} was replaced") from error
+        except Exception as error:
+            if not self._is_unavailable(error):
+                raise
+            log.warning("an erasure was not heard", error=_safe(error))
+            await self._settle_own_epoch(0)
+            raise Busy("nobody has heard whether it is erased", mend="ask again", retryAfterS=1) from error
+        finally:
+            # Whatever came of it: what is there still is read again.
+            self.memory.forget(erasure.order_ids, [(erasure.tenant, erasure.account)])
+            for order_id in erasure.order_ids:
+                self._rows.pop(order_id, None)
 
     async def _take_up(self, order_ids: list[str]) -> None:
         """Read plans that wait for somebody else, and ask him again, part by part: the first call goes out at once,
@@ -516,8 +554,10 @@ class HostLoop:
             for row in self._vault.take_sealed()
             if row.order_id in tick.touched
         ]
-        self._vault.drop_new_keys(tick.touched.__contains__)
+        self._vault.drop_new_keys(tick.keeps_keys_of)
         await self._vault.store_keys()
+        # An import is over with its tick: nothing must be encrypted with a secret that may be destroyed meanwhile.
+        self._vault.forget(tick.imported)
         await self._journal.commit(tick.commit)
         self._committed(tick)
 
@@ -631,8 +671,10 @@ class HostLoop:
         self._loader.forget_unreadable(tick.touched)
         self.watchdog.mended(tick.redriven)
         self.watchdog.note(self._to_look_at(tick))
-        for order_id in self.memory.trim(tick.touched, tick.accounts):
+        left = self.memory.trim(tick.touched, tick.accounts)
+        for order_id in left:
             self._rows.pop(order_id, None)
+        self._vault.forget(left)
         if tick.commit.released_shards:
             self._let_go({shard for shard, _ in tick.commit.released_shards})
         if tick.ended_with_secrets:
@@ -664,6 +706,7 @@ class HostLoop:
     def _let_go(self, shards: set[int]) -> None:
         gone = [order_id for order_id in self.memory.plans if shard_of(order_id) in shards]
         self.memory.forget(gone, [account_key(self.memory.plans[order_id]) for order_id in gone])
+        self._vault.forget(gone)
         for shard in shards:
             self.heads.pop(shard, None)
             self._holders.pop(shard, None)

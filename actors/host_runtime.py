@@ -17,12 +17,12 @@ import structlog
 
 from actors.bookings import Bookings
 from actors.dispatcher import Dispatcher
-from actors.envelopes import Envelope, GiveAway, NotOwner, ToPlan
+from actors.envelopes import Envelope, EraseAccount, GiveAway, NotOwner, ToPlan
 from actors.host_loop import HostLoop
 from actors.ports import JournalPort, ReadHeld, VaultPort
 from actors.routing import HostClient
 from actors.watchdog import LOOK_S
-from domain.errors import Busy
+from domain.errors import Busy, OrderplanError
 from domain.ids import shard_of
 from domain.messages import AssetsBooked, Quarantine
 from persistence.journal import Fenced
@@ -140,6 +140,17 @@ class HostRuntime:
     async def receive_reports(self, envelopes: list[Envelope]) -> list[Any]:
         """Results from systems; answers after the commit, in order."""
         return await self.loop.ask(envelopes)
+
+    async def receive_erasures(self, envelopes: list[EraseAccount]) -> list[Any]:
+        """Accounts to erase, one after another; None for each, or why not."""
+        answers: list[Any] = []
+        for each in envelopes:
+            try:
+                await self.loop.erase(each.shard, each.erasure)
+                answers.append(None)
+            except OrderplanError as error:
+                answers.append(error)
+        return answers
 
     async def adopt(self) -> int:
         """Take up the shards that the assignment gives this incarnation; returns how many it owns now."""

@@ -135,7 +135,7 @@ class Jobs:
         given = [self._tenant, action, operator, reason, selection, items, argument, rate, key]
         job_id = hashlib.blake2b(orjson.dumps(given), digest_size=8).hexdigest()
         await self._vault.load_tenant(self._tenant)
-        sealed = self._vault.encrypt(self._tenant, dict(argument)) if argument else None
+        sealed = self._vault.encrypt(self._tenant, None, dict(argument)) if argument else None
         job = NewJob(job_id, self._tenant, action, operator, reason, selection, rate, sealed)
         await jobs.create_job(self._pool, job, wanted=wanted, items=items, now=self._clock())
         return await jobs.read_job(self._pool, self._tenant, job_id)

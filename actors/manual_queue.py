@@ -20,6 +20,7 @@ import structlog
 
 from actors.config import GATEWAY, ClusterConfig
 from actors.envelopes import ToPlan
+from actors.erasure_desk import ErasureDesk
 from actors.folding import PlanFolder
 from actors.jobs import Jobs
 from actors.key_desk import KeyDesk
@@ -247,6 +248,7 @@ class ManualQueueActor:
         self._sweeping = asyncio.get_running_loop().create_task(self._sweep())
         self._vault: Vault | None = None
         self._keys: KeyDesk | None = None
+        self._erasures: ErasureDesk | None = None
         self._jobs: Jobs | None = None
         self._resumer: Resumer | None = None
         self._related: RelatedOrders | None = None
@@ -278,6 +280,7 @@ class ManualQueueActor:
                     # All or none: what waits for the jobs would otherwise find queues without them, for ever.
                     self._vault = Vault(keys, pool, await open_wrapping(keys, self._config.key_provider))
                     self._keys = KeyDesk(self._vault, pool, lambda: datetime.now(UTC))
+                    self._erasures = ErasureDesk(pool, self._vault, hosts, lambda: datetime.now(UTC))
                     self._jobs = Jobs(
                         pool,
                         self._vault,
@@ -310,11 +313,12 @@ class ManualQueueActor:
     async def ask_keys(self, method: str, *args: Any, **options: Any) -> Any:
         """What the method of `KeyDesk` gives; a refusal comes back as the error itself."""
         await self._ready()
-        assert self._keys is not None
-        try:
-            return await getattr(self._keys, method)(*args, **options)
-        except OrderplanError as error:
-            return error
+        return await _or_error(getattr(self._keys, method)(*args, **options))
+
+    async def ask_erasures(self, method: str, *args: Any, **options: Any) -> Any:
+        """What the method of `ErasureDesk` gives; a refusal comes back as the error itself."""
+        await self._ready()
+        return await _or_error(getattr(self._erasures, method)(*args, **options))
 
     async def ask_jobs(self, method: str, *args: Any) -> Any:
         """What the method of `Jobs` gives; a refusal comes back as the error itself."""

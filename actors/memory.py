@@ -10,7 +10,7 @@ from typing import Final
 
 from actors.folding import PlanFolder
 from actors.ports import JournalPort
-from domain.ids import booking_id, shard_of
+from domain.ids import OWN_ACCOUNT, booking_id, shard_of
 from domain.intake import in_order_of_account, open_order_of
 from domain.inventory import Account, Asset, OpenOrder
 from domain.plan import Plan
@@ -31,8 +31,6 @@ QUIET_MAX: Final = 10_000
 somebody who has just ordered. Reading one again is a part of a query that a tick makes anyway.
 """
 
-OWN_ACCOUNT = "order "
-"""Begins the name of the account that an order without one has for itself: its assets are found by it again."""
 AccountKey = tuple[str, str]
 """(tenant, account), or (tenant, order id) for an order without an account; see `account_key`."""
 

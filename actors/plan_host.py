@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from actors.config import ADAPTERS, ClusterConfig
-from actors.envelopes import Envelope
+from actors.envelopes import Envelope, EraseAccount
 from actors.host_runtime import HostRuntime
 from actors.process import prepare_process
 from actors.remote import handle_of
@@ -101,6 +101,10 @@ class PlanHost:
     async def receive_reports(self, envelopes: list[Envelope]) -> list[Any]:
         """See `HostRuntime.receive_reports`."""
         return await self._runtime.receive_reports(envelopes)
+
+    async def receive_erasures(self, envelopes: list[EraseAccount]) -> list[Any]:
+        """See `HostRuntime.receive_erasures`."""
+        return await self._runtime.receive_erasures(envelopes)
 
     async def adopt(self) -> int:
         """See `HostRuntime.adopt`."""

@@ -26,7 +26,7 @@ from actors.envelopes import (
     ToPlan,
     booking_envelope,
 )
-from actors.memory import OWN_ACCOUNT, AccountKey, Memory, account_key
+from actors.memory import AccountKey, Memory, account_key
 from actors.price_desk import Asked, DeskKey
 from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row, wait_rows
 from domain import facts as f
@@ -43,7 +43,7 @@ from domain.errors import (
 )
 from domain.facts import VERSIONS, Fact
 from domain.holds import NOTHING_HELD, HeldSystems
-from domain.ids import booking_id, order_id_of, shard_of
+from domain.ids import OWN_ACCOUNT, booking_id, order_id_of, shard_of
 from domain.installed_base import IMPORTED, import_assets
 from domain.intake import (
     UNKNOWN_RETRY_S,
@@ -146,6 +146,8 @@ class Tick:
     _new_keys: dict[tuple[str, str], KnownKey] = field(default_factory=dict)
     imports: set[str] = field(default_factory=set)
     """Causes of imports that are stored already."""
+    imported: set[str] = field(default_factory=set)
+    """Imports of this tick that have changed something, by the name that stands in their facts."""
     work: int = 0
     """Facts decided, and lines and items composed: what takes time, here and in the commit."""
     left: list[Envelope] = field(default_factory=list)
@@ -191,6 +193,10 @@ class Tick:
             self.replies.append((envelope, answer))
             self._drain()
         self._write_rows()
+
+    def keeps_keys_of(self, owner: str) -> bool:
+        """Whether something of the order or import is written, so that its new keys are needed."""
+        return owner in self.touched or owner in self.imported
 
     def _write_rows(self) -> None:
         """Write the rows of orders that are another than before the tick, whatever they were in between."""
@@ -695,8 +701,9 @@ class Tick:
             for asset_id, delta in envelope.changed.items()
         }
         refresh_open_order(account, envelope.order_id, changed)
-        if envelope.number == 0:
-            return {"number": 0}
+        if envelope.number == 0 or envelope.order_id not in account.open_orders:
+            # Of an order that the account does not know as open: it was erased, and this was long on its way.
+            return {"number": envelope.number}
         self.known_bookings.add(name)
         deltas = [AssetDelta.from_dict(change) for change in envelope.changes]
         booking = book_changes(
@@ -731,8 +738,9 @@ class Tick:
         account = self.memory.accounts[envelope.tenant, envelope.account]
         self.accounts[envelope.tenant, envelope.account] = None
         release = self.memory.folder.loaded_release(envelope.tenant, envelope.release_id)
+        name = import_id_of(envelope.cause)
         changed, results = import_assets(
-            account, arriving, release, lambda value: self.protector.encrypt(envelope.tenant, value)
+            account, arriving, release, lambda value: self.protector.encrypt(envelope.tenant, name, value)
         )
         self.work += len(arriving)
         for asset in changed:
@@ -741,7 +749,8 @@ class Tick:
         if changed:
             payload = {"account": envelope.account, "assets": [asset.to_dict() for asset in changed]}
             fact = Fact(f.ASSETS_IMPORTED, self.now, None, payload, envelope.actor, envelope.cause)
-            self._append(envelope.shard, envelope.tenant, import_id_of(envelope.cause), fact)
+            self._append(envelope.shard, envelope.tenant, name, fact)
+            self.imported.add(name)
         return _imported(envelope, results)
 
     def _append(self, shard: int, tenant: str, name: str, fact: Fact) -> None:

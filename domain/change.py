@@ -520,8 +520,11 @@ class _LaterProtector:
         self._sealed.append((order_id, name, value))
         return {SEALED: name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
-        return self._protector.encrypt(tenant, value)
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
+        return self._protector.encrypt(tenant, owner, value)
+
+    def mac(self, tenant: str, value: Any) -> str:
+        return self._protector.mac(tenant, value)
 
     def carry_out(self) -> None:
         """Keep the values."""

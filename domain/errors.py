@@ -230,7 +230,7 @@ class TooLarge(OrderplanError):
 
 
 class StreamGone(OrderplanError):
-    """The stream cannot be resumed at this place: facts after it have left for the archive."""
+    """The stream cannot be resumed at this place: facts after it were archived or erased."""
 
     status = 410
     code = "streamGone"

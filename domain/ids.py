@@ -9,8 +9,12 @@ from __future__ import annotations
 import hashlib
 import zlib
 from functools import lru_cache
+from typing import Final
 
 from domain.errors import NotFound
+
+OWN_ACCOUNT: Final = "order "
+"""Begins the name of the account that an order without one has for itself: its assets are found by it again."""
 
 
 def order_id_of(shard: int, at_ms: int, entropy: int) -> str:

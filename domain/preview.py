@@ -40,9 +40,13 @@ class BlindProtector:
         """The reference that would be stored."""
         return {SEALED: name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
-        """The ciphertext that would be stored."""
-        return self._protector.encrypt(tenant, value)
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
+        """What is compared of the ciphertext that would be stored: no secret is made for it."""
+        return {ENCRYPTED: "", "mac": self._protector.mac(tenant, value)}
+
+    def mac(self, tenant: str, value: Any) -> str:
+        """The keyed hash."""
+        return self._protector.mac(tenant, value)
 
 
 def copied(plan: Plan) -> Plan:
@@ -287,5 +291,8 @@ class _Nothing:
     def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
         return {SEALED: name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
         return {ENCRYPTED: "", "mac": ""}
+
+    def mac(self, tenant: str, value: Any) -> str:
+        return ""

@@ -29,8 +29,12 @@ class Protector(Protocol):
         """Keep the value under the order's key and give the reference to store in its place."""
         ...
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
-        """Give the ciphertext to store in the value's place."""
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
+        """Give the ciphertext to store in the value's place; it can be destroyed with its owner's others."""
+        ...
+
+    def mac(self, tenant: str, value: Any) -> str:
+        """Give the keyed hash that stands beside the value's ciphertext."""
         ...
 
 
@@ -101,7 +105,7 @@ def classify(
         if rule == "seal":
             stored[name] = protector.seal(order_id, f"{line_key}/{name}", value)
         elif declared is not None and declared.encrypted:
-            stored[name] = protector.encrypt(tenant, value)
+            stored[name] = protector.encrypt(tenant, order_id, value)
         else:
             stored[name] = value
     return stored

@@ -34,7 +34,7 @@ class Role(StrEnum):
     DATA_SCIENTIST = "dataScientist"
     AUDITOR = "auditor"
     PRIVACY = "privacy"
-    """May see, one by one, what is encrypted."""
+    """May see, one by one, what is encrypted, and erase accounts."""
     ADMIN = "admin"
     SYSTEM = "system"
     """A fulfilment system that calls back: its token is its right."""

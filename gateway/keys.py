@@ -40,10 +40,16 @@ async def list_keys(request: web.Request) -> web.Response:
 
 
 async def ask_keys(request: web.Request, method: str, *args: Any, **options: Any) -> Any:
-    """What a method of `KeyDesk` gives.
+    """What a method of `KeyDesk` gives; raises as `ask_desk`."""
+    mend = "see orderplan key list whether it was done" if method == "rotate" else "ask again"
+    return await ask_desk(request, "ask_keys", method, *args, mend=mend, **options)
+
+
+async def ask_desk(request: web.Request, desk: str, method: str, *args: Any, mend: str, **options: Any) -> Any:
+    """What a method of a desk gives that stands where the keys are: `ask_keys` or `ask_erasures`.
 
     Raises:
-        Busy: it does not answer.
+        Busy: it does not answer; `mend` says what to do.
         OrderplanError: as the method raises.
     """
     handle = context_of(request).people()
@@ -51,11 +57,10 @@ async def ask_keys(request: web.Request, method: str, *args: Any, **options: Any
         raise Busy("what keeps the keys is starting", retryAfterS=1)
     try:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            answer: Any = await handle.ask_keys.remote(method, *args, **options)
+            answer: Any = await getattr(handle, desk).remote(method, *args, **options)
     except Exception as error:
         if not (is_remote_failure(error) or isinstance(error, TimeoutError)):
             raise
-        mend = "see orderplan key list whether it was done" if method == "rotate" else "ask again"
         raise Busy("what keeps the keys has not answered in time", mend=mend, retryAfterS=1) from error
     if isinstance(answer, OrderplanError):
         raise answer

@@ -3,7 +3,7 @@
 One reader for all clients of a gateway follows the feed of facts and fans each batch out; a client that resumes reads
 from the database what it has missed, in pages, and then joins. Where it stands is a vector of offsets, one a shard: the
 `id:` of the last event of each part. What arrives twice after a resume has the same `id` in its data. A place after
-which facts have left for the archive is gone: who resumes there is told, instead of missing them.
+which facts have left for the archive, or were erased, is gone: who resumes there is told, instead of missing them.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
         at = client.joined_at if resumed is None else _resumed_at(resumed, client.joined_at)
         if resumed is not None and await fanout.is_gone(at):
             raise StreamGone(
-                "facts after this place have been moved to the archive",
+                "facts after this place have been moved to the archive, or erased",
                 path="Last-Event-ID",
                 mend="begin anew without it, and read what you follow: /v1/orders/{id} and its /facts have everything",
             )

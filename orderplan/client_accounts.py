@@ -6,7 +6,7 @@ from orderplan.client_calls import Calls, Document, part
 
 
 class AccountCalls(Calls):
-    """One account: what it has, and what happened to it; and the keys that hide attributes."""
+    """One account: what it has, what happened to it, its erasure; and the keys that hide attributes."""
 
     def rotate_key(self, reason: str) -> Document:
         """Encrypt with a new key from now on; its `keyId`."""
@@ -31,6 +31,25 @@ class AccountCalls(Calls):
         found: Document = self.request("GET", "/v1/value-access", query=query)
         accesses: list[Document] = found["accesses"]
         return accesses
+
+    def erase_account(self, account: str, reason: str, *, products: bool = False, roles: str = "") -> Document:
+        """Erase an account; the certificate. `products`: those not terminated go too. `roles` must hold privacy."""
+        body = {"reason": reason, "products": products}
+        done: Document = self.request(
+            "POST", f"/v1/accounts/{part(account)}:erase", body, headers={"X-Roles": roles}
+        )
+        return done
+
+    def list_erasures(self, *, account: str | None = None, limit: int = 100) -> list[Document]:
+        """Erasures and refused tries, newest first: id, account, state, by, reason, askedAt, orders, products."""
+        found: Document = self.request("GET", "/v1/erasures", query={"account": account, "limit": str(limit)})
+        erasures: list[Document] = found["erasures"]
+        return erasures
+
+    def erasure(self, erasure_id: str) -> Document:
+        """The certificate: what was erased, what is kept, where the data went."""
+        found: Document = self.request("GET", f"/v1/erasures/{part(erasure_id)}")
+        return found
 
     def account(self, account: str) -> Document:
         """How many `orders`, `openOrders`, `products`, `openTasks` and `failedItems` it has."""

@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import asyncpg
 
+from persistence.heads import HEAD
+
 TAKE_OVER_ATTEMPTS: Final = 10
 """Each one fails only because somebody else has taken over in between."""
 
@@ -31,7 +33,7 @@ async def ensure_consumer(connection: Connection, tenant: str, consumer: str) ->
     )
     await connection.execute(
         'insert into consumer_cursor (tenant, consumer, shard, "offset") select $1, $2, s.shard, '
-        'case when $3 then coalesce((select max(f."offset") from fact as f where f.shard = s.shard), 0) else 0 end '
+        f"case when $3 then {HEAD} else 0 end "
         "from shard as s on conflict do nothing",
         tenant,
         consumer,

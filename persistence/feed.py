@@ -11,6 +11,7 @@ from typing import Any
 
 import asyncpg
 
+from persistence.heads import HEAD
 from persistence.readstore import StoredFact, stored_fact
 
 
@@ -24,8 +25,7 @@ class Feed:
     async def heads(self) -> dict[int, int]:
         """The last offset of every shard, 0 for an empty one."""
         rows = await self._pool.fetch(
-            'select s.shard, coalesce((select max(f."offset") from fact as f where f.shard = s.shard), 0) as head '
-            "from shard as s"
+            f"select s.shard, {HEAD} as head from shard as s"
         )
         return {row["shard"]: row["head"] for row in rows}
 

@@ -18,6 +18,7 @@ import orjson
 from domain.deliveries import Health, health_after, next_attempt_at
 from domain.errors import NotFound, NotPossibleNow
 from persistence.consumers import Connection, Consumer, ensure_consumer, hold, move_cursors
+from persistence.heads import HEAD
 
 NOTIFIER: Final = "notifier"
 """The consumer's name."""
@@ -73,7 +74,7 @@ async def register(
         is_new = await connection.fetchval(
             "insert into hub_listener (listener_id, tenant, callback, query, created_at, starts_after) "
             "select $1, $2, $3, $4, $5, coalesce(jsonb_object_agg(s.shard, h.head), '{}') from shard as s "
-            'cross join lateral (select coalesce(max(f."offset"), 0) as head from fact as f where f.shard = s.shard) '
+            f"cross join lateral (select {HEAD} as head) "
             "as h on conflict (tenant, callback, query) do nothing returning true",
             listener_id,
             tenant,

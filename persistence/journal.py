@@ -20,6 +20,8 @@ import orjson
 
 from domain.errors import OrderplanError
 from domain.related import RelatedWaits
+from persistence.erasures import Erasure, carry_out
+from persistence.heads import HEAD
 from persistence.readstore import ReadStore
 from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard, Unfinished, WaitRow
 from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
@@ -253,6 +255,36 @@ class Journal(ReadStore):
             DataRefused: the database refuses a value; nothing was stored.
             CommitUnknown: it failed otherwise, or its outcome was not heard; call `raise_epoch` before anything else.
         """
+
+        async def write(connection: asyncpg.Connection[Any]) -> None:
+            if not commit.is_empty():
+                await self._write(connection, commit)
+
+        await self._fenced(write)
+
+    async def erase(
+        self, erasure: Erasure, destroy: Callable[[Iterable[str]], Awaitable[None]], now: datetime
+    ) -> dict[str, int]:
+        """Erase an account, in one transaction; how many rows it took from each table.
+
+        Args:
+            erasure: what was noted of it. Repeated after it was carried out, it changes nothing.
+            destroy: destroys secrets; called in the middle of it, when nothing can come in between any more.
+            now: the time.
+        Raises:
+            ErasureOutdated: the account has something else by now.
+            Fenced, DataRefused, CommitUnknown: as `commit`.
+        """
+        counts: dict[str, int] = {}
+
+        async def write(connection: asyncpg.Connection[Any]) -> None:
+            counts.update(await carry_out(connection, erasure, destroy, now))
+
+        await self._fenced(write)
+        return counts
+
+    async def _fenced(self, write: Callable[[asyncpg.Connection[Any]], Awaitable[None]]) -> None:
+        """A transaction of this incarnation, as long as it is the owner; raises as `commit` does."""
         connection = self._connection
         if connection is None or connection.is_closed():
             raise CommitUnknown("there is no connection")
@@ -262,12 +294,11 @@ class Journal(ReadStore):
                 if await connection.execute(_CHECK, self.incarnation_id, self.epoch) != "UPDATE 1":
                     raise Fenced(f"incarnation {self.incarnation_id} is not the owner any more")
                 await self._probe("checked")
-                if not commit.is_empty():
-                    await self._write(connection, commit)
+                await write(connection)
                 await self._probe("committing")
                 is_written, self._is_warned = True, False
             self._check_heard()
-        except (Fenced, DataRefused, CommitUnknown):
+        except OrderplanError:
             raise
         except asyncpg.PostgresError as error:
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
@@ -402,8 +433,7 @@ class Journal(ReadStore):
         """The last offset of each shard, 0 for an empty one. Read only after the epoch of the last owner was raised."""
         wanted = list(shards)
         rows = await self._pool().fetch(
-            "select s.shard, coalesce((select max(f.\"offset\") from fact as f where f.shard = s.shard), 0) as head "
-            "from unnest($1::int[]) as s(shard)",
+            f"select s.shard, {HEAD} as head from unnest($1::int[]) as s(shard)",
             wanted,
         )
         return {row["shard"]: row["head"] for row in rows}

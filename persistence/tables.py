@@ -436,6 +436,29 @@ value_access = sa.Table(
     sa.Index("value_access_asset_idx", "tenant", "asset_id", "access_id"),
 )
 
+# Accounts that were erased on request, or are being erased; and who was refused it.
+erasure = sa.Table(
+    "erasure",
+    metadata,
+    sa.Column("erasure_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("account", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("asked_at", _Instant, nullable=False),
+    sa.Column("finished_at", _Instant),
+    # Whether products that are not terminated go as well.
+    sa.Column("with_products", sa.Boolean, nullable=False),
+    sa.Column("order_ids", ARRAY(sa.Text), nullable=False),
+    sa.Column("secret_ids", ARRAY(sa.Text), nullable=False),
+    # What the certificate says besides (`persistence.erasures`).
+    sa.Column("body", JSONB, nullable=False),
+    sa.CheckConstraint("state in ('refused', 'begun', 'done')", name="erasure_state_check"),
+    sa.Index("erasure_begun_key", "tenant", "account", unique=True, postgresql_where=sa.text("state = 'begun'")),
+    sa.Index("erasure_list_idx", "tenant", "asked_at", "erasure_id"),
+)
+
 # Append-only: who changed a system, when, and to what.
 system_change = sa.Table(
     "system_change",
@@ -733,6 +756,17 @@ tenant_key = sa.Table(
     sa.Column("key_id", sa.Text, primary_key=True),
     sa.Column("key", sa.LargeBinary, nullable=False),
 )
+
+value_key = sa.Table(
+    "value_key",
+    key_metadata,
+    sa.Column("secret_id", sa.Text, primary_key=True),
+    # The order whose values it encrypts, or the import.
+    sa.Column("owner", sa.Text, nullable=False, index=True),
+    sa.Column("secret", sa.LargeBinary, nullable=False),
+    sa.Column("destroyed_at", sa.DateTime(timezone=True), index=True),
+)
+"""Secrets that encrypted values are destroyed with; of one that was destroyed the row stays empty for a while."""
 
 master_key = sa.Table(
     "master_key",

@@ -2,10 +2,13 @@
 
 A sealed value is AES-GCM under a key of its order; the ciphertext stands in the order database, the key in the key
 store, which is another database with another (short) retention of backups. When the order has ended its keys are
-destroyed and nothing can open the ciphertexts any more, wherever copies of them lie. An encrypted attribute is
-AES-GCM under the tenant's newest key; a keyed hash beside it tells equal values without opening them. A rotation makes
-another key the newest. The older ones stay, because what was written with them is read for as long as it is kept, and
-hashes go on by the first one, so that equal values stay equal.
+destroyed and nothing can open the ciphertexts any more, wherever copies of them lie.
+
+An encrypted attribute is AES-GCM under a key that is derived from the tenant's newest key and from a random secret of
+its owner: an order, or an import. The secret rests in the key store and outlives the order, because products need it;
+destroyed, it takes the values of this owner with it and no others. A keyed hash beside the ciphertext tells equal
+values without opening them. A rotation makes another tenant's key the newest. The older ones stay, because what was
+written with them is read for as long as it is kept, and hashes go on by the first one, so that equal values stay equal.
 """
 
 from __future__ import annotations
@@ -69,6 +72,9 @@ class Vault:
         self._order_keys: dict[str, tuple[str, bytes]] = {}
         self._tenant_keys: dict[str, _TenantKeys] = {}
         self._new_keys: list[tuple[str, str, bytes]] = []
+        self._secrets: dict[str, tuple[str, bytes]] = {}
+        """By owner, those that this process encrypts with."""
+        self._new_secrets: list[tuple[str, str, bytes]] = []
         self._sealed: list[SealedRow] = []
         self._tenant_of: dict[str, str] = {}
 
@@ -160,7 +166,7 @@ class Vault:
         """Keep the value under a key of the order; returns the reference `{"$sealed": name}`."""
         known = self._order_keys.get(order_id)
         if known is None:
-            known = (base64.b32encode(os.urandom(10)).decode().lower(), os.urandom(KEY_BYTES))
+            known = (_new_id(), os.urandom(KEY_BYTES))
             self._order_keys[order_id] = known
             self._new_keys.append((known[0], order_id, known[1]))
         key_id, key = known
@@ -169,14 +175,35 @@ class Vault:
         self._sealed.append(SealedRow(order_id, name, "main", key_id, ciphertext))
         return {SEALED: name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
-        """The value as ciphertext with its key id and a keyed hash of the value."""
+    def encrypt(self, tenant: str, owner: str | None, value: Any) -> dict[str, Any]:
+        """The value as ciphertext with the ids of its key and secret, and a keyed hash of the value.
+
+        Args:
+            tenant: whose.
+            owner: the order or import with which it can be destroyed; None: under the tenant's key alone.
+            value: anything that JSON knows.
+        """
         known = self._tenant_keys[tenant]
         key_id, key = known.newest, known.keys[known.newest]
+        if owner is not None:
+            secret_id, secret = self._secret_of(owner)
+            key_id, key = f"{key_id}:{secret_id}", _derived(key, secret)
         plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
         nonce = os.urandom(_NONCE_BYTES)
         ciphertext = nonce + AESGCM(key).encrypt(nonce, plain, tenant.encode())
         return {ENCRYPTED: f"{key_id}.{base64.b64encode(ciphertext).decode()}", "mac": _mac(known.hashing, plain)}
+
+    def _secret_of(self, owner: str) -> tuple[str, bytes]:
+        known = self._secrets.get(owner)
+        if known is None:
+            known = self._secrets[owner] = (_new_id(), os.urandom(KEY_BYTES))
+            self._new_secrets.append((known[0], owner, known[1]))
+        return known
+
+    def forget(self, owners: Iterable[str]) -> None:
+        """Encrypt nothing more with the secrets of these; what they have encrypted stays readable."""
+        for owner in owners:
+            self._secrets.pop(owner, None)
 
     def mac(self, tenant: str, value: Any) -> str:
         """The keyed hash of a value, as it stands beside its ciphertext."""
@@ -192,15 +219,17 @@ class Vault:
         return hmac.digest(self._tenant_keys[tenant].hashing, b"orderplan body " + data, "sha256")[:16]
 
     def drop_new_keys(self, is_kept: Callable[[str], bool]) -> None:
-        """Forget keys made for orders that were refused: nothing sealed with them is stored."""
+        """Forget keys and secrets made for what was refused: nothing that was written with them is stored."""
         for _, order_id, _ in self._new_keys:
             if not is_kept(order_id):
                 self._order_keys.pop(order_id, None)
         self._new_keys = [each for each in self._new_keys if is_kept(each[1])]
+        self.forget(owner for _, owner, _ in self._new_secrets if not is_kept(owner))
+        self._new_secrets = [each for each in self._new_secrets if is_kept(each[1])]
 
     async def store_keys(self) -> None:
-        """Write new order keys to the key store; they stay queued when it fails."""
-        if not self._new_keys:
+        """Write new keys and secrets to the key store; they stay queued when it fails."""
+        if not (self._new_keys or self._new_secrets):
             return
         async with certain(self._keys) as connection:
             # One that is there already is written again: the standby may not have it. A destroyed one stays so.
@@ -209,7 +238,13 @@ class Vault:
                 "on conflict (key_id) do update set key = excluded.key where order_key.destroyed_at is null",
                 [(key_id, order_id, self._wrapping.wrap(key)) for key_id, order_id, key in self._new_keys],
             )
+            await connection.executemany(
+                "insert into value_key (secret_id, owner, secret) values ($1, $2, $3) "
+                "on conflict (secret_id) do update set secret = excluded.secret where value_key.destroyed_at is null",
+                [(secret_id, owner, self._wrapping.wrap(secret)) for secret_id, owner, secret in self._new_secrets],
+            )
         self._new_keys.clear()
+        self._new_secrets.clear()
 
     async def make_key(self, owner: str) -> None:
         """Make the key of something that is no order and ends as well, unless it has or had one; `destroy` ends it."""
@@ -252,21 +287,58 @@ class Vault:
         for order_id in ended:
             self._order_keys.pop(order_id, None)
 
+    async def secrets_of(self, owners: Iterable[str]) -> list[str]:
+        """The secrets with which values of these orders and imports were encrypted, as far as they are there."""
+        rows = await self._keys.fetch(
+            "select secret_id from value_key where owner = any($1) and destroyed_at is null order by secret_id",
+            list(owners),
+        )
+        return [row["secret_id"] for row in rows]
+
+    async def destroy_secrets(self, secret_ids: Iterable[str]) -> None:
+        """Destroy secrets of owners that encrypt nothing any more: nothing opens their values again, wherever copies of
+        them lie. Repeating it is harmless.
+        """
+        async with certain(self._keys) as connection:
+            # Empty rows stay for a while, as those of orders' keys do.
+            await connection.execute(
+                "with old as (select secret_id from value_key "
+                f"where destroyed_at < clock_timestamp() - interval '{LATE_H} hours' "
+                f"order by destroyed_at limit {FORGET_MAX}), "
+                "gone as (delete from value_key using old where value_key.secret_id = old.secret_id) "
+                "update value_key set secret = '', destroyed_at = clock_timestamp() "
+                "where secret_id = any($1) and destroyed_at is null",
+                list(secret_ids),
+            )
+
     async def open_all(self, tenant: str, order_id: str, document: Any) -> Any:
         """A copy of the document with every sealed and encrypted value opened.
 
         Raises:
             NotFound: a value or its key does not exist any more.
         """
-        names = sorted(set(_sealed_names(document)))
+        hidden = list(_hidden(document))
+        names = sorted({each[SEALED] for each in hidden if is_sealed(each)})
         values: dict[str, Any] = {}
         if names:
             values = await self._open_sealed(order_id, names)
         await self.load_tenant(tenant)
-        if not set(_key_ids(document)) <= self._tenant_keys[tenant].keys.keys():
+        named = {named_keys(each)[:2] for each in hidden if is_encrypted(each)}
+        if not {key_id for key_id, _ in named} <= self._tenant_keys[tenant].keys.keys():
             # Somebody who has heard of a rotation already has written it.
             await self._read_tenant(tenant)
-        return self._opened(tenant, document, values)
+        secrets = await self._read_secrets({secret_id for _, secret_id in named if secret_id})
+        return self._opened(tenant, document, values, secrets)
+
+    async def _read_secrets(self, secret_ids: set[str]) -> dict[str, bytes]:
+        """Those that are there."""
+        if not secret_ids:
+            return {}
+        rows = await self._keys.fetch(
+            "select secret_id, secret from value_key where secret_id = any($1) and destroyed_at is null",
+            list(secret_ids),
+        )
+        return {row["secret_id"]: self._wrapping.unwrap(row["secret"]) for row in rows}
 
     async def _open_sealed(self, order_id: str, names: list[str]) -> dict[str, Any]:
         rows = await self._orders.fetch(
@@ -292,14 +364,18 @@ class Vault:
             raise NotFound(f"sealed value {missing[0]!r} of order {order_id} does not exist any more")
         return values
 
-    def _opened(self, tenant: str, document: Any, values: dict[str, Any]) -> Any:
+    def _opened(self, tenant: str, document: Any, values: dict[str, Any], secrets: dict[str, bytes]) -> Any:
         if is_sealed(document):
             return values[document[SEALED]]
         if is_encrypted(document):
-            named, _, body = document[ENCRYPTED].partition(".")
-            key = self._tenant_keys[tenant].keys.get(named)
+            key_id, secret_id, body = named_keys(document)
+            key = self._tenant_keys[tenant].keys.get(key_id)
             if key is None:
-                raise NotFound(f"tenant key {named!r} does not exist")
+                raise NotFound(f"tenant key {key_id!r} does not exist")
+            if secret_id:
+                if secret_id not in secrets:
+                    raise NotFound("the value was erased: its secret does not exist any more")
+                key = _derived(key, secrets[secret_id])
             blob = base64.b64decode(body)
             try:
                 plain = AESGCM(key).decrypt(blob[:_NONCE_BYTES], blob[_NONCE_BYTES:], tenant.encode())
@@ -307,10 +383,29 @@ class Vault:
                 raise NotFound("the ciphertext does not belong to the tenant's key") from error
             return orjson.loads(plain)
         if isinstance(document, dict):
-            return {key: self._opened(tenant, value, values) for key, value in document.items()}
+            return {key: self._opened(tenant, value, values, secrets) for key, value in document.items()}
         if isinstance(document, list):
-            return [self._opened(tenant, value, values) for value in document]
+            return [self._opened(tenant, value, values, secrets) for value in document]
         return document
+
+
+def named_keys(value: dict[str, Any]) -> tuple[str, str, str]:
+    """Of an encrypted value the ids of the tenant's key and of the secret, and the ciphertext as base64.
+
+    The secret is empty where the tenant's key alone encrypts, as for everything from before there were secrets.
+    """
+    named, _, body = value[ENCRYPTED].partition(".")
+    key_id, _, secret_id = named.partition(":")
+    return key_id, secret_id, body
+
+
+def _new_id() -> str:
+    return base64.b32encode(os.urandom(10)).decode().lower()
+
+
+def _derived(key: bytes, secret: bytes) -> bytes:
+    """The key that takes both: neither opens anything without the other."""
+    return hmac.digest(key, b"orderplan value " + secret, "sha256")
 
 
 def _mac(key: bytes, plain: bytes) -> str:
@@ -335,23 +430,13 @@ def unwrapped(key: bytes, owner: str, data: bytes) -> bytes:
         raise NotFound(f"the ciphertext does not belong to the key of {owner}") from error
 
 
-def _key_ids(document: Any) -> Iterable[str]:
-    if is_encrypted(document):
-        yield document[ENCRYPTED].partition(".")[0]
+def _hidden(document: Any) -> Iterable[dict[str, Any]]:
+    """Everything in a document that is sealed or encrypted."""
+    if is_sealed(document) or is_encrypted(document):
+        yield document
     elif isinstance(document, dict):
         for value in document.values():
-            yield from _key_ids(value)
+            yield from _hidden(value)
     elif isinstance(document, list):
         for value in document:
-            yield from _key_ids(value)
-
-
-def _sealed_names(document: Any) -> Iterable[str]:
-    if is_sealed(document):
-        yield document[SEALED]
-    elif isinstance(document, dict):
-        for value in document.values():
-            yield from _sealed_names(value)
-    elif isinstance(document, list):
-        for value in document:
-            yield from _sealed_names(value)
+            yield from _hidden(value)

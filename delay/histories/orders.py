@@ -32,9 +32,13 @@ class QuietProtector:
         """The reference that stands in its place."""
         return {"$sealed": name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
         """What stands in its place; equal values stay equal."""
-        return {"$encrypted": "simulated", "mac": f"{zlib.crc32(repr(value).encode()):08x}"}
+        return {"$encrypted": "simulated", "mac": self.mac(tenant, value)}
+
+    def mac(self, tenant: str, value: Any) -> str:
+        """Equal for equal values."""
+        return f"{zlib.crc32(repr(value).encode()):08x}"
 
 
 def order_id_of(number: int) -> str:

@@ -1,4 +1,4 @@
-"""`orderplan account`: what an account has, and what happened to it."""
+"""`orderplan account`: what an account has, what happened to it, and how it is erased."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from orderplan.cli.common import USER_DEFAULT, Json, Url, User, client_of, moment, pairs, show, table
 from orderplan.client import URL_DEFAULT, Document
 
-app = typer.Typer(help="See what an account has, and what happened to it.", no_args_is_help=True)
+app = typer.Typer(help="See what an account has, and what happened to it; erase it.", no_args_is_help=True)
 
 Account = Annotated[str, typer.Argument(help="The billing account's id, else the customer's.", metavar="ACCOUNT")]
 WORDS: Final = {
@@ -53,6 +53,91 @@ def show_timeline(
     with client_of(url, user) as client:
         found = client.account_timeline(account, limit=limit, cursor=cursor)
     show(as_json, found, lambda: rendered(account, found))
+
+
+@app.command("erase")
+def erase_account(
+    account: Account,
+    reason: Annotated[str, typer.Option("--reason", help="Why; stands on the certificate.")],
+    products: Annotated[
+        bool, typer.Option("--products", help="Erase products that are not terminated, too: somebody else ends them.")
+    ] = False,
+    roles: Annotated[
+        str, typer.Option("--roles", envvar="ORDERPLAN_ROLES", help="Your roles, separated by commas.")
+    ] = "",
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Erase an account: its orders, products, facts and values, for good. Asked again, it goes on where it was."""
+    with client_of(url, user) as client:
+        done = client.erase_account(account, reason, products=products, roles=roles)
+    show(as_json, done, lambda: rendered_certificate(done))
+
+
+@app.command("erasures")
+def list_erasures(
+    account: Annotated[str | None, typer.Option("--account", help="Of this account alone.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="At most so many.")] = 100,
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """List erasures, and who was refused one, newest first."""
+    with client_of(url, user) as client:
+        found = client.list_erasures(account=account, limit=limit)
+    rows = [
+        (moment(each["askedAt"]), each["id"], each["account"], each["state"], each["by"], each["reason"])
+        for each in found
+    ]
+    show(as_json, {"erasures": found}, lambda: [table(("at (UTC)", "id", "account", "state", "who", "why"), rows)])
+
+
+@app.command("certificate")
+def show_certificate(
+    erasure: Annotated[str, typer.Argument(help="The erasure's id.", metavar="ERASURE")],
+    url: Url = URL_DEFAULT,
+    user: User = USER_DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Show the certificate of an erasure: what was erased, what is kept and why, and where the data went."""
+    with client_of(url, user) as client:
+        found = client.erasure(erasure)
+    show(as_json, found, lambda: rendered_certificate(found))
+
+
+def rendered_certificate(found: Document) -> Iterable[RenderableType]:
+    """A certificate, for people."""
+    yield pairs(
+        [
+            ("erasure", found["id"]),
+            ("account", found["account"]),
+            ("state", found["state"]),
+            ("by", found["by"]),
+            ("reason", found["reason"]),
+            ("asked (UTC)", moment(found["askedAt"])),
+            ("finished (UTC)", moment(found["finishedAt"])),
+        ]
+    )
+    if found["state"] == "refused":
+        return
+    went_to = found["wentTo"]
+    yield pairs(
+        [
+            ("orders", ", ".join(found["orderIds"]) or "none"),
+            ("products", found["products"]),
+            ("rows", ", ".join(f"{table} {count}" for table, count in found["rows"].items()) or "none"),
+            ("secrets destroyed", ", ".join(found["secretsDestroyed"]) or "none"),
+            *(
+                ("secret kept", f"{each['secretId']}: needed by {', '.join(each['productIds'])}")
+                for each in found["secretsKept"]
+            ),
+            ("went to systems", ", ".join(went_to["systems"]) or "none"),
+            ("to listeners", ", ".join(each["callback"] for each in went_to["listeners"]) or "none"),
+            ("to channels", ", ".join(went_to["channels"]) or "none"),
+        ]
+    )
+    yield table(("kept", "what of it, and for how long"), list(found["kept"].items()))
 
 
 def rendered(account: str, found: Document) -> Iterable[RenderableType]:

@@ -43,11 +43,12 @@ async def test_what_was_encrypted_before_a_rotation_is_read_after_it_and_is_equa
     vaults: tuple[Vault, Vault], pool: Pool
 ) -> None:
     here, there = vaults
-    before = here.encrypt("main", "079 000 00 00")
+    before = here.encrypt("main", "o1", "079 000 00 00")
     assert await rotate(here, pool) == "2"
-    after = here.encrypt("main", "079 000 00 00")
+    after = here.encrypt("main", "o1", "079 000 00 00")
+    await here.store_keys()
 
-    assert (before["$encrypted"][:2], after["$encrypted"][:2]) == ("1.", "2.")
+    assert (before["$encrypted"][:2], after["$encrypted"][:2]) == ("1:", "2:")
     assert same_value(before, after)
     assert here.digest("main", b"body") == there.digest("main", b"body")
     for vault in vaults:
@@ -60,7 +61,7 @@ async def test_who_has_not_heard_of_a_rotation_encrypts_with_the_key_before_and_
 ) -> None:
     here, there = vaults
     await rotate(here, pool)
-    old = there.encrypt("main", 1)
+    old = there.encrypt("main", "o1", 1)
     waits: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -72,7 +73,7 @@ async def test_who_has_not_heard_of_a_rotation_encrypts_with_the_key_before_and_
         await there.keep_current(sleep)
 
     assert waits == [KEYS_AGE_S] * 2
-    assert (old["$encrypted"][0], there.encrypt("main", 1)["$encrypted"][0]) == ("1", "2")
+    assert (old["$encrypted"][0], there.encrypt("main", "o1", 1)["$encrypted"][0]) == ("1", "2")
 
 
 async def test_the_keys_known_so_far_are_used_while_the_key_store_is_away(
@@ -90,12 +91,12 @@ async def test_the_keys_known_so_far_are_used_while_the_key_store_is_away(
 
     with pytest.raises(asyncio.CancelledError):
         await here.keep_current(sleep)
-    assert here.encrypt("main", 1)["$encrypted"].startswith("1.")
+    assert here.encrypt("main", "o1", 1)["$encrypted"].startswith("1:")
 
 
 async def test_a_value_of_a_key_that_was_never_made_is_not_opened(vaults: tuple[Vault, Vault]) -> None:
     here, _ = vaults
-    made = here.encrypt("main", 1)
+    made = here.encrypt("main", "o1", 1)
     with pytest.raises(NotFound, match="'7'"):
         await here.open_all("main", "", {"a": made | {"$encrypted": "7" + made["$encrypted"][1:]}})
 
@@ -106,10 +107,11 @@ async def test_ten_rotations_give_ten_keys_in_their_order_and_the_trail_says_who
     here, _ = vaults
     values = []
     for number in range(10):
-        values.append(here.encrypt("main", number))
+        values.append(here.encrypt("main", "o1", number))
         await rotate(here, pool, f"round {number}")
+    await here.store_keys()
 
-    assert here.encrypt("main", 0)["$encrypted"].startswith("11.")
+    assert here.encrypt("main", "o1", 0)["$encrypted"].startswith("11:")
     assert await here.open_all("main", "", values) == list(range(10))
     trail = await key_changes.list_rotations(pool, "main")
     assert [(each["key_id"], each["reason"]) for each in trail][:2] == [("11", "round 9"), ("10", "round 8")]
@@ -180,8 +182,9 @@ async def test_a_key_that_a_failover_has_taken_away_meanwhile_is_put_back_and_an
 
     await rotate(here, pool)
     taken.append("update tenant_key set key = sha256('another') where key_id = '3'")
-    value = there.encrypt("main", 1)
+    value = there.encrypt("main", "o1", 1)
     await there.key_ids("main")
-    another = there.encrypt("main", 2)
+    another = there.encrypt("main", "o1", 2)
     assert (value["$encrypted"][0], another["$encrypted"][0]) == ("2", "3")
+    await there.store_keys()
     assert await Vault(keys, pool).open_all("main", "", another) == 2

@@ -65,7 +65,7 @@ async def test_with_a_provider_no_key_rests_as_it_is_and_values_are_read_by_ever
 ) -> None:
     here = Vault(keys, pool, await open_wrapping(keys, address))
     await here.load_tenant("main")
-    value = here.encrypt("main", "079")
+    value = here.encrypt("main", "o1", "079")
     document = {"puk": here.seal("o1-1", "1/puk", "1234"), "number": value}
     await here.store_keys()
     for row in here.take_sealed():
@@ -75,6 +75,7 @@ async def test_with_a_provider_no_key_rests_as_it_is_and_values_are_read_by_ever
     assert await there.open_all("main", "o1-1", document) == {"puk": "1234", "number": "079"}
     assert {row["key"] for row in await keys.fetch("select length(key) as key from order_key")} == {60}
     assert {row["key"] for row in await keys.fetch("select length(key) as key from tenant_key")} == {60}
+    assert {row["key"] for row in await keys.fetch("select length(secret) as key from value_key")} == {60}
 
 
 async def test_keys_from_before_a_provider_was_named_are_read_and_a_tenants_are_wrapped(
@@ -82,7 +83,8 @@ async def test_keys_from_before_a_provider_was_named_are_read_and_a_tenants_are_
 ) -> None:
     before = Vault(keys, pool)
     await before.load_tenant("main")
-    value = before.encrypt("main", "079")
+    value = before.encrypt("main", "o1", "079")
+    await before.store_keys()
     document, _ = await sealed(keys, pool)
     after = Vault(keys, pool, await open_wrapping(keys, address))
 

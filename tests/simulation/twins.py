@@ -181,6 +181,9 @@ class MemoryJournal(MemoryStore):
             self._session = None
             raise CommitUnknown(f"the commit was not heard: {type(error).__name__}") from error
 
+    async def erase(self, erasure: Any, destroy: Any, now: datetime) -> dict[str, int]:
+        raise AssertionError("no account is erased in simulations")
+
     async def raise_epoch(self) -> None:
         database = self._database
         session = database.open_session(self.incarnation_id)
@@ -333,10 +336,19 @@ class MemoryVault:
         self._sealed.append(SealedRow(order_id, name, "main", key_id, _veiled(orjson.dumps(value))))
         return {SEALED: name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
         self.made += 1
         plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
-        return {ENCRYPTED: f"1.{self.made}.{_veiled(plain).hex()}", "mac": f"{zlib.crc32(plain):08x}"}
+        return {ENCRYPTED: f"1.{self.made}.{_veiled(plain).hex()}", "mac": self.mac(tenant, value)}
+
+    def mac(self, tenant: str, value: Any) -> str:
+        return f"{zlib.crc32(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)):08x}"
+
+    def forget(self, owners: Iterable[str]) -> None:
+        """It has no secrets."""
+
+    async def destroy_secrets(self, secret_ids: Iterable[str]) -> None:
+        """It has no secrets."""
 
     def take_sealed(self) -> list[SealedRow]:
         taken, self._sealed = self._sealed, []

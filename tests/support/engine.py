@@ -88,9 +88,12 @@ class OpenProtector:
         self.sealed[order_id, name] = value
         return {"$sealed": name}
 
-    def encrypt(self, tenant: str, value: Any) -> dict[str, Any]:
+    def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
         self.encrypted += 1
-        return {"$encrypted": f"{tenant}:{self.encrypted}", "mac": f"{zlib.crc32(json.dumps(value).encode()):08x}"}
+        return {"$encrypted": f"{tenant}:{self.encrypted}", "mac": self.mac(tenant, value)}
+
+    def mac(self, tenant: str, value: Any) -> str:
+        return f"{zlib.crc32(json.dumps(value).encode()):08x}"
 
 
 class Engine:

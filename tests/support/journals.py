@@ -13,9 +13,10 @@ from persistence.rows import AssetRow, Commit, FactRow, OrderRow
 
 AT: Final = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 TABLES: Final = (
-    "incarnation, release, release_change, key_change, value_access, plan_template, fact, fact_archive, archive_mark, "
-    "product_order, asset, manual_task, task_claim, related_wait, sealed_value, system, system_hold, system_change, "
-    "held_item, queue_member, worker, worker_skill, people_change, fallout_item, job, job_item, job_line, "
+    "incarnation, release, release_change, key_change, value_access, erasure, plan_template, "
+    "fact, fact_archive, archive_mark, product_order, asset, manual_task, task_claim, related_wait, sealed_value, "
+    "system, system_hold, system_change, held_item, queue_member, worker, worker_skill, people_change, fallout_item, "
+    "job, job_item, job_line, "
     "delay_score, delay_history, delay_model, delay_model_change, delay_tick, "
     "consumer, consumer_cursor, hub_listener, hub_delivery"
 )
@@ -35,7 +36,7 @@ async def empty(dsn: str, key_dsn: str) -> None:
             f"truncate {TABLES}; update shard set incarnation_id = null, version = 0, order_id = null; "
             + _DROP_PARTITIONS,
         ),
-        (key_dsn, "truncate order_key, tenant_key, master_key"),
+        (key_dsn, "truncate order_key, value_key, tenant_key, master_key"),
     ):
         connection = await asyncpg.connect(address)
         try:

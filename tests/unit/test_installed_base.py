@@ -36,7 +36,7 @@ class Base:
 
     def load(self, *assets: Asset) -> list[Any]:
         self.changed, results = import_assets(
-            self.account, assets, RELEASE, lambda value: self._protector.encrypt("main", value)
+            self.account, assets, RELEASE, lambda value: self._protector.encrypt("main", "import 1", value)
         )
         return [each if isinstance(each, str) else type(each) for each in results]
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from actors.batch import Batch
 from actors.scoring import Scorer
-from delay.critical_path import Contribution, CriticalPath, in_words_s
+from delay.critical_path import Contribution, CriticalPath
 from delay.model import Prediction
+from delay.reasons import in_words_s
 from delay.snapshot import Snapshot
 from delay.what_if import NOTE, Actionable, Change, changed, options
 from domain.release import CompiledRelease

@@ -54,8 +54,10 @@ class Distribution:
         self._top = max(float(values[-1]), SHORTEST_S)
         self._survivals = 1.0 - np.arange(1, len(values) + 1) / (len(values) + 1)
         self._left = float(self._survivals[-1])
-        # np.interp wants what it looks up in rising order.
-        self._rising, self._falling = self._survivals[::-1].copy(), values[::-1].copy()
+        # Survivals are evenly spaced: a place in the table is computed and not searched for, which is several times as
+        # quick.
+        self._steps = np.concatenate([values[:1], values, values[-1:]])
+        self._rises = np.append(np.diff(self._steps), 0.0)
         self.median_s = float(np.median(values))
 
     def quickest(self, share: float) -> Distribution:
@@ -73,7 +75,9 @@ class Distribution:
 
     def draw(self, survivals: Array) -> Array:
         """The durations that are outlasted with these probabilities (0 exclusive to 1)."""
-        drawn = np.interp(survivals, self._rising, self._falling)
+        place = (1.0 - survivals) * (len(self._values) + 1)
+        at = place.astype(np.intp)
+        drawn: Array = (place - at) * self._rises[at] + self._steps[at]
         beyond = survivals < self._left
         if beyond.any():
             drawn[beyond] = self._top * (self._left / survivals[beyond]) ** (1 / TAIL_POWER)

@@ -194,19 +194,21 @@ def check_point_in_time(snapshot: Snapshot) -> None:
         Leak: an item, or an attribute of the order or of a line, carries a later moment.
     """
     now = snapshot.now
-    times: list[tuple[str, datetime | None]] = [("created_at", snapshot.created_at)]
+    if snapshot.created_at > now:
+        raise Leak(snapshot.order_id, "created_at", snapshot.created_at, now)
     for item in snapshot.items:
-        times += [
-            (f"ready_at of {item.key}", item.ready_at),
-            (f"started_at of {item.key}", item.started_at),
-            (f"ended_at of {item.key}", item.ended_at),
-        ]
-    times += [("an attribute of the order: " + name, at) for name, at in _moments(snapshot.attributes["order"])]
+        # Every order comes by here: names are put together only for what is refused.
+        for at in (item.ready_at, item.started_at, item.ended_at):
+            if at is not None and at > now:
+                name = next(name for name in ("ready_at", "started_at", "ended_at") if getattr(item, name) is at)
+                raise Leak(snapshot.order_id, f"{name} of {item.key}", at, now)
+    for name, at in _moments(snapshot.attributes["order"]):
+        if at > now:
+            raise Leak(snapshot.order_id, "an attribute of the order: " + name, at, now)
     for line in snapshot.attributes["lines"]:
-        times += [("an attribute of a line: " + name, at) for name, at in _moments(line["attributes"])]
-    for what, at in times:
-        if at is not None and at > now:
-            raise Leak(snapshot.order_id, what, at, now)
+        for name, at in _moments(line["attributes"]):
+            if at > now:
+                raise Leak(snapshot.order_id, "an attribute of a line: " + name, at, now)
 
 
 def _moments(attributes: Mapping[str, Any]) -> Iterable[tuple[str, datetime]]:
@@ -251,16 +253,20 @@ class FeatureBuilder:
             return np.empty((0, len(FEATURES)))
         return np.stack([self.features(each) for each in snapshots])
 
-    def features(self, snapshot: Snapshot, prediction: Prediction | None = None) -> Row:
-        """One row; `prediction` is the built-in model's of this snapshot, if it is known already.
+    def features(self, snapshot: Snapshot) -> Row:
+        """One row.
 
         Raises:
             Leak: the snapshot knows what comes later.
         """
         check_point_in_time(snapshot)
-        prediction = prediction or self._critical_path.predict([snapshot])[0]
+        (prediction,) = self._critical_path.predict([snapshot])
+        return self.row(snapshot, prediction, categories_of(snapshot))
+
+    def row(self, snapshot: Snapshot, prediction: Prediction, categories: Mapping[str, str]) -> Row:
+        """The row of a snapshot that was checked, with what the built-in model says of it and its categories."""
         values = _of_order(snapshot) | _of_steps(snapshot) | _of_plan(snapshot, prediction)
-        for name, value in categories_of(snapshot).items():
+        for name, value in categories.items():
             values[name] = self.schema.number(name, value)
         return np.array([values[name] for name in NAMES])
 
@@ -349,14 +355,19 @@ def _load(snapshot: Snapshot, items: Iterable[ItemSnapshot]) -> float:
 
 def _planned_left_s(snapshot: Snapshot) -> float:
     """Seconds along the longest way that is left when everything takes as long as planned from when it was ready."""
-    ends = [0.0] * len(snapshot.items)
-    for at in in_order(snapshot.items):
-        item = snapshot.items[at]
+    items, now = snapshot.items, snapshot.now
+    ends = [0.0] * len(items)
+    longest_s = 0.0
+    for at in in_order(items):
+        item = items[at]
         if item.is_over:
             continue
-        begins = max((ends[target] for target in item.waits), default=0.0)
+        begins = 0.0
+        for target in item.waits:
+            begins = max(begins, ends[target])
         if item.state is ItemState.SCHEDULED:
-            begins = max(begins, _seconds(snapshot.now, item.timer_at))
-        age_s = _seconds(item.ready_at, snapshot.now) if item.state in IN_PROGRESS else 0.0
+            begins = max(begins, _seconds(now, item.timer_at))
+        age_s = _seconds(item.ready_at, now) if item.state in IN_PROGRESS else 0.0
         ends[at] = begins + max(item.expected_s - age_s, 0.0)
-    return max(ends, default=0.0)
+        longest_s = max(longest_s, ends[at])
+    return longest_s

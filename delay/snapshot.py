@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from domain.compose import AWAIT_REF, AWAIT_RELATED_REF
@@ -45,6 +47,8 @@ IN_PROGRESS: Final = frozenset(
     }
 )
 """States of an item that somebody or something works on, or should."""
+REMEMBERED_MAX: Final = 200
+"""Items of the plans whose order is remembered; that of larger ones would take much room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,16 +240,22 @@ def _is_hidden(value: Any) -> bool:
     return isinstance(value, list) and any(_is_hidden(each) for each in value)
 
 
-def in_order(items: Sequence[ItemSnapshot]) -> list[int]:
+def in_order(items: Sequence[ItemSnapshot]) -> Sequence[int]:
     """The places of the items so that each stands behind what it waits for.
 
     Raises:
         ValueError: items wait for one another in a circle, which publishing refuses.
     """
-    waiting = [len(item.waits) for item in items]
-    followers: list[list[int]] = [[] for _ in items]
-    for at, item in enumerate(items):
-        for target in item.waits:
+    waits = tuple(map(_waits, items))
+    # Plans of one template ask again and again.
+    return _remembered(waits) if len(waits) <= REMEMBERED_MAX else _in_order(waits)
+
+
+def _in_order(waits: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    waiting = [len(each) for each in waits]
+    followers: list[list[int]] = [[] for _ in waits]
+    for at, targets in enumerate(waits):
+        for target in targets:
             followers[target].append(at)
     placed = [at for at, count in enumerate(waiting) if count == 0]
     for at in placed:
@@ -253,9 +263,13 @@ def in_order(items: Sequence[ItemSnapshot]) -> list[int]:
             waiting[follower] -= 1
             if waiting[follower] == 0:
                 placed.append(follower)
-    if len(placed) < len(items):
-        raise ValueError(f"{len(items) - len(placed)} items wait for one another in a circle")
-    return placed
+    if len(placed) < len(waits):
+        raise ValueError(f"{len(waits) - len(placed)} items wait for one another in a circle")
+    return tuple(placed)
+
+
+_waits = attrgetter("waits")
+_remembered = lru_cache(maxsize=1_000)(_in_order)
 
 
 def planned_path_s(items: Sequence[ItemSnapshot]) -> float:

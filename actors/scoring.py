@@ -205,9 +205,11 @@ class Scorer:
         self._rest_s = min(2 * self._rest_s, REST_MAX_S)
 
     async def close(self) -> None:
-        """End the own model."""
+        """End the own model; the built-in one answers from now on."""
         if self._teaching is not None:
             self._teaching.cancel()
             await asyncio.wait([self._teaching])
-        if self._own is not None:
-            await self._own.close()
+        # Whoever asks from now on starts nothing: nobody would end it.
+        own, self._own = self._own, None
+        if own is not None:
+            await own.close()

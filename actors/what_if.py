@@ -39,7 +39,11 @@ class WhatIf:
         """
         tried = [(each,) for each in options(snapshot, self._actionable)] if not changes else [tuple(changes)]
         others = [changed(snapshot, each, self._actionable, release) for each in tried]
-        scored = await self._scorer.predict(Batch([snapshot, *others], self._builtin))
+        batch = Batch([snapshot, *others], self._builtin)
+        scored = await self._scorer.predict(batch)
+        if len({each.model for each in scored}) > 1:
+            # Where a model has not answered for all, what differs may be the models.
+            scored = await batch.builtin(range(len(scored)))
         now, then = scored[0], scored[1:]
         contributions = await asyncio.to_thread(self._builtin.contributions, snapshot)
         found = {

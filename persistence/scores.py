@@ -52,14 +52,25 @@ async def open_orders(pool: asyncpg.Pool[Any], tenant: str) -> AsyncIterator[lis
 
 
 async def recently_completed(pool: asyncpg.Pool[Any], tenant: str, limit: int) -> list[str]:
-    """The ids of the newest completed orders that had a plan, newest first."""
-    rows = await pool.fetch(
-        "select order_id from product_order where tenant = $1 and state = 'completed' and items > 0 "
-        "order by created_at desc, order_id desc limit $2",
-        tenant,
-        limit,
-    )
-    return [row["order_id"] for row in rows]
+    """The ids of the completed orders with a plan that ended last, the newest first; archived ones only while there are
+    too few others.
+
+    By their end and not by when they came: of the orders that came last only the quick ones have ended.
+    """
+    found: list[str] = []
+    # Of the archived ones there may be millions, and no index knows their ends: those that came last have to do.
+    for is_archived, moment in ((False, "ended_at"), (True, "created_at")):
+        rows = await pool.fetch(
+            "select order_id from product_order where tenant = $1 and state = 'completed' and items > 0 "
+            f"and ended_at is not null and {'' if is_archived else 'not '}archived "
+            f"order by {moment} desc, order_id desc limit $2",
+            tenant,
+            limit - len(found),
+        )
+        found += [row["order_id"] for row in rows]
+        if len(found) >= limit:
+            break
+    return found
 
 
 async def put_scores(pool: asyncpg.Pool[Any], tenant: str, rows: Sequence[ScoreRow]) -> None:

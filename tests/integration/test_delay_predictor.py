@@ -300,6 +300,39 @@ async def test_while_the_database_refuses_to_write_nothing_is_forgotten(host, po
     assert predictor.scored == 1
 
 
+async def test_what_was_learnt_before_the_database_went_away_is_not_learnt_again(host, pool, predictor_of, monkeypatch):
+    predictor = await predictor_of()
+    await submit(host)
+    await predictor.step()
+    await later(host, predictor, 1)
+    await host.finish()
+
+    async def away(*_args: Any) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scores, "end_scores", away)
+        for _ in range(2):
+            with pytest.raises(OSError, match="away"):
+                await later(host, predictor, 1)
+    await later(host, predictor, 1)
+
+    assert predictor.stats()["observed"] == 2, "its two items"
+    assert await pool.fetchval("select count(*) from delay_score where ended_at is not null") == 1
+
+
+async def test_the_newest_history_is_that_of_orders_that_ended_last_not_of_those_that_came_last(host, pool):
+    slow, quick, archived = [await submit(host, account=f"a-{number}") for number in range(3)]
+    for order_id in (archived, quick, slow):
+        for _ in range(2):
+            await host.report(host.dispatch.calls(order_id)[0])
+        host.clock.now += timedelta(seconds=5)
+    await pool.execute("update product_order set archived = true where order_id = $1", archived)
+
+    assert await scores.recently_completed(pool, "main", 1) == [slow]
+    assert await scores.recently_completed(pool, "main", 9) == [slow, quick, archived]
+
+
 async def test_what_if_is_asked_of_the_predictor_beside_its_work_and_changes_nothing(host, pool, predictor_of):
     predictor = await predictor_of()
     order_id = await submit(host)

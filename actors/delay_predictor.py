@@ -360,6 +360,7 @@ def _row(snapshot: Snapshot, prediction: Prediction, value: str) -> ScoreRow:
         steps=_known({item.ref for item in under_way}),
         systems=_known({item.system for item in under_way}),
         value=value,
+        current_due_at=snapshot.current_due_at,
     )
 
 

@@ -110,6 +110,9 @@ class Snapshot:
     `plan_class` names which plan definitions the plan is made of. `version` counts the plan's facts. `attributes` is
     `{"order": {...}, "lines": [{"product", "action", "quantity", "attributes"}]}`. `load` says for each item
     definition how many items of it are in progress over all open orders, as far as they have been scored.
+
+    `due_at` is the date that counts: what was promised first, else what the plan comes to. `current_due_at` is what has
+    become of the promise since, None while it is the same.
     """
 
     order_id: str
@@ -123,6 +126,7 @@ class Snapshot:
     due_at: datetime
     due_basis: DueBasis
     load: Mapping[str, int] = field(default_factory=dict)
+    current_due_at: datetime | None = None
 
 
 def priority_of(snapshot: Snapshot) -> int:
@@ -138,8 +142,9 @@ def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None
     waits = _time_graph(template.waits, template.parents, template.children)
     items = tuple(_item(item, waits[item.node], template.nodes[item.node].ref) for item in plan.items)
     basis: DueBasis = "planned"
-    if plan.order.due_at is not None:
-        due_at, basis = datetime.fromisoformat(plan.order.due_at), "promised"
+    current = datetime.fromisoformat(plan.order.due_at) if plan.order.due_at is not None else None
+    if plan.first_due_at is not None:
+        due_at, basis = datetime.fromisoformat(plan.first_due_at), "promised"
     else:
         due_at = plan.created_at + timedelta(seconds=planned_path_s(items))
     return Snapshot(
@@ -154,6 +159,7 @@ def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None
         due_at=due_at,
         due_basis=basis,
         load=load or {},
+        current_due_at=current if current != due_at else None,
     )
 
 

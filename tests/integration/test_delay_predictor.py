@@ -13,6 +13,7 @@ from delay.durations import Durations
 from delay.model import Prediction
 from delay.what_if import Change
 from domain.errors import BadDocument, NotPossibleNow
+from domain.messages import ChangeOrder
 from persistence import catalogue, scores
 from persistence.readstore import ReadStore
 from persistence.scores import Filter
@@ -99,6 +100,20 @@ async def test_risk_rises_while_an_item_overruns_and_falls_when_it_completes(hos
     assert (last["dueBasis"], last["dueAt"]) == ("promised", due_at)
     assert last["lowAt"] <= last["expectedAt"] <= last["highAt"]
     assert "activate is Running" in last["reasons"][0]["reason"]
+
+
+async def test_a_score_keeps_both_due_dates_of_an_order_that_was_promised_anew(host, pool, predictor_of):
+    predictor = await predictor_of()
+    first, second = ((host.clock.now + timedelta(seconds=seconds)).isoformat() for seconds in (60, 600))
+    order_id, other = await submit(host, due_at=first), await submit(host, due_at=first)
+    await predictor.step()
+    await host.tell(order_id, ChangeOrder("patch", "the customer moves", "m-1", patch={"dueAt": second}))
+    # It is carried out when the call under way has ended.
+    await host.report(host.dispatch.calls(order_id)[0])
+    await later(host, predictor, 1)
+    found = [await scores.read_risk(pool, "main", each) for each in (order_id, other)]
+
+    assert [(each["dueAt"], each["currentDueAt"]) for each in found if each] == [(first, second), (first, first)]
 
 
 async def test_many_facts_within_a_second_make_one_score_and_the_clock_makes_more(host, predictor_of):

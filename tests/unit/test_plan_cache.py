@@ -36,9 +36,14 @@ class SlowStore:
         return dict.fromkeys(order_ids, found)
 
 
+def cache_of(store: Any) -> PlanCache:
+    folder: Any = Folder()
+    return PlanCache(folder, store)
+
+
 async def test_a_fact_that_comes_while_its_plan_is_being_read_is_not_missed():
     store = SlowStore()
-    cache = PlanCache(Folder(), store)
+    cache = cache_of(store)
     reading = asyncio.create_task(cache.get(["o1-1"]))
     await asyncio.sleep(0)
     store.stored.append(fact(2))
@@ -46,14 +51,14 @@ async def test_a_fact_that_comes_while_its_plan_is_being_read_is_not_missed():
     await asyncio.sleep(0)
     store.goes_on.set()
     await asyncio.gather(reading, taking)
-    (plan,) = (await cache.get(["o1-1"])).values()
+    plan: Any = (await cache.get(["o1-1"]))["o1-1"]
 
     assert plan.offsets == [1, 2]
 
 
 async def test_two_who_ask_for_the_same_plan_get_the_same_one_and_it_counts_once():
     store = SlowStore()
-    cache = PlanCache(Folder(), store)
+    cache = cache_of(store)
     asking = [asyncio.create_task(cache.get(["o1-1"])) for _ in range(2)]
     await asyncio.sleep(0)
     store.goes_on.set()

@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base
-.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models clean
+.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models console console-pictures clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -84,6 +84,14 @@ foreign-models: install  ## Install what runs ONNX, skops and MLflow models and 
 
 bench-scoring: install  ## Throughput with the delay predictor, to that without: ROUNDS=3, WAITING=0 orders beside. About 10 minutes
 	$(BIN)/python -m bench.scoring $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAITING),--waiting $(WAITING))
+
+console: install  ## Build the console anew into gateway/console; needs Node 20.19 or newer
+	$(BIN)/python console/make_api.py
+	cd console && npm ci && npm run check && npm run build
+	$(BIN)/python console/stamp.py
+
+console-pictures: install  ## Pictures of every screen of the console, light and dark, into docs/console; needs chromium
+	ORDERPLAN_PICTURES=docs/console ORDERPLAN_REQUIRE_BROWSER=1 $(BIN)/pytest -q tests/acceptance/console
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -16,6 +16,7 @@ from gateway import (
     campaigns,
     changes,
     cluster,
+    console_pages,
     delay_models,
     design,
     explain,
@@ -214,6 +215,9 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/readyz", operations.get_readiness, Role.ANYONE),
     Route("GET", "/metrics", operations.get_metrics, Role.ANYONE),
     Route("GET", "/openapi.json", operations.get_openapi, Role.ANYONE),
-    Route("GET", "/", status_page.get_status_page, Role.ANYONE),
+    Route("GET", "/", console_pages.get_console, Role.ANYONE),
+    Route("GET", "/console/assets/{name}", console_pages.get_console_file, Role.ANYONE),
+    Route("GET", "/console/{tail:.*}", console_pages.get_console_page, Role.ANYONE),
+    Route("GET", "/status", status_page.get_status_page, Role.ANYONE),
     Route("GET", "/page/{name}", status_page.get_status_page_file, Role.ANYONE),
 )

@@ -36,7 +36,7 @@ HEADERS: Final = {
 
 
 async def get_status_page(request: web.Request) -> web.StreamResponse:
-    """GET /: the status page."""
+    """GET /status: the status page."""
     return _file(INDEX)
 
 

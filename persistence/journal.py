@@ -137,6 +137,25 @@ _PUT_WAIT: Final = """
 insert into related_wait (tenant, order_id, item, channel, name, ref, blocks, opened_at)
 values ($1, $2, $3, $4, $5, $6, $7, $8)
 on conflict (order_id, item) do update set blocks = excluded.blocks"""
+# Each name is looked up by itself (`offset 0`). Asked for all names in one condition, the planner of a table that it
+# has no statistics of, which a new table is for a minute of full load, may read every row of the tenant.
+KNOWN_KEYS: Final = """
+select o.client_key, o.order_id, o.body_hash, o.state
+  from unnest($2::text[]) as wanted (client_key)
+ cross join lateral (select * from product_order as p
+                      where p.tenant = $1 and p.client_key = wanted.client_key offset 0) as o"""
+ASSETS_OF_ACCOUNTS: Final = """
+select a.account, a.body
+  from unnest($2::text[]) as wanted (account)
+ cross join lateral (select * from asset as p
+                      where p.tenant = $1 and p.account = wanted.account and p.status <> 'terminated' offset 0) as a
+ order by a.updated_at, a.asset_id"""
+OPEN_ORDERS_OF_ACCOUNTS: Final = """
+select o.account, o.order_id
+  from unnest($2::text[]) as wanted (account)
+ cross join lateral (select * from product_order as p
+                      where p.tenant = $1 and p.account = wanted.account and p.ended_at is null offset 0) as o
+ order by o.created_at, o.order_id"""
 _RELEASE_SHARDS: Final = """
 update shard as s set incarnation_id = n.incarnation_id, version = s.version + 1
   from unnest($1::int[], $2::text[]) as n(shard, incarnation_id)
@@ -425,12 +444,7 @@ class Journal(ReadStore):
 
     async def known_keys(self, tenant: str, client_keys: Sequence[str]) -> dict[str, KnownKey]:
         """Orders that the client keys already name."""
-        rows = await self._pool().fetch(
-            "select client_key, order_id, body_hash, state from product_order "
-            "where tenant = $1 and client_key = any($2)",
-            tenant,
-            client_keys,
-        )
+        rows = await self._pool().fetch(KNOWN_KEYS, tenant, client_keys)
         return {row["client_key"]: KnownKey(*row) for row in rows}
 
     async def awaited_orders(self, tenant: str, names: Sequence[str]) -> set[tuple[str, str]]:
@@ -447,18 +461,7 @@ class Journal(ReadStore):
         """(asset bodies, open order ids in order of admission), each by account."""
         pool = self._pool()
         bodies, opened = await asyncio.gather(
-            pool.fetch(
-                "select account, body from asset where tenant = $1 and account = any($2) and status <> 'terminated' "
-                "order by updated_at, asset_id",
-                tenant,
-                accounts,
-            ),
-            pool.fetch(
-                "select account, order_id from product_order where tenant = $1 and account = any($2) "
-                "and ended_at is null order by created_at, order_id",
-                tenant,
-                accounts,
-            ),
+            pool.fetch(ASSETS_OF_ACCOUNTS, tenant, accounts), pool.fetch(OPEN_ORDERS_OF_ACCOUNTS, tenant, accounts)
         )
         assets: dict[str, list[dict[str, Any]]] = {}
         for row in bodies:

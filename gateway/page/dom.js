@@ -64,7 +64,7 @@ export function tick() {
 }
 
 const WHEN = /^\d{4}-\d\d-\d\dT\d\d:\d\d/;
-export const orderLink = (orderId, text) => html("a", { href: `/?order=${encodeURIComponent(orderId)}` }, text ?? orderId);
+export const orderLink = (orderId, text) => html("a", { href: `/status?order=${encodeURIComponent(orderId)}` }, text ?? orderId);
 
 // A value of the API, whatever it is.
 export function shown(value, name) {

@@ -25,7 +25,7 @@ let timer = 0;
 let round = 0; // an answer to an older question than the last one is dropped
 
 // The address of what is shown now, with some of it changed; empty takes away.
-const address = (changes) => `/?${new URLSearchParams(Object.entries({ ...asked(), ...changes }).filter(([, value]) => value))}`;
+const address = (changes) => `/status?${new URLSearchParams(Object.entries({ ...asked(), ...changes }).filter(([, value]) => value))}`;
 
 function go(changes, isNew = true) {
   history[isNew ? "pushState" : "replaceState"](null, "", address(changes));
@@ -171,7 +171,7 @@ function drawQuery(current, { state = "", text = "" }) {
 }
 
 document.addEventListener("click", (event) => {
-  const link = event.target.closest?.("a[href^='/?']");
+  const link = event.target.closest?.("a[href^='/status?']");
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
   event.preventDefault();
   go({ tab: "", item: "", ...Object.fromEntries(new URL(link.href).searchParams) });

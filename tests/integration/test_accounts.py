@@ -20,7 +20,7 @@ from persistence.accounts import Place
 from persistence.database import Pool
 from persistence.readstore import ReadStore
 from tests.support.build import release_document, release_of
-from tests.support.journals import AT
+from tests.support.journals import AT, explained
 
 ORDER = (
     "insert into product_order (order_id, tenant, shard, account, channel, external_id, priority, state, created_at, "
@@ -256,17 +256,6 @@ MANY = (
     "'product', 'sim', 'attributes', jsonb_build_object('phone', n::text, 'size', 7)), $1 "
     "from generate_series(1, $2) as n"
 )
-
-
-async def explained(pool: Any, statement: str, *values: Any) -> list[tuple[str, int]]:
-    """What a statement does: each node of its plan by what it reads, and how many rows it gave."""
-    [[text]] = await pool.fetch(f"explain (analyze, format json) {statement}", *values)
-    nodes, told = [orjson.loads(text)[0]["Plan"]], []
-    while nodes:
-        node = nodes.pop()
-        nodes += node.get("Plans", ())
-        told.append((f"{node['Node Type']} {node.get('Index Name', '')}".strip(), node["Actual Rows"]))
-    return told
 
 
 async def test_a_rare_value_is_found_by_the_index_of_attributes_and_a_common_one_costs_a_page(shop: Any) -> None:

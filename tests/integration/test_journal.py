@@ -13,10 +13,17 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from persistence.incarnations import Assignment, Ownership, balance
-from persistence.journal import CommitUnknown, DataRefused, Fenced
+from persistence.journal import (
+    ASSETS_OF_ACCOUNTS,
+    KNOWN_KEYS,
+    OPEN_ORDERS_OF_ACCOUNTS,
+    CommitUnknown,
+    DataRefused,
+    Fenced,
+)
 from persistence.rows import Commit, SealedRow, TaskRow, TemplateRow
 from persistence.tables import key_metadata, metadata
-from tests.support.journals import AT, asset_row, commit_of, count, fact, open_journal, order_row
+from tests.support.journals import AT, asset_row, commit_of, count, explained, fact, open_journal, order_row
 from tests.support.proxy import Proxy
 from tests.support.until import until
 
@@ -307,6 +314,46 @@ def _raiser(error: BaseException) -> Callable[..., Awaitable[None]]:
         raise error
 
     return fail
+
+
+# Reading.
+
+FILL = (
+    "insert into product_order (order_id, tenant, shard, account, channel, client_key, priority, state, created_at, "
+    "ended_at, active, fallout, sealed, items) select 'o9-' || n, 'main', 1, 'acc-' || n, 'web', 'key-' || n, "
+    "'normal', 'completed', $1, case when n % 2 = 0 then $1::timestamptz end, false, 0, false, 1 "
+    "from generate_series(1, 5000) as n",
+    "insert into asset (tenant, asset_id, shard, account, product, status, body, updated_at) "
+    "select 'main', 'a9-' || n, 1, 'acc-' || n, 'sim', 'active', '{}', $1 from generate_series(1, 5000) as n",
+)
+
+
+@pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+async def test_what_a_tick_reads_costs_no_more_in_a_table_of_which_there_are_no_statistics(pool, mode):
+    async with pool.acquire() as connection:
+        transaction = connection.transaction()
+        await transaction.start()  # not committed: nobody gathers statistics of it
+        await connection.execute(f"set local plan_cache_mode = {mode}")
+        for statement in FILL:
+            await connection.execute(statement, AT)
+        accounts = [f"acc-{number}" for number in range(20)]
+        keys = [f"key-{number}" for number in range(20)]
+        for statement, names, found in (
+            (KNOWN_KEYS, keys, 19),
+            (OPEN_ORDERS_OF_ACCOUNTS, accounts, 10),
+            (ASSETS_OF_ACCOUNTS, accounts, 19),
+        ):
+            plan = await explained(connection, statement, "main", names)
+            scans = {node.split()[-1] for node, _ in plan if "Scan" in node} - {"Scan"}
+            assert scans <= {
+                "product_order_client_key_key",
+                "product_order_open_account_idx",
+                "product_order_account_idx",
+                "asset_account_time_idx",
+            }
+            assert not any("Seq Scan" in node for node, _ in plan)
+            assert len(await connection.fetch(statement, "main", names)) == found
+        await transaction.rollback()
 
 
 # The table of owners.

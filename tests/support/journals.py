@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import asyncpg
+import orjson
 
 from persistence.journal import Journal, Probe, no_probe
 from persistence.rows import AssetRow, Commit, FactRow, OrderRow
@@ -88,3 +89,14 @@ def asset_row(asset_id: str = "p1", body: str = "{}", **changes: Any) -> AssetRo
 def commit_of(*facts: FactRow, **parts: Any) -> Commit:
     """A commit of these facts."""
     return Commit(facts=list(facts), **parts)
+
+
+async def explained(pool: Any, statement: str, *values: Any) -> list[tuple[str, int]]:
+    """What a statement does: each node of its plan by what it reads, and how many rows it gave."""
+    [[text]] = await pool.fetch(f"explain (analyze, format json) {statement}", *values)
+    nodes, told = [orjson.loads(text)[0]["Plan"]], []
+    while nodes:
+        node = nodes.pop()
+        nodes += node.get("Plans", ())
+        told.append((f"{node['Node Type']} {node.get('Index Name', '')}".strip(), node["Actual Rows"]))
+    return told

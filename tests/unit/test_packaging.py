@@ -57,3 +57,12 @@ def test_the_constraints_name_versions_and_no_place(project):
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines():
         assert re.fullmatch(r"#.*|[\w.-]+==[\w.]+", line), line
         assert "://" not in line
+
+
+def test_the_bundle_of_the_console_ships_with_the_gateway(project):
+    patterns = project["tool"]["setuptools"]["package-data"]["gateway"]
+    bundle = [path.relative_to(ROOT / "gateway") for path in (ROOT / "gateway" / "console").rglob("*.*")]
+
+    assert {path.name for path in bundle} >= {"index.html", "NOTICE.md"}
+    for path in bundle:
+        assert any(path.match(pattern) for pattern in patterns), path

@@ -47,7 +47,7 @@ def policy_of(header: str) -> dict[str, str]:
     return {name: rest for name, _, rest in (part.strip().partition(" ") for part in header.split(";"))}
 
 
-@pytest.mark.parametrize("path", ["/", *sorted(f"/page/{path.name}" for path in FOLDER.iterdir())])
+@pytest.mark.parametrize("path", ["/status", *sorted(f"/page/{path.name}" for path in FOLDER.iterdir())])
 async def test_the_page_and_its_files_are_served_with_type_and_policy(client: Client, path: str) -> None:
     answer = await client.get(path)
     policy = policy_of(answer.headers["Content-Security-Policy"])
@@ -67,7 +67,7 @@ async def test_nothing_else_is_served(client: Client, name: str) -> None:
 
 
 async def test_the_page_names_only_files_that_are_there(client: Client) -> None:
-    index = await (await client.get("/")).text()
+    index = await (await client.get("/status")).text()
     named = re.findall(r'(?:src|href)="([^"]*)"', index)
 
     assert {f"/page/{name}" for name in ("page.js", "page.css", "icon.svg")} == set(named)

@@ -1,0 +1,64 @@
+// The frame: navigation, the state of the stream, role, user and theme; and which screen an address shows.
+
+import { useEffect, useRef, useState } from "react";
+import { Fallout } from "./Fallout";
+import { useAddress, useLiveState } from "./hooks";
+import { Order } from "./Order";
+import { Orders } from "./Orders";
+import { Link } from "./parts";
+import { ROLES, chosenRole, chosenUser, keep } from "./role";
+
+const PLACES = [["/console/orders", "Orders"], ["/console/fallout", "Fallout"]] as const;
+const LIVE = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…" };
+
+function screenOf(path: string) {
+  const [, , place, id] = path.split("/");
+  if (!place || place === "orders") return id ? <Order key={id} orderId={decodeURIComponent(id)} /> : <Orders />;
+  if (place === "fallout" && !id) return <Fallout />;
+  return <><h1>There is no such page</h1><p>Begin at <Link href="/console/orders">the orders</Link>.</p></>;
+}
+
+export function Shell() {
+  const url = useAddress();
+  const live = useLiveState();
+  const [role, setRole] = useState(chosenRole());
+  const [user, setUser] = useState(chosenUser());
+  const [theme, setTheme] = useState(document.documentElement.dataset.theme ?? "system");
+  const main = useRef<HTMLElement>(null);
+  const path = url.pathname === "/" ? "/console/orders" : url.pathname;
+  const first = useRef(path);
+  useEffect(() => {
+    document.title = `${path.split("/").slice(2).map(decodeURIComponent).join(" ")} – Orderplan`;
+    if (first.current !== path) main.current?.focus(); // a reader of the screen hears that the page is another one
+    first.current = "";
+  }, [path]);
+  return (
+    <>
+      <a className="skip" href="#main">Skip to the content</a>
+      <header>
+        <strong>Orderplan</strong>
+        <nav aria-label="Screens">
+          {PLACES.map(([href, name]) => (
+            <Link key={href} href={href} aria-current={path.startsWith(href) ? "page" : undefined}>{name}</Link>
+          ))}
+          <a href="/status">Status</a>
+        </nav>
+        <span className={`live ${live}`} role="status">{LIVE[live]}</span>
+        <label>Role <select value={role} onChange={(event) => { keep("role", event.target.value); setRole(event.target.value); }}>
+          {ROLES.map((each) => <option key={each}>{each}</option>)}
+        </select></label>
+        <label>User <input className="user" value={user} maxLength={100} onChange={(event) => { keep("user", event.target.value); setUser(event.target.value); }} /></label>
+        <label>Theme <select value={theme} onChange={(event) => {
+          const chosen = event.target.value;
+          keep("theme", chosen === "system" ? "" : chosen);
+          if (chosen === "system") delete document.documentElement.dataset.theme;
+          else document.documentElement.dataset.theme = chosen;
+          setTheme(chosen);
+        }}>
+          {["system", "light", "dark"].map((each) => <option key={each}>{each}</option>)}
+        </select></label>
+      </header>
+      <main id="main" ref={main} tabIndex={-1} key={role}>{screenOf(path)}</main>
+    </>
+  );
+}

@@ -1,0 +1,77 @@
+// Where the items of a plan stand: ELK, in a worker of its own, bounded in time. States do not move items, so places
+// are kept by what waits for what.
+
+import ELK, { type ElkExtendedEdge, type ElkNode } from "elkjs/lib/elk-api.js";
+import workerAddress from "elkjs/lib/elk-worker.min.js?url";
+
+export const WIDTH = 240;
+export const HEIGHT = 64;
+const TIMEOUT_MS = 20_000;
+const OPTIONS = {
+  "elk.algorithm": "layered", "elk.direction": "RIGHT", "elk.edgeRouting": "ORTHOGONAL",
+  "elk.layered.nodePlacement.strategy": "LINEAR_SEGMENTS", "elk.layered.spacing.nodeNodeBetweenLayers": "56", "elk.spacing.nodeNode": "24",
+};
+
+export interface Point { x: number; y: number }
+export interface Layout { places: Map<string, Point>; ways: Map<string, Point[]> }
+export interface Waiting { key: string; dependsOn: string[] }
+
+interface TrustedTypes { createPolicy(name: string, rules: { createScriptURL: (url: string) => string }): { createScriptURL(url: string): string } }
+const trusted = (window as { trustedTypes?: TrustedTypes }).trustedTypes?.createPolicy("console-worker", {
+  createScriptURL: (url) => {
+    if (url !== workerAddress) throw new TypeError("not the layout's worker");
+    return url;
+  },
+});
+const kept = new Map<string, Promise<Layout>>();
+let elk: InstanceType<typeof ELK> | undefined;
+
+export function layout(items: Waiting[]): Promise<Layout> {
+  const key = JSON.stringify(items.map((item) => [item.key, item.dependsOn]));
+  let found = kept.get(key);
+  if (!found) {
+    if (kept.size > 20) kept.clear();
+    kept.set(key, (found = worked(items)));
+  }
+  return found;
+}
+
+async function worked(items: Waiting[]): Promise<Layout> {
+  elk ??= new ELK({ workerUrl: workerAddress, workerFactory: (url) => new Worker((trusted?.createScriptURL(url!) ?? url!) as string) });
+  const graph: ElkNode = {
+    id: "plan", layoutOptions: OPTIONS,
+    children: items.map((item) => ({ id: item.key, width: WIDTH, height: HEIGHT })),
+    edges: items.flatMap((item): ElkExtendedEdge[] => item.dependsOn.map((from) => ({ id: `${from} ${item.key}`, sources: [from], targets: [item.key] }))),
+  };
+  const late = new Promise<undefined>((done) => setTimeout(done, TIMEOUT_MS));
+  const drawn = await Promise.race([elk.layout(graph), late]);
+  if (!drawn) {
+    elk.terminateWorker();
+    elk = undefined;
+    return columns(items);
+  }
+  return {
+    places: new Map(drawn.children!.map((node) => [node.id, { x: node.x!, y: node.y! }])),
+    ways: new Map(drawn.edges!.map((edge) => {
+      const { startPoint, bendPoints = [], endPoint } = edge.sections![0];
+      return [edge.id, [startPoint, ...bendPoints, endPoint]];
+    })),
+  };
+}
+
+// A column per longest way that leads to an item; for when the layout takes too long.
+export function columns(items: Waiting[]): Layout {
+  const byKey = new Map(items.map((item) => [item.key, item]));
+  const depth = new Map<string, number>();
+  const depthOf = (key: string): number => {
+    if (!depth.has(key)) depth.set(key, Math.max(0, ...(byKey.get(key)?.dependsOn ?? []).map((each) => depthOf(each) + 1)));
+    return depth.get(key)!;
+  };
+  const used: number[] = [];
+  const places = new Map(items.map((item) => {
+    const column = depthOf(item.key);
+    used[column] = (used[column] ?? -1) + 1;
+    return [item.key, { x: column * (WIDTH + 56), y: used[column] * (HEIGHT + 24) }];
+  }));
+  return { places, ways: new Map() };
+}

@@ -1,0 +1,60 @@
+"""One browser for each module of the console's tests, on the cluster of all acceptance tests. Whatever the page
+complains of, or asks of another machine, fails the test.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.support.browser import TIMEOUT_MS
+from tests.support.running import Running
+
+ARGUMENTS = (
+    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    # No longer than a module: as long as Playwright is open its event loop is that of the thread.
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        missing = "the console cannot be tested without chromium (apt-get install chromium)"
+        if os.environ.get("ORDERPLAN_REQUIRE_BROWSER"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    from playwright.sync_api import expect, sync_playwright
+
+    expect.set_options(timeout=TIMEOUT_MS)
+    with sync_playwright() as playwright:
+        # Root, as in a container of CI, cannot have Chromium's sandbox.
+        made = playwright.chromium.launch(
+            executable_path=chromium, chromium_sandbox=os.geteuid() != 0, args=list(ARGUMENTS)
+        )
+        yield made
+        made.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the page complains of; a test takes away what it has brought about."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Any, running: Running, complaints: list[str]) -> Iterator[Any]:
+    context = browser.new_context(
+        base_url=running.url, reduced_motion="reduce", locale="en-GB", viewport={"width": 1440, "height": 860}
+    )
+    context.set_default_timeout(TIMEOUT_MS)
+    made = context.new_page()
+    made.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
+    made.on("pageerror", lambda error: complaints.append(str(error)))
+    made.on("request", lambda asked: None if asked.url.startswith(running.url) else complaints.append(asked.url))
+    yield made
+    context.close()
+    assert complaints == []

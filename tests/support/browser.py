@@ -1,0 +1,40 @@
+"""What tests of the console share: who looks at a page, for machines and for people."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final
+
+TIMEOUT_MS: Final = 30_000
+RULES: Final = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+# axe marks as incomplete what it cannot decide; here only what it found counts.
+RUN: Final = """([rules, type]) => axe.run(document, {runOnly: {type, values: rules}, resultTypes: ["violations"]})
+    .then(({violations}) => violations.flatMap(({id, nodes}) => nodes.map((node) => `${id}: ${node.html}`)))"""
+
+
+@cache
+def axe() -> str:
+    """The sources of axe-core."""
+    found = find_spec("axe_playwright_python")
+    assert found is not None
+    assert found.origin is not None
+    return (Path(found.origin).parent / "axe.min.js").read_text(encoding="utf-8")
+
+
+def look(page: Any, name: str) -> None:
+    """Look at a screen: no fault of access in light, no fault of contrast in dark; and where ORDERPLAN_PICTURES names
+    a folder, a picture of both.
+    """
+    folder = os.environ.get("ORDERPLAN_PICTURES")
+    if page.evaluate("!window.axe"):
+        page.evaluate(axe())
+    for theme, rules, kind in (("light", list(RULES), "tag"), ("dark", ["color-contrast"], "rule")):
+        page.emulate_media(color_scheme=theme)
+        found = page.evaluate(RUN, [rules, kind])
+        assert found == [], (name, theme)
+        if folder:
+            page.screenshot(path=Path(folder) / f"{name}-{theme}.png")
+    page.emulate_media(color_scheme="light")

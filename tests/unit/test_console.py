@@ -1,0 +1,184 @@
+"""The console: its bundle is that of its sources, small, and served so that nothing else runs."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import runpy
+import shutil
+import subprocess
+from collections.abc import AsyncIterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Final, cast
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from gateway.app import VERSION, make_app
+from gateway.console_pages import ASSETS, FOLDER, FOR_EVER, file_names
+from gateway.metrics import Metrics
+from gateway.openapi import openapi_document
+from gateway.routes import ROUTES
+
+ROOT: Final = Path(__file__).parents[2]
+SOURCES: Final = ROOT / "console"
+NODE_MODULES: Final = SOURCES / "node_modules"
+FIRST_LOAD_KB_MAX: Final = 300
+CSS_KB_MAX: Final = 30
+PAIRS: Final = [
+    (tone, page)
+    for tone in ("text", "soft", "link", "good", "run", "bad", "warn", "idle")
+    for page in ("page", "panel", "chosen")
+] + [("text", "badpage"), ("soft", "badpage"), ("page", "link")]
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[Client]:
+    config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
+    context = SimpleNamespace(config=config, pool=None, metrics=Metrics(), is_draining=False)
+    async with TestClient(TestServer(make_app(cast("Any", context)))) as made:
+        yield made
+
+
+def named_files() -> list[str]:
+    return re.findall(r'"/console/assets/([^"]+)"', (FOLDER / "index.html").read_text(encoding="utf-8"))
+
+
+def test_the_bundle_was_built_from_the_sources_that_stand_here() -> None:
+    sources_hash = runpy.run_path(str(SOURCES / "stamp.py"))["sources_hash"]
+
+    assert (FOLDER / "sources.sha256").read_text().strip() == sources_hash(), "run: make console"
+
+
+def test_the_hash_of_the_sources_changes_with_each_of_them(tmp_path: Path) -> None:
+    sources_hash = runpy.run_path(str(SOURCES / "stamp.py"))["sources_hash"]
+    shutil.copytree(SOURCES, tmp_path / "console", ignore=shutil.ignore_patterns("node_modules"))
+    before = sources_hash(tmp_path / "console")
+
+    for name in ("src/Shell.tsx", "src/console.css", "index.html", "package-lock.json"):
+        with (tmp_path / "console" / name).open("a") as file:
+            file.write(" ")
+        after = sources_hash(tmp_path / "console")
+        assert after != before, name
+        before = after
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("node") is None or not NODE_MODULES.exists(), reason="needs Node.js, and what `make console` installs"
+)
+def test_a_build_gives_the_bytes_that_are_committed(tmp_path: Path) -> None:
+    built = tmp_path / "built"
+    done = subprocess.run(
+        ["node", "node_modules/vite/bin/vite.js", "build", "--outDir", str(built), "--emptyOutDir"],
+        cwd=SOURCES,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    committed = {path.relative_to(FOLDER): path.read_bytes() for path in FOLDER.rglob("*.*")}
+    committed.pop(Path("sources.sha256"))
+    assert {path.relative_to(built): path.read_bytes() for path in built.rglob("*.*")} == committed
+
+
+def test_the_operations_of_the_console_are_those_of_the_server() -> None:
+    typescript_of = runpy.run_path(str(SOURCES / "make_api.py"))["typescript_of"]
+    written = (SOURCES / "src" / "api.generated.ts").read_text(encoding="utf-8")
+
+    assert written == typescript_of(openapi_document(ROUTES, VERSION)), "run: make console"
+
+
+def test_the_first_load_is_small_and_leaves_the_layout_for_later() -> None:
+    sizes = {name: len(gzip.compress((ASSETS / name).read_bytes())) / 1000 for name in named_files()}
+
+    assert sum(size for name, size in sizes.items() if name.endswith(".js")) <= FIRST_LOAD_KB_MAX
+    assert sum(size for name, size in sizes.items() if name.endswith(".css")) <= CSS_KB_MAX
+    assert not any(name.startswith("elk-worker") for name in sizes)
+    assert any(name.startswith("elk-worker") for name in file_names())
+
+
+def test_every_package_in_the_bundle_has_its_notice() -> None:
+    notice = (FOLDER / "NOTICE.md").read_text(encoding="utf-8")
+
+    licences = dict(re.findall(r"^## (\S+) - \S+ \((.+)\)$", notice, re.MULTILINE))
+    assert {"react", "react-dom", "@xyflow/react", "@tanstack/react-virtual", "elkjs"} <= set(licences)
+    assert set(licences.values()) <= {"MIT", "ISC", "BSD-3-Clause", "EPL-2.0 OR GPL-3.0-or-later"}
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/console/", "/console/orders", "/console/orders/o-1?item=a%2Fb", "/console/fallout"]
+)
+async def test_every_address_of_the_console_gives_its_page_anew_and_under_a_strict_policy(
+    client: Client, path: str
+) -> None:
+    answer = await client.get(path)
+    policy = answer.headers["Content-Security-Policy"]
+
+    assert answer.status == 200
+    assert await answer.text() == (FOLDER / "index.html").read_text(encoding="utf-8")
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "://" not in policy
+
+
+async def test_every_file_that_the_page_names_is_served_and_kept_for_ever(client: Client) -> None:
+    assert len(named_files()) >= 3
+    for name in [*named_files(), *file_names()]:
+        answer = await client.get(f"/console/assets/{name}")
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == FOR_EVER
+        assert answer.content_type in ("text/javascript", "text/css")
+
+
+async def test_files_are_sent_compressed_to_who_can_read_that_and_once_to_who_has_them(client: Client) -> None:
+    for path in ["/", *(f"/console/assets/{name}" for name in file_names())]:
+        packed = await client.get(path, headers={"Accept-Encoding": "br, gzip"})
+        plain = await client.get(path, headers={"Accept-Encoding": "identity"})
+        again = await client.get(path, headers={"If-None-Match": packed.headers["ETag"]})
+        assert packed.headers["Content-Encoding"] == "gzip"
+        assert "Content-Encoding" not in plain.headers
+        assert await packed.read() == await plain.read()
+        assert packed.headers["Vary"] == plain.headers["Vary"] == "Accept-Encoding"
+        assert (again.status, await again.read()) == (304, b"")
+
+
+@pytest.mark.parametrize("name", ["nothing.js", "index.html", "..%2findex.html", "%2e%2e%2fsources.sha256"])
+async def test_no_other_file_is_served(client: Client, name: str) -> None:
+    assert (await client.get(f"/console/assets/{name}")).status == 404
+
+
+def test_nothing_in_the_page_is_inline_or_from_elsewhere() -> None:
+    index = (FOLDER / "index.html").read_text(encoding="utf-8")
+
+    assert not re.search(r"<style|\sstyle=|\son\w+=|javascript:|://", index)
+    assert set(re.findall(r"<script[^>]*>([^<]*)</script>", index)) == {""}
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_pair_of_colours_that_meets_can_be_read(theme: str) -> None:
+    style = (SOURCES / "src" / "console.css").read_text(encoding="utf-8")
+    block = re.findall(rf':root\[data-theme="{theme}"\] \{{(.*?)\}}', style, re.DOTALL)[0]
+    colours = dict(re.findall(r"--(\w+): (#\w{6});", block))
+
+    for one, other in PAIRS:
+        assert contrast(colours[one], colours[other]) >= 4.5, (one, other)
+    assert contrast(colours["edge"], colours["panel"]) >= 3

@@ -11,7 +11,7 @@ of the time).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime
 from typing import Final, NamedTuple
 
@@ -19,7 +19,7 @@ import numpy as np
 
 from delay.durations import HOLD_S, PRIOR, REPAIR, REPAIR_S, Array, Distribution, Durations, TaskTimes
 from delay.model import ClosedOrder, Factor, Prediction
-from delay.playing import QUEUE, RETRY, WORK, Group, Path, Rest, groups, seconds, until
+from delay.playing import QUEUE, RETRY, WORK, Group, Path, Rest, groups, seconds, standing, until
 from delay.reasons import Reason
 from delay.snapshot import SUB_PLAN, ItemSnapshot, Snapshot, priority_of
 from delay.working_time import WorkingTime
@@ -65,6 +65,11 @@ class _Known(NamedTuple):
         return now_s - since if self.hours is None else self.hours.between(since, now_s)
 
 
+_Pending = dict[Hashable, Rest]
+"""What items take that only wait, while the durations are as they are."""
+_NOTHING: Final = Rest(0.0, np.zeros((1, 1)))
+
+
 class CriticalPath:
     """The built-in delay model."""
 
@@ -88,8 +93,9 @@ class CriticalPath:
     def predict(self, snapshots: Sequence[Snapshot]) -> list[Prediction]:
         """One prediction for each snapshot. Plans that stand alike share the work, and nothing of their answers."""
         found: dict[int, Prediction] = {}
+        pending: _Pending = {}
         for places, group in groups(snapshots):
-            found.update(zip(places, self._predict(group), strict=True))
+            found.update(zip(places, self._predict(group, pending), strict=True))
         return [found[at] for at in range(len(snapshots))]
 
     def _known_of(self, group: Group) -> dict[int, _Known]:
@@ -101,9 +107,27 @@ class CriticalPath:
         path = Path(group)
         for at in group.open:
             if at not in known:
-                path.add(Rest(0.0, np.zeros((1, 1))))
+                path.add(_NOTHING)
             else:
                 path.add((self._usual_rest if at == usual else self._rest)(group, at, known[at]))
+        return path
+
+    def _played_together(self, group: Group, pending: _Pending) -> Path:
+        """The same; items that only wait take as long in plans of many states, and are drawn once for all of them."""
+        path = Path(group)
+        for at in group.open:
+            item = group.items[at]
+            if not _takes_time(item):
+                path.add(_NOTHING)
+                continue
+            is_pending = item.state is ItemState.PENDING and item.timer_at is None
+            key = (at, group.draws, group.priority, standing(item)) if is_pending else None
+            rest = pending.get(key) if key is not None else None
+            if rest is None:
+                rest = self._rest(group, at, self._known(item, group.priority))
+                if key is not None:
+                    pending[key] = rest
+            path.add(rest)
         return path
 
     def contributions(self, snapshot: Snapshot) -> list[Contribution]:
@@ -140,8 +164,8 @@ class CriticalPath:
             usual_s += queue.median_s if queue_s is None else queue_s
         return age_s + rest_s, usual_s
 
-    def _predict(self, group: Group) -> list[Prediction]:
-        path = self._played(group, self._known_of(group))
+    def _predict(self, group: Group, pending: _Pending) -> list[Prediction]:
+        path = self._played_together(group, pending)
         due_s = group.column([seconds(each.now, each.due_at) for each in group.snapshots])
         p_late = np.mean(path.total > due_s, axis=1).tolist()
         places = [int(share * group.draws) for share in (LOW, 0.5, UPPER)]

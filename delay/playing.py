@@ -97,10 +97,11 @@ def _block(kind: int, block: int, draws: int) -> Array:
     return found
 
 
-_standing = attrgetter(
+standing = attrgetter(
     "ref", "type", "state", "queue", "system", "waits", "planned_s", "tries", "attempts_max", "retry_delay_s",
     "supposed",
 )  # fmt: skip
+"""How an item stands, but for its times."""
 
 
 def _alike(snapshot: Snapshot) -> Hashable:
@@ -109,7 +110,7 @@ def _alike(snapshot: Snapshot) -> Hashable:
         [
             item.waits
             if item.is_over
-            else (_standing(item), item.ready_at is None, item.started_at is None, item.timer_at is None)
+            else (standing(item), item.ready_at is None, item.started_at is None, item.timer_at is None)
             for item in snapshot.items
         ]
     )
@@ -157,7 +158,7 @@ class Path:
             begins = self._ends[waits[0]] if len(waits) == 1 else self._ends[list(waits)].max(axis=0)
             self._begins[waits] = begins
             self._first[waits] = row
-        starts = np.maximum(begins, given.floor_s) if np.any(given.floor_s) else begins
+        starts = begins if isinstance(given.floor_s, float) else np.maximum(begins, given.floor_s)
         rest = given.rest_s
         if given.hours is not None:
             began_s = self._now_s + starts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import timedelta
 from itertools import pairwise
@@ -257,3 +258,25 @@ def test_plans_that_stand_alike_share_the_work_and_nothing_of_their_answers():
 
     assert together == alone
     assert len({each.remaining_s for each in together}) > 10
+
+
+@pytest.mark.parametrize("method", ["work", "queue"])
+def test_nothing_is_observed_while_somebody_looks_through_what_was_observed(method, monkeypatch):
+    """Scores are worked out in threads, beside the loop that reads facts."""
+    durations = Durations()
+    durations.observe("p/a", 10.0, queue_s=5.0)
+    could: list[bool] = []
+
+    class Watched(Distribution):
+        def __init__(self, samples):
+            other = threading.Thread(target=lambda: could.append(durations._lock.acquire(blocking=False)))
+            other.start()
+            other.join()
+            super().__init__(samples)
+
+    monkeypatch.setattr("delay.durations.Distribution", Watched)
+    given = ("p/a", 10.0) if method == "work" else ("p/a",)
+    found = getattr(durations, method)(*given)
+
+    assert found.median_s > 0
+    assert could == [False]

@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base
-.PHONY: delay-backtest delay-structure delay-expedite delay-rescore console console-pictures clean
+.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models console console-pictures clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -77,6 +77,13 @@ delay-expedite: install  ## What putting orders first does on simulated load; wr
 
 delay-rescore: install  ## Processor seconds that scoring PLANS=10000 plans in flight takes; the bar is 2 s
 	$(BIN)/python -m bench.delay_rescore $(if $(PLANS),--plans $(PLANS))
+
+foreign-models: install  ## Install what runs ONNX, skops and MLflow models and Parquet, and try them with the real libraries
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[onnx,skops,mlflow,parquet]' skl2onnx
+	$(BIN)/pytest -q tests/unit/test_foreign_models.py tests/unit/test_event_logs.py
+
+bench-scoring: install  ## Throughput with the delay predictor, to that without: ROUNDS=3, WAITING=0 orders beside. About 10 minutes
+	$(BIN)/python -m bench.scoring $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(WAITING),--waiting $(WAITING))
 
 console: install  ## Build the console anew into gateway/console; needs Node 20.19 or newer
 	$(BIN)/python console/make_api.py

@@ -9,7 +9,7 @@ from delay.critical_path import CriticalPath
 from delay.features import Leak, check_point_in_time
 from delay.model import Prediction
 from delay.snapshot import Snapshot
-from delay.stock.frame import Frame, frame_of
+from delay.stock.frame import Frame, frame_of_checked
 
 
 class Batch:
@@ -46,7 +46,7 @@ class Batch:
             except Leak:
                 continue
             places.append(at)
-        return frame_of([self.snapshots[at] for at in places], self._builtin), places
+        return frame_of_checked([self.snapshots[at] for at in places], self._builtin), places
 
     def some(self, places: Sequence[int]) -> Batch:
         """A part of the batch, with what is known of it."""

@@ -125,6 +125,7 @@ class DelayPredictor:
             for order_id in order_ids:
                 self._queue.track(order_id, now, has_row=True)
         await scores.end_missed_scores(self._pool, self._tenant)
+        await ticks.drop_void_ticks(self._pool, self._tenant)
         await self._scorer.fit(await self._history())
         await self.desk.refresh()
         self.is_started = True
@@ -174,6 +175,10 @@ class DelayPredictor:
     async def _take(self, found: Sequence[StoredFact]) -> None:
         now = self._clock().timestamp()
         for fact in found:
+            if fact.kind not in (f.ORDER_ACCEPTED, f.ORDER_ENDED):
+                # What may fail comes first: from here on the fact is taken, and none is counted twice.
+                await self._plans.take(fact)
+            self._offsets[fact.shard] = fact.offset
             known = self._queue.orders.get(fact.order_id)
             priority = known.priority if known is not None else None
             self._items.take(fact.order_id, fact.item, fact.kind, fact.at, priority)
@@ -188,15 +193,12 @@ class DelayPredictor:
                         self._ended.append((fact.order_id, fact.at))
             else:
                 self._queue.changed(fact.order_id, now)
-                await self._plans.take(fact)
+        self.facts += len(found)
+        # Orders stand here until it is written, however often the database goes away.
         if self._ended:
             await scores.end_scores(self._pool, self._tenant, self._ended)
             await ticks.join_ended(self._pool, self._tenant, [order_id for order_id, _ in self._ended])
             self._ended.clear()
-        # Only now: if the database went away above, the same facts come again, and mean the same.
-        for fact in found:
-            self._offsets[fact.shard] = fact.offset
-        self.facts += len(found)
 
     async def _score(self) -> None:
         now = self._clock()
@@ -358,6 +360,7 @@ def _row(snapshot: Snapshot, prediction: Prediction, value: str) -> ScoreRow:
         steps=_known({item.ref for item in under_way}),
         systems=_known({item.system for item in under_way}),
         value=value,
+        current_due_at=snapshot.current_due_at,
     )
 
 

@@ -96,7 +96,7 @@ class ModelDesk:
         self._waiting: deque[tuple[Batch, list[int], list[Prediction]]] = deque(maxlen=WAITING_MAX)
         self._working: asyncio.Task[None] | None = None
         self.missed = 0
-        """Batches that no shadow was asked about, because too many waited."""
+        """Batches about which some shadow has said nothing: too many waited, or the database was away."""
         self.unusable = 0
         """Models of the registry that cannot be read here."""
         self.figures: list[dict[str, Any]] = []
@@ -199,6 +199,7 @@ class ModelDesk:
                         await ticks.put_ticks(self._pool, self._tenant, rows)
         except Exception as error:
             # What shadows say is no loss to anybody; the next batch finds them again.
+            self.missed += 1
             if is_unavailable(error):
                 log.warning("the database is away, shadows are not heard", error=type(error).__name__)
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,8 @@ class PlanCache:
         self._store = store
         self._entries: dict[str, _Entry] = {}
         self._items = 0
+        self._one_at_a_time = asyncio.Lock()
+        """Who reads a plan from the database and who applies a fact: one that comes in between would be missed."""
         self.unreadable = 0
         """How often facts made no plan."""
 
@@ -40,6 +43,10 @@ class PlanCache:
 
     async def take(self, fact: StoredFact) -> None:
         """A fact of the feed; without effect where the plan is not in memory."""
+        async with self._one_at_a_time:
+            await self._take(fact)
+
+    async def _take(self, fact: StoredFact) -> None:
         entry = self._entries.get(fact.order_id)
         if entry is None or fact.offset <= entry.offset:
             return
@@ -56,6 +63,10 @@ class PlanCache:
 
     async def get(self, order_ids: Sequence[str]) -> dict[str, Plan]:
         """The plans of these orders; those whose facts make none are missing."""
+        async with self._one_at_a_time:
+            return await self._get(order_ids)
+
+    async def _get(self, order_ids: Sequence[str]) -> dict[str, Plan]:
         missing = [order_id for order_id in order_ids if order_id not in self._entries]
         found: dict[str, Plan] = {}
         for start in range(0, len(missing), _READ_TOGETHER):

@@ -7,6 +7,7 @@ snapshot gets a prediction that can be used.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
@@ -16,8 +17,11 @@ import structlog
 from actors.batch import Batch
 from actors.model_process import ModelFailed
 from delay.critical_path import CriticalPath
+from delay.features import FEATURES
 from delay.model import ClosedOrder, Prediction, UnusablePrediction, checked
 from delay.snapshot import Snapshot
+from delay.stock.explained import Explanation
+from delay.stock.frame import Frame
 
 log = structlog.get_logger(__name__)
 
@@ -161,6 +165,26 @@ class Scorer:
             nothing[at] = answer
         return nothing
 
+    async def explain(self, snapshot: Snapshot) -> tuple[Explanation, Frame] | None:
+        """What the features of a snapshot do to its risk as the own model has it, and the features; None where it does
+        not say.
+        """
+        own = self._own
+        if own is None or not self._reads_frames:
+            return None
+        frame, places = await Batch([snapshot], self._builtin).frame()
+        async with self._one_at_a_time:
+            is_ready = not self.is_resting and self._teaching is None and own is self._own and own.is_running
+            if not places or not is_ready:
+                return None
+            try:
+                answers = await own.ask("explain", frame, self._timeout_s)
+            except ModelFailed as error:
+                self._failed(str(error))
+                return None
+        found = answers[0] if isinstance(answers, list) and len(answers) == 1 else None
+        return (found, frame) if isinstance(found, Explanation) and _can_be(found) else None
+
     async def _ask(self, own: OwnModel, given: Any, count: int) -> list[Prediction | None]:
         async with self._one_at_a_time:
             return await self._ask_now(own, given, count)
@@ -205,9 +229,17 @@ class Scorer:
         self._rest_s = min(2 * self._rest_s, REST_MAX_S)
 
     async def close(self) -> None:
-        """End the own model."""
+        """End the own model; the built-in one answers from now on."""
         if self._teaching is not None:
             self._teaching.cancel()
             await asyncio.wait([self._teaching])
-        if self._own is not None:
-            await self._own.close()
+        # Whoever asks from now on starts nothing: nobody would end it.
+        own, self._own = self._own, None
+        if own is not None:
+            await own.close()
+
+
+def _can_be(found: Explanation) -> bool:
+    return len(found.points) == len(found.values) == len(found.usual) == len(FEATURES) and all(
+        math.isfinite(each) for each in (found.base, *found.points)
+    )

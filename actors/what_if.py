@@ -8,9 +8,11 @@ from typing import Any, Final
 
 from actors.batch import Batch
 from actors.scoring import Scorer
-from delay.critical_path import Contribution, CriticalPath, in_words_s
+from delay.critical_path import NAME, Contribution, CriticalPath
 from delay.model import Prediction
+from delay.reasons import in_words_s
 from delay.snapshot import Snapshot
+from delay.stock.explained import grouped
 from delay.what_if import NOTE, Actionable, Change, changed, options
 from domain.release import CompiledRelease
 
@@ -31,14 +33,19 @@ class WhatIf:
     async def answer(
         self, snapshot: Snapshot, release: CompiledRelease, changes: Sequence[Change]
     ) -> dict[str, Any]:
-        """`{"risk", "expectedAt", "model", "contributions", "improvements", "note"}`, with changes also `changed`.
+        """`{"risk", "remainingS", "model", "contributions", "improvements", "note"}`, with changes also `changed`; of a
+        learnt model that says what its features do also `modelContributions` and `usualRisk`.
 
         Raises:
             BadDocument: a change cannot be made.
         """
         tried = [(each,) for each in options(snapshot, self._actionable)] if not changes else [tuple(changes)]
         others = [changed(snapshot, each, self._actionable, release) for each in tried]
-        scored = await self._scorer.predict(Batch([snapshot, *others], self._builtin))
+        batch = Batch([snapshot, *others], self._builtin)
+        scored = await self._scorer.predict(batch)
+        if len({each.model for each in scored}) > 1:
+            # Where a model has not answered for all, what differs may be the models.
+            scored = await batch.builtin(range(len(scored)))
         now, then = scored[0], scored[1:]
         contributions = await asyncio.to_thread(self._builtin.contributions, snapshot)
         found = {
@@ -50,6 +57,8 @@ class WhatIf:
             "contributions": [_in_words(each, snapshot) for each in contributions],
             "note": NOTE,
         }
+        if now.model != NAME:
+            found |= await self._of_the_model(snapshot)
         if changes:
             return found | {"changes": [each.to_dict() for each in changes], "changed": _gain(now, then[0])}
         gains = [
@@ -60,6 +69,29 @@ class WhatIf:
         return found | {
             "tried": len(gains),
             "improvements": sorted(helping, key=lambda each: (-each["gain"], -each["gainS"])),
+        }
+
+
+    async def _of_the_model(self, snapshot: Snapshot) -> dict[str, Any]:
+        """What the features that the model has learnt from do to the risk, by step; nothing where it does not say."""
+        explained = await self._scorer.explain(snapshot)
+        if explained is None:
+            return {}
+        explanation, frame = explained
+        factors = frame.builtin[0].factors
+        steps = grouped(snapshot, explanation, factors[0].item if factors else None)
+        return {
+            "usualRisk": round(explanation.base, 4),
+            "modelContributions": [
+                {
+                    "item": each.item.key if each.item else None,
+                    "step": each.item.ref if each.item else None,
+                    "points": round(each.points, 4),
+                    "reason": each.reason,
+                    "features": [{"name": name, "points": round(points, 4)} for name, points in each.features],
+                }
+                for each in steps
+            ],
         }
 
 

@@ -67,11 +67,13 @@ class Load:
 class Measured:
     """Use as a context manager; the releases and systems of the bench are in place."""
 
-    def __init__(self, plan_hosts: int) -> None:
+    def __init__(self, plan_hosts: int, *, delay_scoring: bool = True) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="orderplan-bench-", ignore_cleanup_errors=True)
         self.folder = Path(self._folder.name)
         self.folder.chmod(0o755)
-        self._cluster = Cluster(Options(data=self.folder, port=0, plan_hosts=plan_hosts))
+        self._cluster = Cluster(
+            Options(data=self.folder, port=0, plan_hosts=plan_hosts, delay_scoring=delay_scoring)
+        )
         self.url = ""
         self.dsn = ""
 

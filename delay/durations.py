@@ -8,9 +8,11 @@ the observations and their order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final, NamedTuple
+from functools import wraps
+from threading import RLock
+from typing import Concatenate, Final, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +56,10 @@ class Distribution:
         self._top = max(float(values[-1]), SHORTEST_S)
         self._survivals = 1.0 - np.arange(1, len(values) + 1) / (len(values) + 1)
         self._left = float(self._survivals[-1])
-        # np.interp wants what it looks up in rising order.
-        self._rising, self._falling = self._survivals[::-1].copy(), values[::-1].copy()
+        # Survivals are evenly spaced: a place in the table is computed and not searched for, which is several times as
+        # quick.
+        self._steps = np.concatenate([values[:1], values, values[-1:]])
+        self._rises = np.append(np.diff(self._steps), 0.0)
         self.median_s = float(np.median(values))
 
     def quickest(self, share: float) -> Distribution:
@@ -73,7 +77,9 @@ class Distribution:
 
     def draw(self, survivals: Array) -> Array:
         """The durations that are outlasted with these probabilities (0 exclusive to 1)."""
-        drawn = np.interp(survivals, self._rising, self._falling)
+        place = (1.0 - survivals) * (len(self._values) + 1)
+        at = place.astype(np.intp)
+        drawn: Array = (place - at) * self._rises[at] + self._steps[at]
         beyond = survivals < self._left
         if beyond.any():
             drawn[beyond] = self._top * (self._left / survivals[beyond]) ** (1 / TAIL_POWER)
@@ -169,14 +175,33 @@ class _Observed:
         return ranked if len(ranked) >= ENOUGH else self.queue_s
 
 
+_Given = ParamSpec("_Given")
+_Found = TypeVar("_Found")
+
+
+def _alone(
+    method: Callable[Concatenate[Durations, _Given], _Found],
+) -> Callable[Concatenate[Durations, _Given], _Found]:
+    """What is observed must not change while it is looked through."""
+
+    @wraps(method)
+    def held(self: Durations, /, *args: _Given.args, **kwargs: _Given.kwargs) -> _Found:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return held
+
+
 class Durations:
-    """What was observed, by item definition."""
+    """What was observed, by item definition; for one thread at a time, since scores are worked out beside the loop."""
 
     def __init__(self) -> None:
+        self._lock = RLock()
         self._by_ref: dict[str, _Observed] = {}
         self._planned: dict[float, Distribution] = {}
         self.observed = 0
 
+    @_alone
     def observe(self, ref: str, work_s: float, queue_s: float | None = None, priority: int | None = None) -> None:
         """An item of the definition was completed, of an order with this priority (if that is known)."""
         observed = self._of(ref)
@@ -192,6 +217,7 @@ class Durations:
         observed.cache.clear()
         self.observed += 1
 
+    @_alone
     def observe_task(self, ref: str, times: TaskTimes) -> None:
         """A task of people was completed."""
         self.observe(ref, times.ended - times.started, times.started - times.ready, times.priority)
@@ -199,6 +225,7 @@ class Durations:
         observed.times.append(times)
         observed.task_cache.clear()
 
+    @_alone
     def task(self, ref: str, priority: int | None = None) -> Task | None:
         """What people take for the definition, in working time; None while too little was observed."""
         observed = self._by_ref.get(ref)
@@ -208,11 +235,13 @@ class Durations:
             observed.task_cache[priority] = Task.of(observed.times, priority)
         return observed.task_cache[priority]
 
+    @_alone
     def task_like(self, refs: Iterable[str], priority: int | None = None) -> Task | None:
         """The same of tasks of any of these definitions."""
         found = [each for ref in refs if ref in self._by_ref for each in self._by_ref[ref].times]
         return Task.of(found, priority)
 
+    @_alone
     def observe_failure(self, ref: str) -> None:
         """An attempt failed."""
         self._of(ref).attempts.append(True)
@@ -225,6 +254,7 @@ class Durations:
             del self._by_ref[next(iter(self._by_ref))]
         return observed
 
+    @_alone
     def work(self, ref: str, planned_s: float) -> Distribution:
         """How long the work of the definition takes; few observations are mixed with the planned duration."""
         observed = self._by_ref.get(ref)
@@ -238,6 +268,7 @@ class Durations:
             known = observed.cache[planned_s] = Distribution(samples)
         return known
 
+    @_alone
     def queue(self, ref: str, priority: int | None = None) -> Distribution | None:
         """How long items of the definition wait for somebody, at a priority while enough have; None where nothing was
         observed.
@@ -250,17 +281,20 @@ class Durations:
             known = observed.queue_cache[priority] = Distribution(observed.ranked(priority))
         return known
 
+    @_alone
     def queue_like(self, refs: Iterable[str], priority: int | None = None) -> Distribution | None:
         """How long items of any of these definitions wait; None where nothing was observed."""
         found = [self._by_ref[ref] for ref in refs if ref in self._by_ref]
         waits = [each for observed in found for each in observed.ranked(priority)]
         return Distribution(waits) if waits else None
 
+    @_alone
     def usual_s(self, ref: str) -> tuple[float | None, float | None]:
         """(work, queue): the middle of each in the long run, None where too little was observed for one."""
         observed = self._by_ref.get(ref)
         return (observed.work_usual.middle_s, observed.queue_usual.middle_s) if observed is not None else (None, None)
 
+    @_alone
     def pace(self, planned_s: Mapping[str, float]) -> float | None:
         """How long work takes for each planned second, the middle over these definitions (by their planned durations);
         None where nothing was observed.
@@ -272,6 +306,7 @@ class Durations:
         ]
         return float(np.median(paces)) if paces else None
 
+    @_alone
     def failure_share(self, ref: str) -> float:
         """The share of attempts that fail."""
         observed = self._by_ref.get(ref)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from delay.critical_path import CriticalPath
 from delay.model import Prediction
-from delay.snapshot import IN_PROGRESS, ItemSnapshot, Snapshot, in_order
+from delay.snapshot import IN_PROGRESS, Snapshot, in_order
 from domain.priorities import class_of
 from domain.states import ItemState
 
@@ -33,8 +32,8 @@ Unit = Literal["s", "share", "count", "hour", "weekday", "category", "rank"]
 UNKNOWN: Final = -1.0
 MAY_LIE_AHEAD: Final = frozenset({"requestedStartAt"})
 """Attributes whose values are moments that were agreed for later: to know them before is no leak."""
-_WORKED_ON: Final = IN_PROGRESS - {ItemState.READY}
 _FATAL: Final = frozenset({ItemState.FATALLY_FAILED, ItemState.FROZEN_FATALLY_FAILED})
+_FAILED: Final = _FATAL | {ItemState.FAILED, ItemState.FROZEN_FAILED}
 
 
 class Feature(NamedTuple):
@@ -194,19 +193,21 @@ def check_point_in_time(snapshot: Snapshot) -> None:
         Leak: an item, or an attribute of the order or of a line, carries a later moment.
     """
     now = snapshot.now
-    times: list[tuple[str, datetime | None]] = [("created_at", snapshot.created_at)]
+    if snapshot.created_at > now:
+        raise Leak(snapshot.order_id, "created_at", snapshot.created_at, now)
     for item in snapshot.items:
-        times += [
-            (f"ready_at of {item.key}", item.ready_at),
-            (f"started_at of {item.key}", item.started_at),
-            (f"ended_at of {item.key}", item.ended_at),
-        ]
-    times += [("an attribute of the order: " + name, at) for name, at in _moments(snapshot.attributes["order"])]
+        # Every order comes by here: names are put together only for what is refused.
+        for at in (item.ready_at, item.started_at, item.ended_at):
+            if at is not None and at > now:
+                name = next(name for name in ("ready_at", "started_at", "ended_at") if getattr(item, name) is at)
+                raise Leak(snapshot.order_id, f"{name} of {item.key}", at, now)
+    for name, at in _moments(snapshot.attributes["order"]):
+        if at > now:
+            raise Leak(snapshot.order_id, "an attribute of the order: " + name, at, now)
     for line in snapshot.attributes["lines"]:
-        times += [("an attribute of a line: " + name, at) for name, at in _moments(line["attributes"])]
-    for what, at in times:
-        if at is not None and at > now:
-            raise Leak(snapshot.order_id, what, at, now)
+        for name, at in _moments(line["attributes"]):
+            if at > now:
+                raise Leak(snapshot.order_id, "an attribute of a line: " + name, at, now)
 
 
 def _moments(attributes: Mapping[str, Any]) -> Iterable[tuple[str, datetime]]:
@@ -251,16 +252,20 @@ class FeatureBuilder:
             return np.empty((0, len(FEATURES)))
         return np.stack([self.features(each) for each in snapshots])
 
-    def features(self, snapshot: Snapshot, prediction: Prediction | None = None) -> Row:
-        """One row; `prediction` is the built-in model's of this snapshot, if it is known already.
+    def features(self, snapshot: Snapshot) -> Row:
+        """One row.
 
         Raises:
             Leak: the snapshot knows what comes later.
         """
         check_point_in_time(snapshot)
-        prediction = prediction or self._critical_path.predict([snapshot])[0]
-        values = _of_order(snapshot) | _of_steps(snapshot) | _of_plan(snapshot, prediction)
-        for name, value in categories_of(snapshot).items():
+        (prediction,) = self._critical_path.predict([snapshot])
+        return self.row(snapshot, prediction, categories_of(snapshot))
+
+    def row(self, snapshot: Snapshot, prediction: Prediction, categories: Mapping[str, str]) -> Row:
+        """The row of a snapshot that was checked, with what the built-in model says of it and its categories."""
+        values = _of_order(snapshot) | _of_items(snapshot, prediction)
+        for name, value in categories.items():
             values[name] = self.schema.number(name, value)
         return np.array([values[name] for name in NAMES])
 
@@ -297,45 +302,67 @@ def _of_order(snapshot: Snapshot) -> dict[str, float]:
     }
 
 
-def _of_steps(snapshot: Snapshot) -> dict[str, float]:
-    counted = Counter(item.state for item in snapshot.items)
-    moved = [at for item in snapshot.items for at in (item.started_at, item.ended_at) if at is not None]
-    failed = counted[ItemState.FAILED] + counted[ItemState.FROZEN_FAILED]
-    return {
-        "steps_done": float(counted[ItemState.COMPLETED]),
-        "last_step_age_s": _seconds(max(moved, default=snapshot.created_at), snapshot.now),
-        "failed_items": float(failed + sum(counted[state] for state in _FATAL)),
-        "retries": float(sum(max(item.tries - 1, 0) for item in snapshot.items)),
-        "on_hold": float(counted[ItemState.ON_HOLD]),
-        "fatal": float(sum(counted[state] for state in _FATAL)),
-    }
-
-
-def _of_plan(snapshot: Snapshot, prediction: Prediction) -> dict[str, float]:
-    now = snapshot.now
+def _of_items(snapshot: Snapshot, prediction: Prediction) -> dict[str, float]:
+    """What one look at every item tells, and what the built-in model says."""
+    now, load = snapshot.now, snapshot.load
     left_s = _seconds(now, snapshot.due_at)
-    rest = [item for item in snapshot.items if not item.is_over]
-    under_way = [item for item in rest if item.state in IN_PROGRESS]
-    queued = [item for item in under_way if item.queue is not None and item.state is ItemState.READY]
-    worked_on = [item for item in under_way if item.state in _WORKED_ON]
-    planned_s = sum(item.expected_s for item in snapshot.items)
+    done = failed = fatal = on_hold = retries = left = manual_left = in_progress = queue_load = next_load = 0
+    planned_s = rest_s = queue_age_s = work_age_s = overrun = 0.0
+    moved: list[datetime] = []
+    scheduled: list[float] = []
+    for item in snapshot.items:
+        state, expected_s = item.state, item.expected_s
+        planned_s += expected_s
+        if item.tries > 1:
+            retries += item.tries - 1
+        if item.started_at is not None:
+            moved.append(item.started_at)
+        if item.ended_at is not None:
+            moved.append(item.ended_at)
+        if item.is_over:
+            done += state is ItemState.COMPLETED
+            continue
+        left += 1
+        rest_s += expected_s
+        manual_left += item.queue is not None
+        alike = load.get(item.ref, 0)
+        next_load = max(next_load, alike)
+        if state is ItemState.SCHEDULED:
+            scheduled.append(_seconds(now, item.timer_at))
+        if state not in IN_PROGRESS:
+            continue
+        in_progress += 1
+        failed += state in _FAILED
+        fatal += state in _FATAL
+        on_hold += state is ItemState.ON_HOLD
+        ready_s = _seconds(item.ready_at, now)
+        if expected_s > 0:
+            overrun = max(overrun, ready_s / expected_s)
+        if state is not ItemState.READY:
+            work_age_s = max(work_age_s, _seconds(item.started_at, now))
+        elif item.queue is not None:
+            queue_age_s = max(queue_age_s, ready_s)
+            queue_load = max(queue_load, alike)
     planned_left_s = _planned_left_s(snapshot)
-    scheduled = [_seconds(now, item.timer_at) for item in rest if item.state is ItemState.SCHEDULED]
     return {
-        "steps_left": float(len(rest)),
-        "manual_left": float(sum(item.queue is not None for item in rest)),
-        "done_share": 1.0 - sum(item.expected_s for item in rest) / planned_s if planned_s > 0 else 1.0,
+        "steps_done": float(done),
+        "last_step_age_s": _seconds(max(moved, default=snapshot.created_at), now),
+        "failed_items": float(failed),
+        "retries": float(retries),
+        "on_hold": float(on_hold),
+        "fatal": float(fatal),
+        "steps_left": float(left),
+        "manual_left": float(manual_left),
+        "done_share": 1.0 - rest_s / planned_s if planned_s > 0 else 1.0,
         "planned_left_s": planned_left_s,
         "planned_slack_s": left_s - planned_left_s,
-        "in_progress": float(len(under_way)),
+        "in_progress": float(in_progress),
         "scheduled_in_s": max(scheduled, default=0.0),
-        "queue_age_s": max((_seconds(item.ready_at, now) for item in queued), default=0.0),
-        "queue_load": _load(snapshot, queued),
-        "next_load": _load(snapshot, rest),
-        "work_age_s": max((_seconds(item.started_at, now) for item in worked_on), default=0.0),
-        "overrun": max(
-            (_seconds(item.ready_at, now) / item.expected_s for item in under_way if item.expected_s > 0), default=0.0
-        ),
+        "queue_age_s": queue_age_s,
+        "queue_load": float(queue_load),
+        "next_load": float(next_load),
+        "work_age_s": work_age_s,
+        "overrun": overrun,
         "path_p_late": prediction.p_late,
         "path_left_s": prediction.remaining_s,
         "path_high_s": prediction.high_s,
@@ -343,20 +370,21 @@ def _of_plan(snapshot: Snapshot, prediction: Prediction) -> dict[str, float]:
     }
 
 
-def _load(snapshot: Snapshot, items: Iterable[ItemSnapshot]) -> float:
-    return float(max((snapshot.load.get(item.ref, 0) for item in items), default=0))
-
-
 def _planned_left_s(snapshot: Snapshot) -> float:
     """Seconds along the longest way that is left when everything takes as long as planned from when it was ready."""
-    ends = [0.0] * len(snapshot.items)
-    for at in in_order(snapshot.items):
-        item = snapshot.items[at]
+    items, now = snapshot.items, snapshot.now
+    ends = [0.0] * len(items)
+    longest_s = 0.0
+    for at in in_order(items):
+        item = items[at]
         if item.is_over:
             continue
-        begins = max((ends[target] for target in item.waits), default=0.0)
+        begins = 0.0
+        for target in item.waits:
+            begins = max(begins, ends[target])
         if item.state is ItemState.SCHEDULED:
-            begins = max(begins, _seconds(snapshot.now, item.timer_at))
-        age_s = _seconds(item.ready_at, snapshot.now) if item.state in IN_PROGRESS else 0.0
+            begins = max(begins, _seconds(now, item.timer_at))
+        age_s = _seconds(item.ready_at, now) if item.state in IN_PROGRESS else 0.0
         ends[at] = begins + max(item.expected_s - age_s, 0.0)
-    return max(ends, default=0.0)
+        longest_s = max(longest_s, ends[at])
+    return longest_s

@@ -1,8 +1,10 @@
 """Brings probabilities to the level of what became true lately, without changing their order.
 
-Three candidates: leave them; shift and stretch their log-odds (Platt, 1999) within bounds; a staircase of the observed
-shares (isotonic regression, Ayer et al., 1955). Each is learnt from the earlier cases and tried on the later ones; one
-that is clearly better is learnt again from all. Both go half the way only, and less while cases are few.
+Three candidates: shift their log-odds; shift and stretch them (Platt, 1999) within bounds; a staircase of the observed
+shares (isotonic regression, Ayer et al., 1955). The shift is what is done: it is one number, and drawn to 0 while cases
+are few, so that it does little harm where nothing was off; to do it only where it is clearly better left every level
+that was off by a few points as it was. Shapes are learnt from the earlier cases and tried on the later ones; one that
+is clearly better than no mending is learnt again from all. All go half the way only, and less while cases are few.
 """
 
 from __future__ import annotations
@@ -79,7 +81,7 @@ def logistic(x: Floats) -> Floats:
 
 
 def recalibrated(p_late: Floats, late: Floats, cases: Ints, starts: Floats) -> Recalibration:
-    """The candidate that did best on the later cases.
+    """The shift, or the shape that did clearly better on the later cases than what was said.
 
     Args:
         p_late: said by a model that had not learnt from these cases.
@@ -92,7 +94,7 @@ def recalibrated(p_late: Floats, late: Floats, cases: Ints, starts: Floats) -> R
     before, after = starts < border, starts >= border
     if min(len(np.unique(cases[before])), len(np.unique(cases[after]))) < CASES_MIN:
         return Recalibration()
-    best, most = "none", 0.0
+    best, most = "level", 0.0
     for name in ("logistic", "isotonic"):
         tried = learnt(name, p_late[before], late[before], cases[before])
         gains = (p_late[after] - late[after]) ** 2 - (tried(p_late[after]) - late[after]) ** 2
@@ -115,13 +117,14 @@ def learnt(name: str, p_late: Floats, late: Floats, cases: Ints) -> Recalibratio
     case_count = len(np.unique(cases))
     # Points of a case are no news to each other: together they count as one.
     weight = case_count / len(late)
-    if name == "logistic":
-        return _platt(p_late, late, weight)
+    if name in ("level", "logistic"):
+        return _platt(name, p_late, late, weight)
     return _isotonic(p_late, late, case_count)
 
 
-def _platt(p_late: Floats, late: Floats, weight: float) -> Recalibration:
-    """Newton's method, with a penalty on leaving shift 0 and stretch 1."""
+def _platt(name: str, p_late: Floats, late: Floats, weight: float) -> Recalibration:
+    """Newton's method, with a penalty on leaving shift 0 and stretch 1; of `level` the stretch stays 1."""
+    free = 1 if name == "level" else 2
     design = np.stack([np.ones_like(p_late), log_odds(p_late)], axis=1)
     start = np.array([0.0, 1.0])
     at = start.copy()
@@ -129,13 +132,14 @@ def _platt(p_late: Floats, late: Floats, weight: float) -> Recalibration:
         said = logistic(design @ at)
         slope = weight * design.T @ (said - late) + PRIOR_CASES * 0.25 * (at - start)
         bend = weight * (design * (said * (1 - said))[:, None]).T @ design + PRIOR_CASES * 0.25 * np.eye(2)
-        step = np.linalg.solve(bend, slope)
+        step = np.zeros(2)
+        step[:free] = np.linalg.solve(bend[:free, :free], slope[:free])
         at = at - np.clip(step, -1.0, 1.0)
         if np.abs(step).max() < 1e-8:
             break
     shift, stretch = HALFWAY * (at - start) + start
     return Recalibration(
-        "logistic",
+        name,
         shift=float(np.clip(shift, -SHIFT_MAX, SHIFT_MAX)),
         stretch=float(np.clip(stretch, STRETCH_MIN, STRETCH_MAX)),
     )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 from domain.compose import AWAIT_REF, AWAIT_RELATED_REF
@@ -45,6 +47,8 @@ IN_PROGRESS: Final = frozenset(
     }
 )
 """States of an item that somebody or something works on, or should."""
+REMEMBERED_MAX: Final = 200
+"""Items of the plans whose order is remembered; that of larger ones would take much room."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,9 @@ class Snapshot:
     `plan_class` names which plan definitions the plan is made of. `version` counts the plan's facts. `attributes` is
     `{"order": {...}, "lines": [{"product", "action", "quantity", "attributes"}]}`. `load` says for each item
     definition how many items of it are in progress over all open orders, as far as they have been scored.
+
+    `due_at` is the date that counts: what was promised first, else what the plan comes to. `current_due_at` is what has
+    become of the promise since, None while it is the same.
     """
 
     order_id: str
@@ -119,6 +126,7 @@ class Snapshot:
     due_at: datetime
     due_basis: DueBasis
     load: Mapping[str, int] = field(default_factory=dict)
+    current_due_at: datetime | None = None
 
 
 def priority_of(snapshot: Snapshot) -> int:
@@ -134,8 +142,9 @@ def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None
     waits = _time_graph(template.waits, template.parents, template.children)
     items = tuple(_item(item, waits[item.node], template.nodes[item.node].ref) for item in plan.items)
     basis: DueBasis = "planned"
-    if plan.order.due_at is not None:
-        due_at, basis = datetime.fromisoformat(plan.order.due_at), "promised"
+    current = datetime.fromisoformat(plan.order.due_at) if plan.order.due_at is not None else None
+    if plan.first_due_at is not None:
+        due_at, basis = datetime.fromisoformat(plan.first_due_at), "promised"
     else:
         due_at = plan.created_at + timedelta(seconds=planned_path_s(items))
     return Snapshot(
@@ -150,6 +159,7 @@ def snapshot_of(plan: Plan, now: datetime, load: Mapping[str, int] | None = None
         due_at=due_at,
         due_basis=basis,
         load=load or {},
+        current_due_at=current if current != due_at else None,
     )
 
 
@@ -236,16 +246,22 @@ def _is_hidden(value: Any) -> bool:
     return isinstance(value, list) and any(_is_hidden(each) for each in value)
 
 
-def in_order(items: Sequence[ItemSnapshot]) -> list[int]:
+def in_order(items: Sequence[ItemSnapshot]) -> Sequence[int]:
     """The places of the items so that each stands behind what it waits for.
 
     Raises:
         ValueError: items wait for one another in a circle, which publishing refuses.
     """
-    waiting = [len(item.waits) for item in items]
-    followers: list[list[int]] = [[] for _ in items]
-    for at, item in enumerate(items):
-        for target in item.waits:
+    waits = tuple(map(_waits, items))
+    # Plans of one template ask again and again.
+    return _remembered(waits) if len(waits) <= REMEMBERED_MAX else _in_order(waits)
+
+
+def _in_order(waits: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    waiting = [len(each) for each in waits]
+    followers: list[list[int]] = [[] for _ in waits]
+    for at, targets in enumerate(waits):
+        for target in targets:
             followers[target].append(at)
     placed = [at for at, count in enumerate(waiting) if count == 0]
     for at in placed:
@@ -253,9 +269,13 @@ def in_order(items: Sequence[ItemSnapshot]) -> list[int]:
             waiting[follower] -= 1
             if waiting[follower] == 0:
                 placed.append(follower)
-    if len(placed) < len(items):
-        raise ValueError(f"{len(items) - len(placed)} items wait for one another in a circle")
-    return placed
+    if len(placed) < len(waits):
+        raise ValueError(f"{len(waits) - len(placed)} items wait for one another in a circle")
+    return tuple(placed)
+
+
+_waits = attrgetter("waits")
+_remembered = lru_cache(maxsize=1_000)(_in_order)
 
 
 def planned_path_s(items: Sequence[ItemSnapshot]) -> float:

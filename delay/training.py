@@ -6,8 +6,8 @@ ticks a model never learns what waiting means.
 
 **Labels.** An order is late if it ended after the date that it was first promised, as its acceptance says; without a
 promise, after the planned length of its plan. Orders that were rejected or cancelled are left out: they were never to
-be in time. Nothing amends orders yet; when something does, the first promise goes on to count. An order that is open
-when the history ends is late if its due date is over, else left out.
+be in time. Of an order that was changed the first promise goes on to count. An order that is open when the history ends
+is late if its due date is over, else left out.
 
 **The split** is by time: T is when the order at `train_share` of all came. Learnt from is what had ended before T;
 tried on is what came at T or later and fell due before the history ends, because of the others only the quick ones

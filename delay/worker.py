@@ -53,6 +53,8 @@ def _call(model: DelayModel | Runner, method: str, argument: Any) -> list[Any] |
     if method == "fit":
         model.fit(argument)
         return None
+    if method == "explain":
+        return list(model.explain(argument)) if isinstance(model, Runner) else None
     return [_plain(answer) for answer in model.predict(argument)]
 
 

@@ -25,7 +25,9 @@ MOMENTS_MIN: Final = 80
 CLOSED_BELOW: Final = 0.2
 """An hour or day is closed if it has less than this part of an equal share of what happens."""
 CLOSED_PACE: Final = 0.01
-_EDGES: Final = np.arange(7 * 24 + 1) * HOUR_S
+_UNITS: Final = round(1 / CLOSED_PACE)
+"""Of working time in an open hour; a closed one has one of them."""
+_UNIT_S: Final = HOUR_S / _UNITS
 
 
 class WorkingTime:
@@ -44,13 +46,20 @@ class WorkingTime:
             hours = np.bincount((at % DAY_S // HOUR_S).astype(int), minlength=24) * (24 / len(at))
             days = np.bincount((at // DAY_S).astype(int), minlength=7) * (7 / len(at))
         is_open = np.outer(days >= CLOSED_BELOW, hours >= CLOSED_BELOW).ravel()
-        self._worked: Array = np.append(0.0, np.cumsum(np.where(is_open, 1.0, CLOSED_PACE))) * HOUR_S
+        # In units of what a closed hour counts, so that places in both tables are computed and not searched for.
+        units = np.where(is_open, _UNITS, 1)
+        self._worked: Array = np.append(0, np.cumsum(units)) * _UNIT_S
+        self._pace: Array = np.append(units * _UNIT_S, 0.0)
+        self._units = units
+        self._table: tuple[Array, Array] | None = None
 
     def at(self, moments: Array | float) -> Array:
         """The working time at these moments, in seconds from some beginning."""
         shifted = np.asarray(moments, dtype=np.float64) - _MONDAY_S
         weeks = np.floor(shifted / WEEK_S)
-        found: Array = weeks * self._worked[-1] + np.interp(shifted - weeks * WEEK_S, _EDGES, self._worked)
+        hours = (shifted - weeks * WEEK_S) / HOUR_S
+        whole = hours.astype(np.intp)
+        found: Array = weeks * self._worked[-1] + self._worked[whole] + (hours - whole) * self._pace[whole]
         return found
 
     def between(self, since: Array | float, until: Array | float) -> Array:
@@ -59,8 +68,13 @@ class WorkingTime:
 
     def after(self, begin: Array | float, worked_s: Array) -> Array:
         """The moments at which so many seconds of working time are over."""
+        if self._table is None:
+            lasts = np.append(np.repeat(HOUR_S / self._units, self._units), 0.0)
+            self._table = np.append(0.0, np.cumsum(lasts[:-1])), lasts
+        moments, lasts = self._table
         wanted = self.at(begin) + worked_s
         weeks = np.floor(wanted / self._worked[-1])
-        inside = wanted - weeks * self._worked[-1]
-        found: Array = weeks * WEEK_S + np.interp(inside, self._worked, _EDGES) + _MONDAY_S
+        units = (wanted - weeks * self._worked[-1]) / _UNIT_S
+        whole = units.astype(np.intp)
+        found: Array = weeks * WEEK_S + moments[whole] + (units - whole) * lasts[whole] + _MONDAY_S
         return found

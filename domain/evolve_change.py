@@ -129,6 +129,7 @@ def _plan_changed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
             overtaken.edited = payload_of(plan, overtaken, overtaken.sent)
     if "order" in payload:
         plan.order = Order.from_dict(payload["order"])
+        plan.note_promise()
     lines_then = plan.lines
     plan.lines = [Line.from_dict(stored) for stored in payload["lines"]]
     if payload["kind"] == "cancel":
@@ -198,6 +199,7 @@ def _amend(item: ItemRun) -> None:
 
 def _order_amended(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     plan.order = Order.from_dict(payload["order"])
+    plan.note_promise()
     plan.version += 1
     plan.changes += 1
     plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))

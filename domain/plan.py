@@ -70,6 +70,8 @@ class Plan:
     states: dict[str, str] = field(default_factory=dict)
     """Of an order that waits: the state, by asset id, of the products that it will suspend or resume."""
     reasons: list[dict[str, Any]] = field(default_factory=list)
+    first_due_at: str | None = None
+    """The date that the order was promised first, whatever changes of it have made of `order.due_at`."""
     ended_at: datetime | None = None
     placement: str = ""
     """Whether the release's rule asked for a host of its own, and what came of it (`domain/placement.py`)."""
@@ -100,6 +102,15 @@ class Plan:
     facts: int = 0
     applied: dict[str, None] = field(default_factory=dict)
     timers: list[tuple[datetime, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Keep the promise that the order comes with."""
+        self.note_promise()
+
+    def note_promise(self) -> None:
+        """The order may be another one; of its promises the first counts, whenever it was made."""
+        if self.first_due_at is None:
+            self.first_due_at = self.order.due_at
 
     @property
     def order_id(self) -> str:

@@ -93,14 +93,15 @@ async def steer_model(request: web.Request) -> web.Response:
     name, action = request.match_info["name"], request.match_info["action"]
     body = await read_object(request)
     _only(body, ("reason", "ifBetter", "margin", "outcomes") if action == "promote" else ("reason",))
-    figures = None
+    figures = against = None
     reason = _reason(body)
     if_better = body.get("ifBetter", False)
     if not isinstance(if_better, bool):
         raise BadDocument("must be true or false", path="ifBetter")
     if if_better:
         known = await models.list_models(context.pool, tenant)
-        champion = next((each["name"] for each in known if each["stage"] == "champion"), BUILTIN)
+        against = models.HeldAgainst(next((each["name"] for each in known if each["stage"] == "champion"), None))
+        champion = against.champion or BUILTIN
         await _one(context, tenant, name)
         found = await compared(
             context.pool,
@@ -119,7 +120,15 @@ async def steer_model(request: web.Request) -> web.Response:
             )
         reason = reason or f"better than {champion}: {found.reason}"
     await models.move(
-        context.pool, tenant, name, action, at=context.now(), by=user_of(request), reason=reason, figures=figures
+        context.pool,
+        tenant,
+        name,
+        action,
+        at=context.now(),
+        by=user_of(request),
+        reason=reason,
+        figures=figures,
+        against=against,
     )
     log.info("delay model changed", model=name, action=action, user=user_of(request))
     return native_json(_shown(await _one(context, tenant, name)) | {"figures": figures})

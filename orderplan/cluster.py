@@ -67,6 +67,8 @@ class Options:
     faults_dir: str = ""
     delay_model: str = ""
     delay_actionable: str = "priority,expedite"
+    delay_scoring: bool = True
+    """Whether orders are scored at all; a predictor that runs already, in a cluster that is joined, is left alone."""
     hub_suspend_after_h: float = 24.0
     accept_data_loss: bool = False
     require_synchronous_standby: bool = False
@@ -241,7 +243,7 @@ class Cluster:
                 raise ClusterError("the plan hosts did not come up in time")
             time.sleep(0.1)
         # Nothing waits for these two, their start neither.
-        if handle_of(PREDICTOR) is None:
+        if handle_of(PREDICTOR) is None and self._options.delay_scoring:
             start_actor(DelayPredictorActor, PREDICTOR, config, restarts=-1)
         if handle_of(NOTIFIER) is None:
             start_actor(NotifierActor, NOTIFIER, config, restarts=-1)

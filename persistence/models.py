@@ -80,6 +80,12 @@ async def register(
             )
 
 
+class HeldAgainst(NamedTuple):
+    """Whom a model was held against; None: the built-in one."""
+
+    champion: str | None
+
+
 async def move(
     pool: asyncpg.Pool[Any],
     tenant: str,
@@ -90,6 +96,7 @@ async def move(
     by: str,
     reason: str = "",
     figures: dict[str, Any] | None = None,
+    against: HeldAgainst | None = None,
 ) -> None:
     """Change a model's stage; promoting retires the champion before it.
 
@@ -102,10 +109,12 @@ async def move(
         by: who.
         reason: in words.
         figures: by which it was decided.
+        against: the champion that it was held against, if a rule decided.
 
     Raises:
         NotFound: there is no such model.
-        NotPossibleNow: its stage does not allow it, or there are shadows enough.
+        NotPossibleNow: its stage does not allow it, there are shadows enough, or another model has become champion
+            since it was held against one.
     """
     before, becomes = NEXT[action]
     async with pool.acquire() as connection, connection.transaction():
@@ -117,6 +126,11 @@ async def move(
         if becomes == "shadow" and sum(stage == "shadow" for stage in stages.values()) >= SHADOWS_MAX:
             raise NotPossibleNow(f"{SHADOWS_MAX} models score in shadow already", mend="let one of them rest first")
         former = _champion(stages)
+        if against is not None and former != against.champion:
+            raise NotPossibleNow(
+                f"{former or 'the built-in model'} has become champion meanwhile, which {name} was not held against",
+                mend="ask again",
+            )
         if becomes == "champion" and former is not None:
             await _set(connection, tenant, former, "retired")
         await _set(connection, tenant, name, becomes)

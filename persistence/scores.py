@@ -39,6 +39,8 @@ class ScoreRow(NamedTuple):
     steps: tuple[str, ...] = ()
     systems: tuple[str, ...] = ()
     value: str = "[]"
+    current_due_at: datetime | None = None
+    """What has become of the promise, where that is not `due_at` any more."""
 
 
 async def open_orders(pool: asyncpg.Pool[Any], tenant: str) -> AsyncIterator[list[str]]:
@@ -52,14 +54,25 @@ async def open_orders(pool: asyncpg.Pool[Any], tenant: str) -> AsyncIterator[lis
 
 
 async def recently_completed(pool: asyncpg.Pool[Any], tenant: str, limit: int) -> list[str]:
-    """The ids of the newest completed orders that had a plan, newest first."""
-    rows = await pool.fetch(
-        "select order_id from product_order where tenant = $1 and state = 'completed' and items > 0 "
-        "order by created_at desc, order_id desc limit $2",
-        tenant,
-        limit,
-    )
-    return [row["order_id"] for row in rows]
+    """The ids of the completed orders with a plan that ended last, the newest first; archived ones only while there are
+    too few others.
+
+    By their end and not by when they came: of the orders that came last only the quick ones have ended.
+    """
+    found: list[str] = []
+    # Of the archived ones there may be millions, and no index knows their ends: those that came last have to do.
+    for is_archived, moment in ((False, "ended_at"), (True, "created_at")):
+        rows = await pool.fetch(
+            "select order_id from product_order where tenant = $1 and state = 'completed' and items > 0 "
+            f"and ended_at is not null and {'' if is_archived else 'not '}archived "
+            f"order by {moment} desc, order_id desc limit $2",
+            tenant,
+            limit - len(found),
+        )
+        found += [row["order_id"] for row in rows]
+        if len(found) >= limit:
+            break
+    return found
 
 
 async def put_scores(pool: asyncpg.Pool[Any], tenant: str, rows: Sequence[ScoreRow]) -> None:
@@ -67,25 +80,26 @@ async def put_scores(pool: asyncpg.Pool[Any], tenant: str, rows: Sequence[ScoreR
     columns = list(zip(*rows, strict=True))
     await pool.execute(
         "insert into delay_score (tenant, order_id, scored_at, p_late, expected_at, low_at, high_at, due_at, "
-        "due_basis, model, version, factors, plans, steps, systems, value) select $1, s.a, s.b, s.c, s.d, "
-        "s.e, s.f, s.g, s.h, "
+        "due_basis, model, version, factors, plans, steps, systems, value, current_due_at) "
+        "select $1, s.a, s.b, s.c, s.d, s.e, s.f, s.g, s.h, "
         "s.i, s.j, s.k, array(select jsonb_array_elements_text(s.l)), array(select jsonb_array_elements_text(s.m)), "
-        "array(select jsonb_array_elements_text(s.n)), s.o from "
+        "array(select jsonb_array_elements_text(s.n)), s.o, s.p from "
         "unnest($2::text[], $3::timestamptz[], $4::float8[], "
         "$5::timestamptz[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::text[], $10::text[], "
         "$11::text[], $12::jsonb[], $13::jsonb[], $14::jsonb[], $15::jsonb[], "
-        "$16::jsonb[]) as s(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o) "
+        "$16::jsonb[], $17::timestamptz[]) as s(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p) "
         "on conflict (order_id) do update set scored_at = excluded.scored_at, plans = excluded.plans, "
         "steps = excluded.steps, systems = excluded.systems, "
         "p_late = excluded.p_late, expected_at = excluded.expected_at, low_at = excluded.low_at, "
         "high_at = excluded.high_at, due_at = excluded.due_at, due_basis = excluded.due_basis, "
-        "model = excluded.model, version = excluded.version, factors = excluded.factors, value = excluded.value "
+        "model = excluded.model, version = excluded.version, factors = excluded.factors, value = excluded.value, "
+        "current_due_at = excluded.current_due_at "
         "where delay_score.ended_at is null and delay_score.scored_at <= excluded.scored_at",
         tenant,
-        *(list(column) for column in columns[:-4]),
+        *(list(column) for column in columns[:-5]),
         # A list of lists is no array of PostgreSQL's, which would have to be as wide everywhere.
-        *([orjson.dumps(each).decode() for each in column] for column in columns[-4:-1]),
-        list(columns[-1]),
+        *([orjson.dumps(each).decode() for each in column] for column in columns[-5:-2]),
+        *(list(column) for column in columns[-2:]),
     )
 
 
@@ -269,6 +283,7 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
         "highAt": row["high_at"].isoformat(),
         "dueAt": row["due_at"].isoformat(),
         "dueBasis": row["due_basis"],
+        "currentDueAt": (row["current_due_at"] or row["due_at"]).isoformat(),
         "scoredAt": row["scored_at"].isoformat(),
         "model": row["model"],
         "version": row["version"],

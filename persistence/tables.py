@@ -589,6 +589,8 @@ delay_score = sa.Table(
     sa.Column("systems", ARRAY(sa.Text), nullable=False, server_default="{}"),
     # What the order comes to: [{"kind", "currency", "period", "net", "gross"}].
     sa.Column("value", JSONB, nullable=False, server_default="[]"),
+    # What a change of the order has made of the promise; null while it is `due_at`, which is the first one.
+    sa.Column("current_due_at", _Instant),
     sa.Index(
         "delay_score_open_idx", "tenant", "p_late", "order_id", postgresql_where=sa.text("ended_at is null")
     ),

@@ -86,12 +86,25 @@ async def join_missed(pool: asyncpg.Pool[Any], tenant: str, now: datetime, limit
     found = [row["order_id"] for row in rows]
     if found:
         await join_ended(pool, tenant, found)
+    # Not of orders that have ended: those beyond the limit are joined by how they ended, the next time.
     await pool.execute(
-        "update delay_tick set late = true, known_at = due_at where tenant = $1 and late is null and due_at < $2",
+        "update delay_tick as t set late = true, known_at = t.due_at from product_order as o where t.tenant = $1 "
+        "and t.late is null and t.due_at < $2 and o.order_id = t.order_id and o.ended_at is null",
         tenant,
         now,
     )
     return len(found)
+
+
+async def drop_void_ticks(pool: asyncpg.Pool[Any], tenant: str) -> None:
+    """Delete the rows of orders that were cancelled or rejected while no predictor was there to hear of it, also those
+    whose due date was over before.
+    """
+    await pool.execute(
+        "delete from delay_tick as t using product_order as o where t.tenant = $1 and o.order_id = t.order_id "
+        "and o.ended_at is not null and o.state <> 'completed'",
+        tenant,
+    )
 
 
 async def drop_old_ticks(pool: asyncpg.Pool[Any], tenant: str, before: datetime, limit: int) -> None:

@@ -1,6 +1,6 @@
-"""A history as an event log for process mining: one CSV file, or OCEL 2.0 as JSON.
+"""A history as an event log for process mining: one CSV or Parquet file, or OCEL 2.0 as JSON.
 
-In the CSV file the case is the order. OCEL keeps orders, accounts and items apart as objects: an event of an item
+In the first two the case is the order. OCEL keeps orders, accounts and items apart as objects: an event of an item
 belongs to all three. Values out of sight, and attributes of lines, are in neither.
 """
 
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from importlib import import_module
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,13 +19,16 @@ from delay.histories.files import ACTIVITIES, COLUMNS
 from delay.replay import History
 from domain import facts as f
 
+PARQUET: Final = ".parquet"
+_ROWS_TOGETHER: Final = 10_000
 ORDER, ACCOUNT, ITEM = "order", "account", "item"
-_ORDER_ATTRIBUTES: Final = ("due", "channel", "priority", "segment", "product", "lines", "simulated")
-_TYPES: Final = {"due": "time", "lines": "integer", "simulated": "boolean"}
+_COLUMNS: Final = (*COLUMNS, "currentDue")
+_ORDER_ATTRIBUTES: Final = ("due", "currentDue", "channel", "priority", "segment", "product", "lines", "simulated")
+_TYPES: Final = {"due": "time", "currentDue": "time", "lines": "integer", "simulated": "boolean"}
 
 
 class Event(NamedTuple):
-    """One event; `order` has the attributes of its order, with `account`."""
+    """One event; `order` has the attributes of its order, with `account`, as they were known then."""
 
     order_id: str
     activity: str
@@ -49,6 +54,8 @@ def events_of(history: History, *, simulated: bool, is_closed_only: bool = True)
             continue
         if fact.kind in (f.ORDER_ACCEPTED, f.ORDER_REJECTED):
             orders[order_id] = _order((fact.payload or {})["order"], simulated=simulated)
+        elif order_id in orders and fact.kind in (f.ORDER_AMENDED, f.PLAN_CHANGED, f.ORDER_PRIORITIZED):
+            orders[order_id] = _changed(orders[order_id], fact.payload or {})
         activity = ACTIVITIES.get(fact.kind)
         if activity is not None and order_id in orders:
             name = names.get(fact.item.partition("@")[0], fact.item) if fact.item else ""
@@ -59,11 +66,14 @@ def events_of(history: History, *, simulated: bool, is_closed_only: bool = True)
 
 def _order(order: Mapping[str, Any], *, simulated: bool) -> dict[str, Any]:
     lines = order["lines"]
+    segment = order.get("accountFacts", {}).get("segment", "")
     return {
         "due": order.get("dueAt") or "",
+        "currentDue": order.get("dueAt") or "",
         "channel": order["channel"],
         "priority": order.get("priority", "normal"),
-        "segment": order.get("accountFacts", {}).get("segment", ""),
+        # A value that was taken out of sight is no text any more.
+        "segment": segment if isinstance(segment, str) else "",
         "product": lines[0].get("offering") or lines[0].get("specification") or "",
         "lines": len(lines),
         "simulated": simulated,
@@ -71,8 +81,18 @@ def _order(order: Mapping[str, Any], *, simulated: bool) -> dict[str, Any]:
     }
 
 
+def _changed(known: dict[str, Any], payload: Mapping[str, Any]) -> dict[str, Any]:
+    """The attributes of an order after a change; its first promise goes on to count, whenever it was made."""
+    if "priority" in payload:
+        return {**known, "priority": payload["priority"]}
+    if "order" not in payload:
+        return known
+    found = _order(payload["order"], simulated=known["simulated"])
+    return {**found, "due": known["due"] or found["due"]}
+
+
 def write_csv(events: Iterator[Event], path: Path) -> int:
-    """One line for each event, with the columns of `orderplan simulate`'s events.csv; how many.
+    """One line for each event, with the columns of `orderplan simulate`'s events.csv and `currentDue`; how many.
 
     Raises:
         OSError: it cannot be written.
@@ -80,15 +100,57 @@ def write_csv(events: Iterator[Event], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(_COLUMNS)
         for each in events:
             count += 1
-            known = [str(each.order[name]).lower() if name == "simulated" else each.order[name] for name in COLUMNS[6:]]
-            at = each.at.isoformat(timespec="milliseconds")
-            writer.writerow(
-                (each.order_id, each.activity, at, each.order["due"], each.resource, each.item or "", *known)
-            )
+            row = _row(each) | {
+                "timestamp": each.at.isoformat(timespec="milliseconds"),
+                "simulated": str(each.order["simulated"]).lower(),
+            }
+            writer.writerow([row[name] for name in _COLUMNS])
     return count
+
+
+def _row(event: Event) -> dict[str, Any]:
+    return {
+        **event.order,
+        "case": event.order_id,
+        "activity": event.activity,
+        "timestamp": event.at,
+        "resource": event.resource,
+        "item": event.item or "",
+    }
+
+
+def write_parquet(events: Iterator[Event], path: Path) -> int:
+    """The same columns as a Parquet file, moments as such and what is not there as null; how many events.
+
+    Raises:
+        ImportError: pyarrow is not installed.
+        OSError: it cannot be written.
+    """
+    arrow, parquet = (import_module(name) for name in ("pyarrow", "pyarrow.parquet"))
+    moment = arrow.timestamp("ms", tz="UTC")
+    kinds = dict.fromkeys(("timestamp", "due", "currentDue"), moment)
+    kinds |= {"lines": arrow.int32(), "simulated": arrow.bool_()}
+    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in _COLUMNS])
+    count = 0
+    with parquet.ParquetWriter(path, schema) as writer:
+        while columns := _columns(islice(events, _ROWS_TOGETHER)):
+            writer.write_batch(arrow.record_batch([columns[name] for name in _COLUMNS], schema=schema))
+            count += len(columns["case"])
+    return count
+
+
+def _columns(events: Iterable[Event]) -> dict[str, list[Any]]:
+    """By name, with moments as such and None for what is not there; nothing without events."""
+    rows = [_row(each) for each in events]
+    columns = {name: [row[name] for row in rows] for name in _COLUMNS} if rows else {}
+    for name in ("due", "currentDue") if rows else ():
+        columns[name] = [datetime.fromisoformat(text) if text else None for text in columns[name]]
+    for name in ("item", "segment", "product") if rows else ():
+        columns[name] = [text or None for text in columns[name]]
+    return columns
 
 
 def write_ocel(events: Iterator[Event], path: Path) -> int:
@@ -98,6 +160,7 @@ def write_ocel(events: Iterator[Event], path: Path) -> int:
         OSError: it cannot be written.
     """
     objects: dict[str, dict[str, Any]] = {}
+    known: dict[str, Mapping[str, Any]] = {}
     activities: set[str] = set()
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
@@ -106,6 +169,7 @@ def write_ocel(events: Iterator[Event], path: Path) -> int:
             count += 1
             activities.add(each.activity)
             related = _objects(each, objects)
+            _note_changes(each, objects[each.order_id], known)
             document = {
                 "id": f"e{count}",
                 "type": each.activity,
@@ -149,13 +213,28 @@ def _objects(event: Event, objects: dict[str, dict[str, Any]]) -> list[tuple[str
     return related
 
 
+def _note_changes(event: Event, order: dict[str, Any], known: dict[str, Mapping[str, Any]]) -> None:
+    """An attribute that has become another since the order's last event has a further value, with its moment."""
+    before = known.get(event.order_id, event.order)
+    known[event.order_id] = event.order
+    if before is event.order:
+        return
+    changed = {name: event.order[name] for name in _ORDER_ATTRIBUTES if event.order[name] != before[name]}
+    # OCEL has no way to say that a value is gone.
+    order["attributes"] += [_value(name, value, _instant(event.at)) for name, value in changed.items() if value != ""]
+
+
+def _value(name: str, value: Any, at: str) -> dict[str, Any]:
+    return {"name": name, "time": at, "value": value}
+
+
 def _object(
     object_id: str, kind: str, known: Mapping[str, Any], to: list[tuple[str, str]], at: str
 ) -> dict[str, Any]:
     return {
         "id": object_id,
         "type": kind,
-        "attributes": [{"name": name, "time": at, "value": value} for name, value in known.items()],
+        "attributes": [_value(name, value, at) for name, value in known.items()],
         "relationships": [{"objectId": other, "qualifier": qualifier} for qualifier, other in to],
     }
 
@@ -168,5 +247,9 @@ def _json(document: Any) -> str:
     return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
-WRITERS: Final[Mapping[str, Callable[[Iterator[Event], Path], int]]] = {".csv": write_csv, ".json": write_ocel}
+WRITERS: Final[Mapping[str, Callable[[Iterator[Event], Path], int]]] = {
+    ".csv": write_csv,
+    ".json": write_ocel,
+    PARQUET: write_parquet,
+}
 """By the ending of the file."""

@@ -69,6 +69,16 @@ class Regression:
         parts = [self._predict(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)]
         return np.concatenate(parts) if parts else np.zeros(0)
 
+    def shares(self, rows: Floats) -> tuple[Floats, float]:
+        """(what each column adds to the log-odds, shape (rows, columns); the log-odds where all are as usual)."""
+        terms = self._scaled(self._wide(rows)) * self._weights
+        numbers = [at for at in range(rows.shape[1]) if at not in self._categorical]
+        levels = [at for at, found in zip(self._categorical, self._levels, strict=True) for _ in found]
+        added = np.zeros(rows.shape)
+        for term, at in enumerate([*numbers, *numbers, *levels], start=1):
+            added[:, at] += terms[:, term]
+        return added, float(self._weights[0])
+
     def _predict(self, rows: Floats) -> Floats:
         # Not a matrix product: its last digits depend on how many rows are asked about at once.
         return logistic((self._scaled(self._wide(rows)) * self._weights).sum(axis=1))

@@ -40,6 +40,11 @@ ORDERS_MIN: Final[Mapping[str, int]] = {"planned": 0, "empirical": 1, "logistic"
 class Form(Protocol):
     """One form, fitted."""
 
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Self:
+        """As it was kept."""
+        ...
+
     def p_late(self, rows: Row) -> Floats:
         """The probability to be late of each row."""
         ...
@@ -156,6 +161,10 @@ class Logistic:
     def p_late(self, rows: Row) -> Floats:
         return self._regression.predict(rows)
 
+    def shares(self, rows: Row) -> tuple[Floats, float]:
+        """See `Trees.shares`."""
+        return self._regression.shares(rows)
+
     def to_dict(self) -> dict[str, Any]:
         return self._regression.to_dict()
 
@@ -195,6 +204,11 @@ class Trees:
             return np.zeros(0)
         found: Floats = np.asarray(self._trees.predict(rows, num_threads=1), dtype=np.float64)
         return found
+
+    def shares(self, rows: Row) -> tuple[Floats, float]:
+        """(what each feature adds to the log-odds, shape (rows, features); the usual log-odds)."""
+        found = np.asarray(self._trees.predict(rows, num_threads=1, pred_contrib=True), dtype=np.float64)
+        return found[:, :-1], float(found[0, -1])
 
     def to_dict(self) -> dict[str, Any]:
         return {"lightgbm": self._trees.model_to_string()}

@@ -12,7 +12,17 @@ from typing import NamedTuple
 import numpy as np
 
 from delay.critical_path import CriticalPath
-from delay.features import CATEGORIES, FEATURES, NAMES, UNKNOWN, FeatureBuilder, Row, Schema, categories_of
+from delay.features import (
+    CATEGORIES,
+    FEATURES,
+    NAMES,
+    UNKNOWN,
+    FeatureBuilder,
+    Row,
+    Schema,
+    categories_of,
+    check_point_in_time,
+)
 from delay.model import Prediction
 from delay.snapshot import Snapshot
 
@@ -42,14 +52,18 @@ def frame_of(snapshots: Sequence[Snapshot], critical_path: CriticalPath) -> Fram
     Raises:
         Leak: one of them knows what comes later.
     """
+    for each in snapshots:
+        check_point_in_time(each)
+    return frame_of_checked(snapshots, critical_path)
+
+
+def frame_of_checked(snapshots: Sequence[Snapshot], critical_path: CriticalPath) -> Frame:
+    """The frame of snapshots that `check_point_in_time` let pass."""
     builder = FeatureBuilder(_Unnumbered(), critical_path)
     builtin = critical_path.predict(snapshots)
-    rows = [builder.features(each, known) for each, known in zip(snapshots, builtin, strict=True)]
-    return Frame(
-        np.stack(rows) if rows else np.empty((0, len(FEATURES))),
-        tuple(categories_of(each) for each in snapshots),
-        tuple(builtin),
-    )
+    categories = tuple(categories_of(each) for each in snapshots)
+    rows = [builder.row(*each) for each in zip(snapshots, builtin, categories, strict=True)]
+    return Frame(np.stack(rows) if rows else np.empty((0, len(FEATURES))), categories, tuple(builtin))
 
 
 def numbered(frame: Frame, schema: Schema) -> Row:

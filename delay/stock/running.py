@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from delay.features import NAMES, Row, column
 from delay.logs.booster import booster_library
 from delay.metrics import Floats
 from delay.model import DelayModel, Prediction
+from delay.recalibration import logistic
 from delay.stock.artefact import Artefact
+from delay.stock.explained import Explanation, in_points, usual_of
 from delay.stock.folders import unpack
-from delay.stock.forms import FORMS
+from delay.stock.forms import FORMS, Form, Logistic, Trees
 from delay.stock.frame import Frame, numbered
 from delay.stock.learn import past_due_is_late
 from domain.errors import BadDocument
@@ -31,6 +33,7 @@ PAST_S: Final = 1.0
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
 
 Score = Callable[[Row], Floats]
+Read = TypeVar("Read")
 
 
 class ArtefactModel:
@@ -43,8 +46,11 @@ class ArtefactModel:
             BadDocument: its body cannot be run here.
         """
         self._schema = artefact.schema
-        self._score = scorer_of(artefact)
+        form = _form_of(artefact)
+        self._score = form.p_late if form is not None else scorer_of(artefact)
+        self._shares = form.shares if isinstance(form, Logistic | Trees) else None
         self._recalibration = artefact.recalibration
+        self._usual = usual_of(artefact.signature.get("bins", {}))
 
     def p_late(self, rows: Row) -> Floats:
         """The probabilities of rows that its schema has numbered."""
@@ -56,6 +62,27 @@ class ArtefactModel:
         p_late = self.p_late(rows).tolist()
         left_s = column(rows, "left_s").tolist()
         return [_agreeing(*each) for each in zip(frame.builtin, p_late, left_s, strict=True)]
+
+
+    def explain(self, frame: Frame) -> list[Explanation | None]:
+        """What the features of each row do to its risk; None where the form does not say, or the due date is over."""
+        rows = numbered(frame, self._schema)
+        if self._shares is None or not len(rows):
+            return [None] * len(rows)
+        shares, usual = self._shares(rows)
+        raw = self._score(rows)
+        if not np.allclose(logistic(usual + shares.sum(axis=1)), raw, atol=1e-6):
+            # Trees that add up something else than log-odds.
+            return [None] * len(rows)
+        p_late = self._recalibration(raw)
+        base = float(self._recalibration(logistic(np.array([usual])))[0])
+        is_over = column(rows, "left_s") <= 0
+        return [
+            None
+            if is_over[at]
+            else Explanation(base, in_points(shares[at], float(p_late[at]), base), rows[at].tolist(), self._usual)
+            for at in range(len(rows))
+        ]
 
 
 def _agreeing(builtin: Prediction, p_late: float, left_s: float) -> Prediction:
@@ -81,18 +108,29 @@ def scorer_of(artefact: Artefact) -> Score:
     Raises:
         BadDocument: the body is not what the form says, or a library is missing, or a pickle is not allowed.
     """
-    form, body = artefact.form, artefact.body
-    if form == "trees":
+    form = _form_of(artefact)
+    return form.p_late if form is not None else _read(artefact, _FOREIGN[artefact.form])
+
+
+def _form_of(artefact: Artefact) -> Form | None:
+    """One of the stock model's forms; None for what others bring."""
+    if artefact.form not in FORMS:
+        return None
+    if artefact.form == "trees":
         _lightgbm()
+    form: type[Form] = FORMS[artefact.form]
+    return _read(artefact, form.from_dict)
+
+
+def _read(artefact: Artefact, reader: Callable[[Mapping[str, Any]], Read]) -> Read:
     try:
-        if form in FORMS:
-            return FORMS[form].from_dict(body).p_late
-        return _FOREIGN[form](body)
+        return reader(artefact.body)
     except BadDocument:
         raise
     except Exception as error:
         # Whatever a library raises for a body that is none of its models.
-        raise BadDocument(f"cannot be read as {form}: {type(error).__name__}", path="body") from error
+        reason = f"cannot be read as {artefact.form}: {type(error).__name__}"
+        raise BadDocument(reason, path="body") from error
 
 
 def _lightgbm() -> None:
@@ -240,6 +278,10 @@ class Runner:
         """Only a class learns here; the others come fitted."""
         if self._own is not None:
             self._own.fit(history)
+
+    def explain(self, frame: Any) -> Sequence[Explanation | None]:
+        """What the features of a frame do to the risk; nothing of a class, which sees no frames."""
+        return self._frames.explain(frame) if self._own is None else [None] * len(frame.rows)
 
     def predict(self, given: Any) -> Sequence[Any]:
         """Predictions for a frame, or for the snapshots that a class is given."""

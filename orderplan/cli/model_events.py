@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,7 @@ from orderplan.client import URL_DEFAULT
 
 
 def events(
-    out: Annotated[Path, typer.Option("--out", help="The file: .csv, or .json for OCEL 2.0.")],
+    out: Annotated[Path, typer.Option("--out", help="The file: .csv, .parquet, or .json for OCEL 2.0.")],
     history: Annotated[
         Path | None, typer.Option("--history", help="The folder of a history; without it the server's orders are used.")
     ] = None,
@@ -25,12 +26,15 @@ def events(
     as_json: Json = False,
 ) -> None:
     """Write closed orders as an event log, for process mining."""
-    from delay.histories.event_logs import WRITERS, events_of
+    from delay.histories.event_logs import PARQUET, WRITERS, events_of
     from orderplan.cli.model_history import history_of
 
     writer = WRITERS.get(out.suffix)
     if writer is None:
-        raise UserError(f"{out.name} is of no known form", path="--out", mend=f"end it in {' or '.join(WRITERS)}")
+        raise UserError(f"{out.name} is of no known form", path="--out", mend=f"end it in {', '.join(WRITERS)}")
+    if out.suffix == PARQUET and find_spec("pyarrow") is None:
+        mend = "pip install 'orderplan[parquet]', or end the name in .csv"
+        raise UserError("Parquet needs pyarrow, which is not installed", path="--out", mend=mend)
     with client_of(url, user) as client, history_of(history, client, since) as found:
         simulated = bool(found.manifest["simulated"])
         try:

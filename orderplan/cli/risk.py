@@ -149,6 +149,10 @@ def _estimates(found: Document) -> Iterable[RenderableType]:
     yield f"risk {found['risk']:.0%}, {in_words(found['remainingS'])} left, by {found['model']} {found['version']}"
     for each in found["contributions"]:
         yield f"  {cell(each['reason'])}"
+    if "modelContributions" in found:
+        yield f"to {found['model']}, whose usual risk is {found['usualRisk']:.0%}:"
+        for each in found["modelContributions"]:
+            yield f"  {cell(each['reason'])}"
     tried = [{"what": "with these changes", **found["changed"]}] if "changed" in found else found["improvements"]
     if tried:
         rows = [
@@ -203,6 +207,7 @@ def _risk(found: Document) -> Iterable[RenderableType]:
             ("ended (UTC)", moment(score["endedAt"])),
             ("risk", f"{score['risk']:.0%} ({score['band']}), as of {moment(score['scoredAt'])} UTC"),
             ("due (UTC)", f"{moment(score['dueAt'])} ({score['dueBasis']})"),
+            *([("due by now (UTC)", moment(score["currentDueAt"]))] if score["currentDueAt"] != score["dueAt"] else []),
             ("expected (UTC)", moment(score["expectedAt"])),
             ("8 of 10 between", f"{moment(score['lowAt'])} and {moment(score['highAt'])}"),
             ("model", f"{score['model']} {score['version']}"),

@@ -59,6 +59,9 @@ def up(
             help="What improvements may change: priority, expedite, queue:FROM=TO, system:FROM=TO (with commas).",
         ),
     ] = "priority,expedite",
+    delay_scoring: Annotated[
+        bool, typer.Option("--delay-scoring/--no-delay-scoring", help="Whether orders' risk to be late is predicted.")
+    ] = True,
     hub_suspend_after: Annotated[
         float, typer.Option("--hub-suspend-after", min=0.01, help="Hours of failures that suspend a listener.")
     ] = 24.0,
@@ -94,6 +97,7 @@ def up(
             address=address,
             delay_model=delay_model,
             delay_actionable=delay_actionable,
+            delay_scoring=delay_scoring,
             hub_suspend_after_h=hub_suspend_after,
             is_paused=paused,
             accept_data_loss=accept_data_loss,

@@ -77,6 +77,18 @@ async def test_promoting_retires_the_champion_and_rolling_back_leads_back_step_b
     ]
 
 
+async def test_a_model_that_was_held_against_the_champion_before_is_not_promoted_over_the_next_one(pool):
+    await registered(pool, "a", "b")
+    held_against = models.HeldAgainst(None)
+    await models.move(pool, "main", "a", "promote", at=AT, by="ada", against=held_against)
+    with pytest.raises(NotPossibleNow, match="a has become champion meanwhile"):
+        await models.move(pool, "main", "b", "promote", at=AT, by="bob", against=held_against)
+
+    assert await stages(pool) == {"a": "champion", "b": "registered"}
+    await models.move(pool, "main", "b", "promote", at=AT, by="bob", against=models.HeldAgainst("a"))
+    assert await stages(pool) == {"a": "retired", "b": "champion"}
+
+
 async def test_only_so_many_score_in_shadow_and_a_stage_that_does_not_allow_it_changes_nothing(pool):
     await registered(pool, *"abcd")
     for name in "abc":

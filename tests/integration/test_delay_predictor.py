@@ -13,6 +13,7 @@ from delay.durations import Durations
 from delay.model import Prediction
 from delay.what_if import Change
 from domain.errors import BadDocument, NotPossibleNow
+from domain.messages import ChangeOrder
 from persistence import catalogue, scores
 from persistence.readstore import ReadStore
 from persistence.scores import Filter
@@ -99,6 +100,20 @@ async def test_risk_rises_while_an_item_overruns_and_falls_when_it_completes(hos
     assert (last["dueBasis"], last["dueAt"]) == ("promised", due_at)
     assert last["lowAt"] <= last["expectedAt"] <= last["highAt"]
     assert "activate is Running" in last["reasons"][0]["reason"]
+
+
+async def test_a_score_keeps_both_due_dates_of_an_order_that_was_promised_anew(host, pool, predictor_of):
+    predictor = await predictor_of()
+    first, second = ((host.clock.now + timedelta(seconds=seconds)).isoformat() for seconds in (60, 600))
+    order_id, other = await submit(host, due_at=first), await submit(host, due_at=first)
+    await predictor.step()
+    await host.tell(order_id, ChangeOrder("patch", "the customer moves", "m-1", patch={"dueAt": second}))
+    # It is carried out when the call under way has ended.
+    await host.report(host.dispatch.calls(order_id)[0])
+    await later(host, predictor, 1)
+    found = [await scores.read_risk(pool, "main", each) for each in (order_id, other)]
+
+    assert [(each["dueAt"], each["currentDueAt"]) for each in found if each] == [(first, second), (first, first)]
 
 
 async def test_many_facts_within_a_second_make_one_score_and_the_clock_makes_more(host, predictor_of):
@@ -298,6 +313,39 @@ async def test_while_the_database_refuses_to_write_nothing_is_forgotten(host, po
     assert predictor.scored == 0
     await later(host, predictor, 1)
     assert predictor.scored == 1
+
+
+async def test_what_was_learnt_before_the_database_went_away_is_not_learnt_again(host, pool, predictor_of, monkeypatch):
+    predictor = await predictor_of()
+    await submit(host)
+    await predictor.step()
+    await later(host, predictor, 1)
+    await host.finish()
+
+    async def away(*_args: Any) -> None:
+        raise OSError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(scores, "end_scores", away)
+        for _ in range(2):
+            with pytest.raises(OSError, match="away"):
+                await later(host, predictor, 1)
+    await later(host, predictor, 1)
+
+    assert predictor.stats()["observed"] == 2, "its two items"
+    assert await pool.fetchval("select count(*) from delay_score where ended_at is not null") == 1
+
+
+async def test_the_newest_history_is_that_of_orders_that_ended_last_not_of_those_that_came_last(host, pool):
+    slow, quick, archived = [await submit(host, account=f"a-{number}") for number in range(3)]
+    for order_id in (archived, quick, slow):
+        for _ in range(2):
+            await host.report(host.dispatch.calls(order_id)[0])
+        host.clock.now += timedelta(seconds=5)
+    await pool.execute("update product_order set archived = true where order_id = $1", archived)
+
+    assert await scores.recently_completed(pool, "main", 1) == [slow]
+    assert await scores.recently_completed(pool, "main", 9) == [slow, quick, archived]
 
 
 async def test_what_if_is_asked_of_the_predictor_beside_its_work_and_changes_nothing(host, pool, predictor_of):

@@ -23,6 +23,7 @@ from delay.stock.running import Runner
 from delay.stock.watch import bins_of
 from persistence import models, scores, ticks
 from persistence.readstore import ReadStore
+from persistence.ticks import TickRow
 from tests.support.build import line, order_of
 from tests.support.journals import AT, count
 
@@ -197,3 +198,36 @@ async def test_an_order_past_its_due_date_is_kept_at_no_tick(host, pool, predict
 
     assert predictor.scored == 1
     assert await count(pool, "delay_tick") == 0
+
+
+async def said_of(pool, order_id: str) -> Any:
+    return await pool.fetchval("select late from delay_tick where order_id = $1", order_id)
+
+
+async def test_orders_that_ended_in_time_unheard_are_not_taken_for_late_however_many_they_are(host, pool):
+    made = sorted([await submitted(host) for _ in range(2)])
+    await host.finish()
+    due_at = host.clock.now + timedelta(seconds=10)
+    await ticks.put_ticks(pool, "main", [TickRow(each, 0, BUILTIN, host.clock.now, 0.5, due_at) for each in made])
+    host.clock.now += timedelta(seconds=20)
+    await ticks.join_missed(pool, "main", host.clock.now, 1)
+    first = [await said_of(pool, each) for each in made]
+    await ticks.join_missed(pool, "main", host.clock.now, 1)
+
+    assert sorted(first, key=str) == [False, None]
+    assert [await said_of(pool, each) for each in made] == [False, False]
+
+
+async def test_an_order_that_was_late_and_then_cancelled_unheard_leaves_no_rows(host, pool):
+    order_id, other = [await submitted(host, due_in_s=5) for _ in range(2)]
+    rows = [TickRow(each, 0, BUILTIN, host.clock.now, 0.5, host.clock.now) for each in (order_id, other)]
+    await ticks.put_ticks(pool, "main", rows)
+    host.clock.now += timedelta(seconds=20)
+    await ticks.join_missed(pool, "main", host.clock.now, 10)
+    assert await said_of(pool, order_id) is True
+    await host.finish()
+    await pool.execute("update product_order set state = 'cancelled' where order_id = $1", order_id)
+    await ticks.drop_void_ticks(pool, "main")
+
+    assert await said_of(pool, order_id) is None
+    assert await said_of(pool, other) is True

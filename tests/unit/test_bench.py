@@ -9,17 +9,20 @@ from typing import Any
 
 import pytest
 
+from actors.config import DIRECTOR, NOTIFIER, PREDICTOR, ClusterConfig
 from bench import base
 from bench.load import numbers
 from bench.report import BARS, Bar, at, page, picture, write
 from bench.run import median, ratios
 from bench.scenarios import DEEP, PEOPLE, TEN, WIDE, bench_release, mixed_release, scenarios
+from bench.scoring import Arm, Round, figure, verdict
 from bench.timed import dispatch_latencies_s, waits_after_strike_s
 from domain.catalogue import Release
 from domain.publish import compile_release
 from domain.release_file import read_release
 from gateway.documents import Problems
 from gateway.tmf637 import read_product
+from orderplan.cluster import Cluster, Options
 
 
 @pytest.mark.parametrize("document", [bench_release(), mixed_release()], ids=["bench", "mixed"])
@@ -136,3 +139,46 @@ def test_every_line_of_the_installed_base_is_a_product_of_its_release() -> None:
     assert [account for account, _ in read] == [base.account(number) for number in range(base.LARGE + 9)]
     attributes = read[-1][1].attributes if read[-1][1] is not None else {}
     assert attributes["phone"] == base.phone(base.LARGE + 8)
+
+
+METRICS = """# TYPE orderplan_actor gauge
+orderplan_actor{actor="adapters",name="facts"} 7.0
+orderplan_actor{actor="predictor",name="factsPerShard"} 8.0
+orderplan_actor{actor="predictor",name="facts"} 1200.0
+"""
+
+
+def test_what_scoring_costs_is_the_median_of_rounds_in_which_the_predictor_has_read_something():
+    rounds = [Round(Arm(each, facts=10.0), Arm(100.0)) for each in (95.0, 40.0, 91.0)]
+    slow = [Round(Arm(each, facts=10.0), Arm(100.0)) for each in (95.0, 89.0, 88.0)]
+
+    assert verdict(rounds) == (True, "throughput of ten with scoring, to that without: 0.910 (bar 0.9: reached)")
+    assert verdict(slow)[0] is False
+    assert verdict([*rounds, Round(Arm(100.0), Arm(100.0))])[0] is False
+    assert (figure(METRICS, "facts"), figure(METRICS, "scored")) == (1200.0, 0.0)
+    assert "on 95.0 orders/s, off 100.0: 0.950" in str(rounds[0])
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_a_cluster_without_scoring_starts_no_predictor(is_on, tmp_path, monkeypatch):
+    started: list[str] = []
+
+    class Handle:
+        def __getattr__(self, _name: str) -> Handle:
+            return self
+
+        def remote(self) -> None:
+            return None
+
+    def start(_actor: type, name: str, _config: object, restarts: int) -> Handle:
+        started.append(name)
+        return Handle()
+
+    monkeypatch.setattr("actors.remote.start_actor", start)
+    monkeypatch.setattr("actors.remote.handle_of", lambda name: Handle() if name == DIRECTOR else None)
+    monkeypatch.setattr("ray.get", lambda *_args, **_kwargs: True)
+    config = ClusterConfig(dsn="", key_dsn="", port=0)
+    Cluster(Options(data=tmp_path, delay_scoring=is_on))._start_actors(config)
+
+    assert (PREDICTOR in started) is is_on
+    assert NOTIFIER in started

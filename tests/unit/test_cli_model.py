@@ -104,6 +104,7 @@ def _boosted(rows: list[list[float]], late: list[float]) -> str:
         (("train", "--out", "x.json", "--history", "nowhere", "--form", "magic"), "--form"),
         (("backtest", "nowhere.json", "--history", "nowhere"), "MODEL"),
         (("register", "name", "nowhere.onnx"), "--schema"),
+        (("events", "--out", "log.xls", "--history", "nowhere"), "--out"),
         (("register", "name", "nowhere.json"), "MODEL"),
         (("register", "name", "not_there:Model"), "delayModel"),
     ],
@@ -111,3 +112,10 @@ def _boosted(rows: list[list[float]], late: list[float]) -> str:
 def test_what_cannot_be_is_refused_with_the_option(folder, arguments, path):
     given = [str(folder / "history") if each == "FOLDER" else each for each in arguments]
     assert run("model", *given, code=2)["error"]["path"] == path
+
+
+def test_a_parquet_file_without_pyarrow_is_refused_before_anything_is_read(monkeypatch):
+    monkeypatch.setattr("orderplan.cli.model_events.find_spec", lambda _name: None)
+    error = run("model", "events", "--out", "log.parquet", "--history", "nowhere", code=2)["error"]
+
+    assert (error["path"], "orderplan[parquet]" in error["mend"]) == ("--out", True)

@@ -90,6 +90,18 @@ async def test_the_built_in_model_answers_for_one_that_fails_which_is_then_left_
     assert not scorer.is_resting
 
 
+async def test_a_scorer_that_was_closed_starts_no_process_again(scorer_of):
+    scorer, _ = scorer_of("Steady")
+    await taught(scorer)
+    own, _ = scorer.own_and_name
+    await scorer.close()
+    found = await scorer.ask(Batch(BATCH, scorer.builtin))
+
+    assert found == [None] * len(BATCH)
+    assert scorer._teaching is None
+    assert not own.is_running
+
+
 async def test_numbers_of_a_models_own_class_arrive_as_plain_ones(scorer_of):
     scorer, _ = scorer_of("WithOddNumbers")
     await taught(scorer)

@@ -152,3 +152,34 @@ def test_durations_are_read_off_the_facts_with_the_queue_apart(engine):
     assert durations.failure_share("deliver/close") == 0.5
     assert not clock._started
     assert f.ITEM_FATALLY_FAILED in {fact.kind for fact in engine.facts[plan.order_id]}
+
+
+def test_the_first_promise_goes_on_to_count_when_an_order_is_changed(engine):
+    first, second = (START + timedelta(days=days) for days in (2, 9))
+    plan = engine.accept(order_of(line("1", "sim"), due_at=first.isoformat()))
+    # No change is made while a call runs.
+    engine.answer(plan, engine.call(plan, "deliver/reserve"))
+    before = snapshot_of(plan, engine.now)
+    engine.change(plan, "patch", patch={"dueAt": second.isoformat()})
+    after, again = (snapshot_of(each, engine.now) for each in (plan, engine.replayed(plan)))
+    assert before is not None
+    assert after is not None
+
+    assert (before.due_at, before.current_due_at) == (first, None)
+    assert (after.due_at, after.current_due_at, after.due_basis) == (first, second, "promised")
+    assert after == again
+
+
+def test_a_promise_that_is_made_later_is_the_first_one_from_then_on(engine):
+    first, second = (START + timedelta(days=days) for days in (2, 9))
+    plan = engine.accept(order_of(line("1", "sim")))
+    engine.answer(plan, engine.call(plan, "deliver/reserve"))
+    planned = snapshot_of(plan, engine.now)
+    for due_at in (first, second):
+        engine.change(plan, "patch", patch={"dueAt": due_at.isoformat()})
+    found = snapshot_of(plan, engine.now)
+    assert planned is not None
+    assert found is not None
+
+    assert (planned.due_basis, planned.current_due_at) == ("planned", None)
+    assert (found.due_at, found.current_due_at, found.due_basis) == (first, second, "promised")

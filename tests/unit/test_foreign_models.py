@@ -1,5 +1,8 @@
 """Files that others bring (ONNX, skops, MLflow): those that are installed say what the estimator in them says; and a
 folder is code, packed the same way each time.
+
+Continuous integration has none of the libraries: there stand-ins with their interfaces say what our side asks of them
+and makes of their answers. `make foreign-models` installs the real ones and runs everything.
 """
 
 from __future__ import annotations
@@ -7,8 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import sys
+import types
 import warnings
 import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -65,6 +71,97 @@ def test_an_mlflow_folder_says_what_its_model_says_once_its_digest_is_named(esti
         monkeypatch.setenv(PICKLES_ALLOWED, hashlib.sha256(raw).hexdigest())
 
         assert said("mlflow", raw) == pytest.approx(estimator.predict_proba(ROWS)[:, 1])
+
+
+class Linear:
+    """Has the interface of a fitted estimator; says 0.25 where the first feature is negative, else 0.75."""
+
+    def predict_proba(self, rows: Any) -> Any:
+        late = np.where(np.asarray(rows)[:, 0] < 0, 0.25, 0.75)
+        return np.column_stack([1 - late, late])
+
+
+SAID = Linear().predict_proba(ROWS)[:, 1].tolist()
+
+
+def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **members: Any) -> None:
+    """A module of that name with these members, and its parents."""
+    parts = name.split(".")
+    for count in range(1, len(parts) + 1):
+        monkeypatch.setitem(sys.modules, ".".join(parts[:count]), types.ModuleType(parts[count - 1]))
+    for member, value in members.items():
+        setattr(sys.modules[name], member, value)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [("tensor(float)", np.float32), ("tensor(double)", np.float64)])
+@pytest.mark.parametrize("has_maps", [True, False], ids=["maps", "matrix"])
+def test_onnx_is_asked_with_its_own_type_and_its_last_output_is_taken(monkeypatch, kind, dtype, has_maps):
+    class Session:
+        def __init__(self, raw: bytes, providers: list[str]) -> None:
+            assert (raw, providers) == (b"model", ["CPUExecutionProvider"])
+
+        def get_inputs(self) -> list[Any]:
+            return [types.SimpleNamespace(name="X", type=kind)]
+
+        def get_outputs(self) -> list[Any]:
+            return [types.SimpleNamespace(name="label"), types.SimpleNamespace(name="probabilities")]
+
+        def run(self, wanted: list[str], given: dict[str, Any]) -> list[Any]:
+            assert wanted == ["probabilities"]
+            assert given["X"].dtype == dtype
+            found = Linear().predict_proba(given["X"])
+            return [[{0: one, 1: other} for one, other in found.tolist()] if has_maps else found]
+
+    stand_in(monkeypatch, "onnxruntime", InferenceSession=Session)
+
+    assert said("onnx", b"model").tolist() == SAID
+
+
+def test_skops_loads_only_what_it_trusts(monkeypatch):
+    unknown: list[str] = []
+    stand_in(monkeypatch, "skops.io", get_untrusted_types=lambda data: unknown, loads=lambda raw: Linear())
+
+    assert said("skops", b"model").tolist() == SAID
+    unknown.append("os.system")
+    with pytest.raises(BadDocument, match=r"not trusted: os\.system"):
+        said("skops", b"model")
+
+
+@pytest.mark.parametrize("is_matrix", [True, False])
+def test_an_mlflow_folder_is_unpacked_and_asked_with_the_names_of_our_columns(monkeypatch, tmp_path, is_matrix):
+    (tmp_path / "MLmodel").write_text("flavors: {}\n", encoding="utf-8")
+    raw = packed(tmp_path)
+    monkeypatch.setenv(PICKLES_ALLOWED, hashlib.sha256(raw).hexdigest())
+
+    class Model:
+        def predict(self, given: tuple[Any, list[str]]) -> Any:
+            rows, names = given
+            assert names == list(NAMES)
+            found = Linear().predict_proba(rows)
+            return found if is_matrix else found[:, 1]
+
+    def load_model(folder: str) -> Model:
+        assert (Path(folder) / "MLmodel").exists()
+        return Model()
+
+    stand_in(monkeypatch, "mlflow.pyfunc", load_model=load_model)
+    stand_in(monkeypatch, "pandas", DataFrame=lambda rows, columns: (rows, columns))
+
+    assert said("mlflow", raw).tolist() == SAID
+
+
+@pytest.mark.parametrize(
+    ("form", "library", "extra"),
+    [("onnx", "onnxruntime", "onnx"), ("skops", "skops.io", "skops"), ("mlflow", "mlflow.pyfunc", "mlflow")],
+)
+def test_what_is_not_installed_is_said_with_the_extra(monkeypatch, form, library, extra):
+    # None in the place of a module is how Python says that it cannot be imported.
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setenv(PICKLES_ALLOWED, hashlib.sha256(b"model").hexdigest())
+    with pytest.raises(BadDocument, match=f"{library.partition('.')[0]} is not installed") as refused:
+        said(form, b"model")
+
+    assert f"orderplan[{extra}]" in (refused.value.mend or "")
 
 
 def test_an_mlflow_folder_is_refused_until_its_digest_is_named(tmp_path, monkeypatch):

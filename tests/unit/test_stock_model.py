@@ -6,7 +6,6 @@ import base64
 import hashlib
 import json
 import pickle
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -194,15 +193,6 @@ def test_a_pickle_is_refused_until_its_digest_is_named(monkeypatch):
     assert digest in (refused.value.mend or "")
     monkeypatch.setenv(PICKLES_ALLOWED, f"other, {digest}")
     assert ArtefactModel(artefact).p_late(np.ones((1, len(FEATURES)))).tolist() == [0.25]
-
-
-@pytest.mark.parametrize(("form", "package"), [("onnx", "onnxruntime"), ("skops", "skops")])
-def test_a_form_whose_library_is_missing_says_what_to_install(form, package, monkeypatch):
-    monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(BadDocument, match=f"{package} is not installed") as refused:
-        ArtefactModel(Artefact(form, SIGNATURE, encoded(b"x")))
-
-    assert f"orderplan[{form}]" in (refused.value.mend or "")
 
 
 def test_a_class_is_given_snapshots_and_learns():

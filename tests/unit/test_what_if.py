@@ -9,8 +9,9 @@ import pytest
 
 from actors.scoring import Scorer
 from actors.what_if import WhatIf
-from delay.critical_path import CriticalPath
+from delay.critical_path import NAME, CriticalPath
 from delay.histories import Slowdown
+from delay.model import Prediction
 from delay.replay import Replay, replayed
 from delay.snapshot import Snapshot
 from delay.what_if import Actionable, Change, changed, options, read_changes
@@ -99,6 +100,30 @@ async def test_moving_a_task_out_of_the_slow_queue_shows_a_gain(slow):
     assert [each["gain"] for each in listed["improvements"]] == sorted(
         (each["gain"] for each in listed["improvements"]), reverse=True
     )
+
+
+class Halfhearted:
+    """A model that answers for the first snapshot only."""
+
+    is_running = True
+
+    async def ask(self, method: str, argument: Any, timeout_s: float) -> Any:
+        first = Prediction(0.99, 1.0, 1.0, 1.0, model="own")
+        return [first, *(Prediction(7.0, 1.0, 1.0, 1.0) for _ in argument[1:])]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_answers_of_two_models_are_not_held_against_each_other():
+    model = queued()
+    scorer = Scorer(model, Halfhearted(), name="own", monotonic=lambda: 0.0)
+    order = order_at("normal")
+    found = await WhatIf(scorer, model, ACTIONABLE).answer(order, kinds("home-internet")[0].release, [])
+    (as_it_is,) = model.predict([order])
+
+    assert found["tried"] > 0
+    assert (found["model"], found["risk"]) == (NAME, round(as_it_is.p_late, 4))
 
 
 def queued() -> CriticalPath:

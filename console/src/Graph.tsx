@@ -3,7 +3,7 @@
 import { BaseEdge, type Edge, type EdgeProps, Handle, MarkerType, type Node, type NodeProps, Position, ReactFlow, useReactFlow, useStore, ReactFlowProvider, Controls } from "@xyflow/react";
 import { memo, useEffect, useMemo, useRef, useState } from "react";
 import { HEIGHT, type Layout, type Point, WIDTH, layout } from "./layout";
-import { type Item } from "./plan";
+import { type Item, counts } from "./plan";
 import { look } from "./states";
 
 type ItemNode = Node<{ item: Item; isChosen: boolean }, "item">;
@@ -12,10 +12,11 @@ type WayEdge = Edge<{ points?: Point[] }, "way">;
 const Card = memo(function Card({ data: { item, isChosen } }: NodeProps<ItemNode>) {
   const { sign, tone } = look(item.state);
   return (
-    <div className={`card ${tone}${isChosen ? " chosen" : ""}`} title={`${item.name}: ${item.state}`}>
+    <div className={`card ${tone}${isChosen ? " chosen" : ""}`} title={`${item.name}: ${item.members ? counts(item.members).map(([state, count]) => `${count} ${state}`).join(", ") : item.state}`}>
       <Handle type="target" position={Position.Left} isConnectable={false} />
       <strong>{item.name}</strong>
-      <span><span aria-hidden="true">{sign}</span> {item.state}{item.system ? ` · ${item.system}` : item.queue ? ` · ${item.queue}` : ""}</span>
+      {item.members ? <span>{counts(item.members).map(([state, count]) => <span key={state} className={look(state).tone} title={state}>{look(state).sign}{count} </span>)}{item.system ?? item.queue ?? ""}</span>
+        : <span><span aria-hidden="true">{sign}</span> {item.state}{item.system ? ` · ${item.system}` : item.queue ? ` · ${item.queue}` : ""}</span>}
       <Handle type="source" position={Position.Right} isConnectable={false} />
     </div>
   );
@@ -30,9 +31,9 @@ const NODES = { item: Card };
 const EDGES = { way: Way };
 const ARROW = { type: MarkerType.ArrowClosed, color: "var(--edge)", width: 16, height: 16 };
 
-interface Props { items: Item[]; chosen?: string; choose: (key: string) => void }
+interface Props { items: Item[]; chosen?: string; choose: (key: string) => void; open?: (key: string) => void }
 
-function Picture({ items, chosen, choose }: Props) {
+function Picture({ items, chosen, choose, open }: Props) {
   const [found, setFound] = useState<Layout>();
   const flow = useReactFlow();
   const shape = JSON.stringify(items.map((item) => [item.key, item.dependsOn]));
@@ -69,6 +70,7 @@ function Picture({ items, chosen, choose }: Props) {
   const step = (event: React.KeyboardEvent) => {
     const now = items.find((item) => item.key === chosen) ?? items[0];
     if (!now || !found) return;
+    if (event.key === "Enter" && now.members) return open?.(now.key);
     const column = [...items].filter((item) => found.places.get(item.key)?.x === found.places.get(now.key)?.x)
       .sort((one, two) => found.places.get(one.key)!.y - found.places.get(two.key)!.y);
     const at = column.indexOf(now);
@@ -87,8 +89,8 @@ function Picture({ items, chosen, choose }: Props) {
       <ReactFlow nodes={nodes} edges={edges} nodeTypes={NODES} edgeTypes={EDGES} nodesFocusable={false} edgesFocusable={false}
         nodesDraggable={false} nodesConnectable={false} onlyRenderVisibleElements minZoom={0.1} disableKeyboardA11y
         onMove={(event) => { if (event) isMoved.current = true; }}
-        onNodeClick={(_, node) => choose(node.id)}>
-        <Controls showInteractive={false} />
+        onNodeClick={(_, node) => { if (node.data.item.members) open?.(node.id); else choose(node.id); }}>
+        <Controls showInteractive={false} orientation="horizontal" position="top-right" />
       </ReactFlow>
     </div>
   );

@@ -5,7 +5,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { useEffect, useRef, useState } from "react";
 import { type Refusal, ask } from "./api";
 import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
-import { Link, State, Trouble, many, when } from "./parts";
+import { Link, State, Trouble, accountAddress, many, orderAddress, when } from "./parts";
 
 interface Row { id: string; externalId?: string; state: string; orderDate: string; billingAccount?: { id: string } }
 
@@ -74,7 +74,7 @@ export function Orders() {
   };
   return (
     <>
-      <h1>Orders</h1>
+      <h1>Orders <Link className="button" href="/console/new">New order…</Link></h1>
       <form className="filters" role="search" onSubmit={(event) => {
         event.preventDefault();
         const id = new FormData(event.currentTarget).get("id") as string;
@@ -98,10 +98,10 @@ export function Orders() {
             const row = rows[index];
             return (
               <div role="row" key={row.id} className="row" data-index={index} aria-rowindex={index + 2} style={{ transform: `translateY(${start}px)` }}>
-                <span role="cell"><Link href={`/console/orders/${encodeURIComponent(row.id)}`}>{row.id}</Link></span>
+                <span role="cell"><Link href={orderAddress(row.id)}>{row.id}</Link></span>
                 <span role="cell"><State state={row.state} /></span>
                 <span role="cell" title={row.externalId}>{row.externalId ?? "–"}</span>
-                <span role="cell">{row.billingAccount?.id ?? "–"}</span>
+                <span role="cell">{row.billingAccount ? <Link href={accountAddress(row.billingAccount.id)}>{row.billingAccount.id}</Link> : "–"}</span>
                 <span role="cell">{when(row.orderDate)}</span>
               </div>
             );

@@ -1,21 +1,40 @@
 // The frame: navigation, the state of the stream, role, user and theme; and which screen an address shows.
 
-import { useEffect, useRef, useState } from "react";
+import { type ComponentType, useEffect, useRef, useState } from "react";
+import { Account } from "./Account";
+import { Amend, NewOrder } from "./Change";
+import { Designer } from "./Designer";
 import { Fallout } from "./Fallout";
 import { useAddress, useLiveState } from "./hooks";
+import { Listeners } from "./Listeners";
 import { Order } from "./Order";
 import { Orders } from "./Orders";
+import { Overview } from "./Overview";
 import { Link } from "./parts";
+import { Releases } from "./Releases";
+import { Risk } from "./Risk";
 import { ROLES, chosenRole, chosenUser, keep } from "./role";
+import { Systems } from "./Systems";
+import { Tasks } from "./Tasks";
 
-const PLACES = [["/console/orders", "Orders"], ["/console/fallout", "Fallout"]] as const;
+const PLACES = [["/console/overview", "Overview"], ["/console/orders", "Orders"], ["/console/fallout", "Fallout"], ["/console/tasks", "Queues"], ["/console/risk", "At risk"],
+  ["/console/systems", "Systems"], ["/console/releases", "Releases"], ["/console/designer", "Designer"], ["/console/listeners", "Listeners"]] as const;
 const LIVE = { connecting: "Connecting…", live: "Live", reconnecting: "Reconnecting…" };
 
+const NOWHERE = <><h1>There is no such page</h1><p>Begin at <Link href="/console/orders">the orders</Link>.</p></>;
+const SCREENS: Record<string, ComponentType> = {
+  overview: Overview, fallout: Fallout, tasks: Tasks, risk: Risk, systems: Systems, releases: Releases, listeners: Listeners, designer: Designer, new: NewOrder,
+};
+
 function screenOf(path: string) {
-  const [, , place, id] = path.split("/");
-  if (!place || place === "orders") return id ? <Order key={id} orderId={decodeURIComponent(id)} /> : <Orders />;
-  if (place === "fallout" && !id) return <Fallout />;
-  return <><h1>There is no such page</h1><p>Begin at <Link href="/console/orders">the orders</Link>.</p></>;
+  const [, , place, id, part] = path.split("/").map(decodeURIComponent);
+  if (!place || place === "orders") {
+    if (part) return part === "amend" ? <Amend key={id} orderId={id} /> : NOWHERE;
+    return id ? <Order key={id} orderId={id} /> : <Orders />;
+  }
+  if (place === "accounts" && id) return <Account key={id} account={id} />;
+  const Screen = id ? undefined : SCREENS[place];
+  return Screen ? <Screen /> : NOWHERE;
 }
 
 export function Shell() {

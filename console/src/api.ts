@@ -5,8 +5,10 @@ import { chosenRole, chosenUser, mayUse } from "./role";
 
 const TIMEOUT_MS = 20_000;
 
+export interface Problem { path: string; reason: string }
+
 export class Refusal extends Error {
-  constructor(message: string, readonly status: number, readonly mend?: string) {
+  constructor(message: string, readonly status: number, readonly mend?: string, readonly path?: string, readonly problems: (Problem | string)[] = []) {
     super(message);
   }
 
@@ -53,7 +55,8 @@ export async function ask<T, O extends Operation = Operation>(
   const text = await response.text();
   const body = text ? JSON.parse(text) : null;
   if (!response.ok) {
-    throw new Refusal(body?.detail ?? body?.reason ?? `The server answers ${response.status}.`, response.status, body?.mend);
+    const said = body?.detail ?? body?.reason ?? `The server answers ${response.status}.`;
+    throw new Refusal(body?.path ? `${body.path}: ${said}` : said, response.status, body?.mend, body?.path, body?.problems);
   }
   return { body, status: response.status, total: Number(response.headers.get("X-Total-Count") ?? 0) };
 }

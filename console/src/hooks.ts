@@ -6,6 +6,7 @@ import { type Heard, type Live, hear, liveNow } from "./stream";
 
 const COALESCE_MS = 150; // the stream is told of in parts already
 const SLOW_FACTOR = 4;
+const RETRY_MS = 5_000;
 export const DESK_GAP_MS = 1_000;
 const moved = new Set<() => void>();
 window.addEventListener("popstate", () => moved.forEach((each) => each()));
@@ -65,6 +66,7 @@ export function useLive<T>(key: string, load: (signal: AbortSignal) => Promise<T
         if (stop.signal.aborted) return;
         const shown = error instanceof Refusal ? error : new Refusal(String(error), 0);
         setFound((before) => ({ key, data: before.key === key ? before.data : undefined, error: shown }));
+        if (latest.current.rate.pollMs) poll = window.setTimeout(soon, RETRY_MS);
       } finally {
         isReading = false;
         notBefore = began + Math.max(latest.current.rate.gapMs ?? COALESCE_MS, (performance.now() - began) * SLOW_FACTOR);

@@ -37,12 +37,13 @@ export const when = (at: string | null | undefined) => (at ? <time dateTime={at}
 export const many = (count: number, one: string, more = `${one}s`) => `${count.toLocaleString()} ${count === 1 ? one : more}`;
 
 // Sends one press of a button: its key and body stay the same until the server has said what became of it, however
-// often it is sent.
-export function usePress<O extends Operation>(operation: O, parameters: Parameters[O], done: (answer: unknown) => void) {
+// often it is sent. Where somebody may have changed what is sent meanwhile (`isOther`), that is another press.
+export function usePress<O extends Operation>(operation: O, parameters: Parameters[O], done: (answer: unknown) => void, isOther = false) {
   const press = useRef<{ key: string; body?: unknown }>(undefined);
   const [isSending, setSending] = useState(false);
   const [error, setError] = useState<Refusal>();
   const send = async (body?: unknown) => {
+    if (isOther && JSON.stringify(press.current?.body) !== JSON.stringify(body)) press.current = undefined;
     press.current ??= { key: crypto.randomUUID(), body };
     setSending(true);
     setError(undefined);
@@ -82,11 +83,14 @@ export function Act<O extends Operation>({ operation, parameters, label, body = 
 interface RepairProps<O extends Operation> {
   operation: O; parameters: Parameters[O]; label: string; effect: ReactNode; body?: Record<string, unknown>;
   isOptional?: boolean; // the reason
+  field?: { name: string; label: string }; // asked for in place of the reason
   done: (answer: unknown) => void;
 }
 
+const REASON = { name: "reason", label: "Reason" };
+
 // A button that asks for the reason first. What the role may not do is disabled and says why.
-export function WithReason<O extends Operation>({ operation, parameters, label, effect, body, isOptional, done }: RepairProps<O>) {
+export function WithReason<O extends Operation>({ operation, parameters, label, effect, body, isOptional, field: wanted = REASON, done }: RepairProps<O>) {
   const [isShown, setShown] = useState(false);
   const [reason, setReason] = useState("");
   const field = useRef<HTMLInputElement>(null);
@@ -109,12 +113,36 @@ export function WithReason<O extends Operation>({ operation, parameters, label, 
   }
   return (
     <form className="reason" aria-label={label} onKeyDown={(event) => { if (event.key === "Escape") { event.stopPropagation(); close(); } }}
-      onSubmit={(event) => { event.preventDefault(); void send({ ...body, ...(reason.trim() && { reason }) }); }}>
+      onSubmit={(event) => { event.preventDefault(); void send({ ...body, ...(reason.trim() && { [wanted.name]: reason }) }); }}>
       <p>{effect}</p>
-      <label>Reason <input ref={field} required={!isOptional} maxLength={500} readOnly={isOpen} value={reason} onChange={(event) => setReason(event.target.value)} /></label>
+      <label>{wanted.label} <input ref={field} required={!isOptional} maxLength={500} readOnly={isOpen} value={reason} onChange={(event) => setReason(event.target.value)} /></label>
       <Trouble error={error} />
       <button className="primary" disabled={isSending || !(isOptional || reason.trim())}>{isSending ? "Sending…" : label}</button>
       <button type="button" onClick={close}>Back</button>
     </form>
   );
 }
+
+export function Head({ names }: { names: string[] }) {
+  return <thead><tr>{names.map((each) => <th key={each} scope="col">{each}</th>)}</tr></thead>;
+}
+
+// "3 min", "26 h": how long ago, or how long yet.
+export function span(ms: number): string {
+  const s = Math.abs(ms) / 1_000;
+  if (s < 100) return `${Math.round(s)} s`;
+  if (s < 6_000) return `${Math.round(s / 60)} min`;
+  return s < 172_800 ? `${Math.round(s / 3_600)} h` : `${Math.round(s / 86_400)} d`;
+}
+
+export const age = (at: string | null | undefined) => (at ? <time dateTime={at} title={new Date(at).toLocaleString()}>{span(Date.now() - Date.parse(at))}</time> : "–");
+
+// When something is due: how long yet, or how long it has been late.
+export function Due({ at }: { at: string | null | undefined }) {
+  if (!at) return <>–</>;
+  const left = Date.parse(at) - Date.now();
+  return <time dateTime={at} title={new Date(at).toLocaleString()} className={left < 0 ? "bad" : undefined}>{left < 0 ? `${span(left)} late` : `in ${span(left)}`}</time>;
+}
+
+export const orderAddress = (orderId: string, item?: string) => `/console/orders/${encodeURIComponent(orderId)}${item ? `?item=${encodeURIComponent(item)}` : ""}`;
+export const accountAddress = (account: string) => `/console/accounts/${encodeURIComponent(account)}`;

@@ -34,7 +34,7 @@ def look(page: Any, name: str) -> None:
     for theme, rules, kind in (("light", list(RULES), "tag"), ("dark", ["color-contrast"], "rule")):
         page.emulate_media(color_scheme=theme)
         found = page.evaluate(RUN, [rules, kind])
-        assert found == [], (name, theme)
+        assert found == [], f"{name}, {theme}: {found}"
         if folder:
             page.screenshot(path=Path(folder) / f"{name}-{theme}.png")
     page.emulate_media(color_scheme="light")

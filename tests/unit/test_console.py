@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import runpy
 import shutil
@@ -88,6 +89,23 @@ def test_a_build_gives_the_bytes_that_are_committed(tmp_path: Path) -> None:
     assert {path.relative_to(built): path.read_bytes() for path in built.rglob("*.*")} == committed
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(
+    shutil.which("node") is None or not NODE_MODULES.exists(), reason="needs Node.js, and what `make console` installs"
+)
+def test_groups_patches_edits_of_a_release_and_forms(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["node", "tests/support/console_functions.mjs", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_operations_of_the_console_are_those_of_the_server() -> None:
     typescript_of = runpy.run_path(str(SOURCES / "make_api.py"))["typescript_of"]
     written = (SOURCES / "src" / "api.generated.ts").read_text(encoding="utf-8")
@@ -102,6 +120,15 @@ def test_the_first_load_is_small_and_leaves_the_layout_for_later() -> None:
     assert sum(size for name, size in sizes.items() if name.endswith(".css")) <= CSS_KB_MAX
     assert not any(name.startswith("elk-worker") for name in sizes)
     assert any(name.startswith("elk-worker") for name in file_names())
+
+
+def test_the_lock_file_names_no_registry_and_fixes_every_package_by_its_hash() -> None:
+    text = (SOURCES / "package-lock.json").read_text(encoding="utf-8")
+    packages = {name: each for name, each in json.loads(text)["packages"].items() if name}
+
+    assert "resolved" not in text
+    assert "://" not in text
+    assert all(each["integrity"].startswith("sha512-") for each in packages.values())
 
 
 def test_every_package_in_the_bundle_has_its_notice() -> None:

@@ -63,6 +63,11 @@ def test_a_failed_order_is_found_and_repaired_and_then_its_cause_in_bulk(
 ) -> None:
     from playwright.sync_api import expect
 
+    page.goto("/console/overview")
+    expect(
+        page.get_by_role("region", name="Failed").get_by_role("row").filter(has_text="console-billing")
+    ).to_contain_text("4")
+    look(page, "overview")
     page.goto("/")
     expect(page.get_by_role("link", name=failed[0])).to_be_visible()
     look(page, "orders")

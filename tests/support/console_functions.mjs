@@ -1,0 +1,56 @@
+// The console's pure functions, built and tried: node console_functions.mjs FOLDER. Needs what `make console` installs.
+
+import assert from "node:assert/strict";
+import { createRequire } from "node:module";
+import { join, resolve } from "node:path";
+import { pathToFileURL } from "node:url";
+
+const sources = resolve("console/src");
+const { build } = await import(pathToFileURL(createRequire(resolve("console/package.json")).resolve("vite")));
+const folder = resolve(process.argv[2]);
+const names = ["plan", "release", "schema"];
+await build({
+  root: folder, configFile: false, logLevel: "error",
+  build: { outDir: folder, lib: { entry: names.map((name) => join(sources, `${name}.ts`)), formats: ["es"] }, rollupOptions: { output: { entryFileNames: "[name].mjs" } } },
+});
+const [plan, release, schema] = await Promise.all(names.map((name) => import(pathToFileURL(join(folder, `${name}.mjs`)))));
+
+// Equal items are one, unless they are opened; what waits for one of them waits for the group.
+const item = (key, dependsOn, state) => ({ key, name: key.split("@")[0], plan: "p", state, dependsOn });
+const many = Array.from({ length: 2000 }, (_, at) => item(`sim@${at}`, ["start@"], at % 50 ? "Completed" : "Failed"));
+const items = [item("start@", [], "Completed"), ...many, item("end@", many.map(({ key }) => key), "Pending")];
+const grouped = plan.grouped(items, new Set());
+assert.deepEqual(grouped.map(({ key, name, state, dependsOn }) => [key, name, state, dependsOn]), [
+  ["start@", "start", "Completed", []], ["p sim", "×2000 sim", "Failed", ["start@"]], ["end@", "end", "Pending", ["p sim"]],
+]);
+assert.deepEqual(plan.counts(grouped[1].members), [["Failed", 40], ["Completed", 1960]]);
+assert.equal(plan.grouped(items, new Set(["p sim"])).length, 2002);
+
+// A patch says what differs and nothing else, so what is masked stays as it is.
+assert.deepEqual(plan.patchOf({ secret: "********", b: { c: 2, d: 3 }, e: 5 }, { secret: "********", b: { c: 2, d: 4 } }), { b: { d: 4 }, e: null });
+assert.equal(plan.patchOf({ a: [1] }, { a: [1] }), undefined);
+
+// Edits of a release: references follow a new code, what is named is declared, what is removed takes its dependencies along.
+const at = (code) => ({ plan: "p", item: code });
+let drawn = release.addItem(release.addPlan(release.EMPTY, "p"), "p", { code: "a", type: "callout", system: "net" });
+drawn = release.addItem(drawn, "p", { code: "b", type: "manualTask", queue: "desk" }, at("a"));
+drawn = release.changeItem(drawn, at("a"), { code: "first" });
+assert.deepEqual(drawn.dependencies, [{ item: at("b"), other: at("first") }]);
+assert.deepEqual([drawn.systems, drawn.queues], [[{ code: "net" }], [{ code: "desk" }]]);
+assert.equal(release.connect(drawn, at("first"), at("b")), drawn);
+assert.deepEqual(release.lanesOf(drawn, ["p"])[0].items.map(({ key, column, row }) => [key, column, row]), [["p/first", 0, 0], ["p/b", 1, 0]]);
+assert.deepEqual(release.lanesOf(release.connect(drawn, at("b"), at("first")), ["p"])[0].items.length, 2); // a cycle is drawn, not followed for ever
+assert.deepEqual(release.removeItem(drawn, at("first")).dependencies, []);
+assert.deepEqual(release.changePlanCode(release.addScenario(drawn, "p", "line"), "p", { code: "q" }).scenarios, [{ plan: "q", product: "line", actions: ["add"] }]);
+assert.deepEqual(release.EMPTY.plans, []);
+const other = release.removeItem(release.addProduct(release.changeItem(drawn, at("b"), { durationS: 60 }), "line"), at("first"));
+assert.deepEqual(release.changesOf(drawn, other), [
+  ["added", "product", "line"], ["removed", "item", "p/first"], ["changed", "item", "p/b"], ["removed", "dependency", "p/b waits for p/first"],
+]);
+
+// A form sends what was filled in, and an object that is needed even if it is empty.
+const form = {
+  type: "object", required: ["address"], $defs: { list: { type: "array", items: { type: "number" } } },
+  properties: { address: { type: "object", properties: { street: { type: "string" } } }, place: { type: "object", properties: { x: { type: "string" } } }, slot: { enum: ["a"] }, numbers: { $ref: "#/$defs/list" } },
+};
+assert.deepEqual(schema.cleaned({ address: { street: "" }, place: { x: "" }, numbers: [1] }, form, form), { address: {}, numbers: [1] });

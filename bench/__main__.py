@@ -14,6 +14,11 @@ from bench.report import write
 from bench.run import ON_REQUEST, PARTS, rounds
 
 
+def say(line: str) -> None:
+    """Tell how far it is."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Measure and print."""
     defaults = Settings()
@@ -33,7 +38,7 @@ def main() -> None:
     if unknown := set(chosen) - PARTS.keys():
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     settings = Settings(args.seconds, args.connections, args.plan_hosts, args.waiting, args.finished)
-    found = rounds(settings, chosen, args.rounds, lambda line: print(line, file=sys.stderr, flush=True))
+    found = rounds(settings, chosen, args.rounds, say)
     if args.write is not None:
         write(found, args.write, is_large=set(chosen) <= ON_REQUEST)
     print(json.dumps(found["median"]))

@@ -9,7 +9,9 @@ import os
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any, Final
 
 from bench import large
@@ -189,11 +191,13 @@ ON_REQUEST: Final = frozenset({"waiting", "struck", "finished"})
 
 
 def rounds(settings: Settings, parts: Sequence[str], count: int, say: Callable[[str], None]) -> Figures:
-    """So many rounds, and the median of each figure."""
+    """So many rounds, each in a process of its own, and the median of each figure."""
     found = []
     for number in range(1, count + 1):
         say(f"round {number} of {count}")
-        found.append(measure(settings, parts, say))
+        # Ray keeps the token of the first cluster that a process has started.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
+            found.append(apart.submit(measure, settings, parts, say).result())
     machine = {"cores": os.cpu_count(), "plan_hosts": settings.plan_hosts, "seconds": settings.seconds}
     return {"machine": machine, "median": median(found), "rounds": found}
 

@@ -14,6 +14,7 @@ import {
 const WIDTH = 200, HEIGHT = 56, COLUMN = 260, ROW = 84, LANE_PAD = 34;
 const STEPS_MAX = 200;
 const CHECK_MS = 400;
+const PRODUCTS_SHOWN = 20; // more are folded up
 const KEPT = "orderplan.draft";
 
 const ITEM_FIELDS = ["code", "name", "type", "system", "operation", "retry", "queue", "task", "subPlan", "event", "condition", "durationS"];
@@ -195,11 +196,9 @@ function Outline({ release, chosen, choose, hidden, hide, commit }: Editing & { 
     <li key={key}><button className="plain" aria-pressed={isChosen} onClick={() => choose(...at)}>{label}</button></li>
   );
   const isAt = (ref: Ref) => !!chosen && "item" in chosen && isSame(chosen.item, ref);
-  const plans = release.plans ?? [], scenarios = release.scenarios ?? [];
+  const plans = release.plans ?? [], scenarios = release.scenarios ?? [], isLong = release.products.length > PRODUCTS_SHOWN;
   return (
     <nav aria-label="Parts of the release" className="outline">
-      <h2>Products <button aria-label="Add a product" onClick={() => { const code = freeCode(release.products.map((each) => each.code), "product"); commit(addProduct(release, code)); choose("product", code); }}>+</button></h2>
-      <ul>{release.products.map((each) => row(each.code, each.name || each.code, !!chosen && "product" in chosen && chosen.product === each.code, ["product", each.code]))}</ul>
       <h2>Plan definitions <button aria-label="Add a plan definition" onClick={() => { const code = freeCode(plans.map((each) => each.code), "plan"); commit(addPlan(release, code)); choose("plan", code); }}>+</button></h2>
       <ul>{plans.map((plan) => (
         <li key={plan.code}>
@@ -210,6 +209,8 @@ function Outline({ release, chosen, choose, hidden, hide, commit }: Editing & { 
       ))}</ul>
       <h2>Scenarios <button aria-label="Add a scenario" disabled={!plans.length || !release.products.length} onClick={() => { commit(addScenario(release, plans.at(-1)!.code, release.products.at(-1)!.code)); choose("scenario", String(scenarios.length)); }}>+</button></h2>
       <ul>{scenarios.map((each, at) => row(String(at), `${each.product ?? each.class}: ${each.actions.join(", ")} → ${each.plan}`, !!chosen && "scenario" in chosen && chosen.scenario === at, ["scenario", String(at)]))}</ul>
+      <h2>Products <button aria-label="Add a product" onClick={() => { const code = freeCode(release.products.map((each) => each.code), "product"); commit(addProduct(release, code)); choose("product", code); }}>+</button></h2>
+      <details key={String(isLong)} open={!isLong}><summary>{many(release.products.length, "product")}</summary><ul>{release.products.map((each) => row(each.code, each.name || each.code, !!chosen && "product" in chosen && chosen.product === each.code, ["product", each.code]))}</ul></details>
     </nav>
   );
 }

@@ -1,11 +1,12 @@
 // One order: its plan as a graph, a table and a history, on one selection; beside it the chosen item.
 
-import { useMemo, useState } from "react";
+import { useEffect, useMemo, useState } from "react";
 import { ask } from "./api";
 import { OrderActions } from "./Change";
 import { Gantt } from "./Gantt";
 import { Graph } from "./Graph";
 import { go, useAddress, useLive, withQuery } from "./hooks";
+import { warm } from "./layout";
 import { Head, Link, State, Trouble, WithReason, accountAddress, many, when } from "./parts";
 import { type Explanation, type Fact, type Item, type Line, type Plan, type Summary, frontier, grouped, patchOf } from "./plan";
 import { isFailed } from "./states";
@@ -25,6 +26,7 @@ export function Order({ orderId }: { orderId: string }) {
     ]);
     return { summary: summary.body, plan: plan.body, explained: explained.body };
   }, mine);
+  useEffect(warm, []);
   const [opened, setOpened] = useState<Set<string>>(new Set());
   const isGrouped = url.searchParams.get("grouped") !== "no";
   if (!order.data) return <><h1>Order {orderId}</h1>{order.error ? <><Trouble error={order.error} again={order.again} /><p><Link href="/console/orders">All orders</Link></p></> : <p role="status">Reading…</p>}</>;

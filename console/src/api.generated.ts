@@ -87,6 +87,9 @@ export const OPERATIONS = {
   list_value_access: { method: "GET", path: "/v1/value-access", role: "auditor" },
   list_keys: { method: "GET", path: "/v1/keys", role: "admin" },
   rotate_key: { method: "POST", path: "/v1/keys:rotate", role: "admin" },
+  erase_account: { method: "POST", path: "/v1/accounts/{account}:erase", role: "privacy" },
+  list_erasures: { method: "GET", path: "/v1/erasures", role: "auditor" },
+  get_erasure: { method: "GET", path: "/v1/erasures/{erasure_id}", role: "auditor" },
   get_account: { method: "GET", path: "/v1/accounts/{account}", role: "agent" },
   get_timeline: { method: "GET", path: "/v1/accounts/{account}/timeline", role: "agent" },
   import_inventory: { method: "POST", path: "/v1/inventory:import", role: "admin" },
@@ -195,6 +198,9 @@ export interface Parameters {
   list_value_access: Record<never, string>;
   list_keys: Record<never, string>;
   rotate_key: Record<never, string>;
+  erase_account: { account: string };
+  list_erasures: Record<never, string>;
+  get_erasure: { erasure_id: string };
   get_account: { account: string };
   get_timeline: { account: string };
   import_inventory: Record<never, string>;

@@ -10,6 +10,7 @@ const TIMEOUT_MS = 20_000;
 const OPTIONS = {
   "elk.algorithm": "layered", "elk.direction": "RIGHT", "elk.edgeRouting": "ORTHOGONAL",
   "elk.layered.nodePlacement.strategy": "LINEAR_SEGMENTS", "elk.layered.spacing.nodeNodeBetweenLayers": "56", "elk.spacing.nodeNode": "24",
+  "elk.layered.thoroughness": "3", // half the time of the usual 7, for plans as compact
 };
 
 export interface Point { x: number; y: number }
@@ -36,17 +37,21 @@ export function layout(items: Waiting[]): Promise<Layout> {
   return found;
 }
 
+const engine = () => (elk ??= new ELK({ workerUrl: workerAddress, workerFactory: (url) => new Worker((trusted?.createScriptURL(url!) ?? url!) as string) }));
+
+// Loads the worker while the plan is still being read.
+export const warm = () => void engine();
+
 async function worked(items: Waiting[]): Promise<Layout> {
-  elk ??= new ELK({ workerUrl: workerAddress, workerFactory: (url) => new Worker((trusted?.createScriptURL(url!) ?? url!) as string) });
   const graph: ElkNode = {
     id: "plan", layoutOptions: OPTIONS,
     children: items.map((item) => ({ id: item.key, width: WIDTH, height: HEIGHT })),
     edges: items.flatMap((item): ElkExtendedEdge[] => item.dependsOn.map((from) => ({ id: `${from} ${item.key}`, sources: [from], targets: [item.key] }))),
   };
   const late = new Promise<undefined>((done) => setTimeout(done, TIMEOUT_MS));
-  const drawn = await Promise.race([elk.layout(graph), late]);
+  const drawn = await Promise.race([engine().layout(graph), late]);
   if (!drawn) {
-    elk.terminateWorker();
+    elk?.terminateWorker();
     elk = undefined;
     return columns(items);
   }

@@ -6,17 +6,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 
 from bench.figures import Settings
 from bench.report import write
-from bench.run import ON_REQUEST, PARTS, rounds
-
-
-def say(line: str) -> None:
-    """Tell how far it is."""
-    print(line, file=sys.stderr, flush=True)
+from bench.run import ON_REQUEST, PARTS, rounds, say
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -188,6 +189,11 @@ PARTS: Final[dict[str, Callable[[Measured, Settings], Figures]]] = {
 """What can be measured, in this order: the peers on the same server, when the product is idle again."""
 ON_REQUEST: Final = frozenset({"waiting", "struck", "finished"})
 """Parts that take so long that they are measured only when they are named."""
+
+
+def say(line: str) -> None:
+    """Tell how far it is; here, because a process of a round finds it by the name of its module."""
+    print(line, file=sys.stderr, flush=True)
 
 
 def rounds(settings: Settings, parts: Sequence[str], count: int, say: Callable[[str], None]) -> Figures:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.figures import Settings
 from bench.report import write
-from bench.run import ON_REQUEST, PARTS, rounds, say
+from bench.run import ON_REQUEST, PARTS, rounds
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     if unknown := set(chosen) - PARTS.keys():
         parser.error(f"there is no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     settings = Settings(args.seconds, args.connections, args.plan_hosts, args.waiting, args.finished)
-    found = rounds(settings, chosen, args.rounds, say)
+    found = rounds(settings, chosen, args.rounds)
     if args.write is not None:
         write(found, args.write, is_large=set(chosen) <= ON_REQUEST)
     print(json.dumps(found["median"]))

@@ -10,12 +10,14 @@ import tempfile
 import time
 import urllib.request
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
+from multiprocessing import get_context
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from bench.machine import cpu_s, used_since
 from bench.scenarios import SYSTEM, bench_release
@@ -23,6 +25,7 @@ from orderplan.cluster import Cluster, Options
 from persistence.database import open_pool
 from persistence.reads import ended_since
 
+Answer = TypeVar("Answer")
 ROOT: Final = Path(__file__).parents[1]
 END_TIMEOUT_S: Final = 300.0
 LOAD_TIMEOUT_S: Final = 1_200.0
@@ -154,6 +157,12 @@ class Measured:
     def execute(self, *statements: str, arguments: Sequence[Any] = ()) -> None:
         """Run statements on the database one by one, each a transaction of its own, for as long as they take."""
         asyncio.run(_execute(self.dsn, statements, arguments))
+
+
+def apart(work: Callable[..., Answer], *arguments: Any) -> Answer:
+    """What `work` gives, in a process of its own: Ray keeps the token of the first cluster that a process starts."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+        return process.submit(work, *arguments).result()
 
 
 async def _execute(dsn: str, statements: Sequence[str], arguments: Sequence[Any]) -> None:

@@ -10,13 +10,11 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
 from typing import Any, Final
 
 from bench import large
-from bench.cluster import SIMULATED, Measured
+from bench.cluster import SIMULATED, Measured, apart
 from bench.figures import Figures, Settings, ms, sustained
 from bench.machine import cpu_s, memory_mb
 from bench.scenarios import SYSTEM, mixed_release, scenarios
@@ -196,14 +194,12 @@ def say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def rounds(settings: Settings, parts: Sequence[str], count: int, say: Callable[[str], None]) -> Figures:
+def rounds(settings: Settings, parts: Sequence[str], count: int) -> Figures:
     """So many rounds, each in a process of its own, and the median of each figure."""
     found = []
     for number in range(1, count + 1):
         say(f"round {number} of {count}")
-        # Ray keeps the token of the first cluster that a process has started.
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as apart:
-            found.append(apart.submit(measure, settings, parts, say).result())
+        found.append(apart(measure, settings, parts, say))
     machine = {"cores": os.cpu_count(), "plan_hosts": settings.plan_hosts, "seconds": settings.seconds}
     return {"machine": machine, "median": median(found), "rounds": found}
 

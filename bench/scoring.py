@@ -9,15 +9,13 @@ beside them (`--waiting`): they wait for people, and are scored again and again.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import urllib.request
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from bench.cluster import ROOT, Measured
+from bench.cluster import Measured, apart
 from bench.figures import Settings
 from bench.run import WARM_UP_ORDERS
 
@@ -54,7 +52,7 @@ class Round(NamedTuple):
         )
 
 
-def measured(settings: Settings, *, is_on: bool) -> Arm:
+def measured(settings: Settings, is_on: bool) -> Arm:
     """Throughput on a cluster of its own."""
     with Measured(settings.plan_hosts, delay_scoring=is_on) as cluster:
         cluster.load("closed", orders=WARM_UP_ORDERS, connections=settings.connections)
@@ -90,13 +88,6 @@ def verdict(rounds: Sequence[Round]) -> tuple[bool, str]:
     return ratio >= BAR, f"throughput of ten with scoring, to that without: {ratio:.3f} (bar {BAR:g}: {reached})"
 
 
-def measured_apart(arguments: Sequence[str], *, is_on: bool) -> Arm:
-    """The same in a process of its own: Ray keeps the token of the first cluster that a process has started."""
-    command = [sys.executable, "-m", "bench.scoring", *arguments, "--arm", "on" if is_on else "off"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    return Arm(*json.loads(done.stdout.splitlines()[-1]))
-
-
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.scoring")
@@ -105,16 +96,12 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=64)
     parser.add_argument("--plan-hosts", type=int, default=1)
     parser.add_argument("--waiting", type=int, default=0, help="orders in progress beside them, which are scored")
-    parser.add_argument("--arm", choices=("on", "off"), help="one cluster only; its figures as the last line")
     given = parser.parse_args()
     settings = Settings(given.seconds, given.connections, given.plan_hosts, waiting=given.waiting)
-    if given.arm is not None:
-        print(json.dumps(measured(settings, is_on=given.arm == "on")))
-        return
     rounds = []
     for number in range(given.rounds):
         is_first = number % 2 == 0
-        arms = {is_on: measured_apart(sys.argv[1:], is_on=is_on) for is_on in (is_first, not is_first)}
+        arms = {is_on: apart(measured, settings, is_on) for is_on in (is_first, not is_first)}
         rounds.append(Round(arms[True], arms[False]))
         print(f"round {number + 1}: {rounds[-1]}", flush=True)
     is_reached, words = verdict(rounds)

@@ -13,6 +13,7 @@ from aiohttp import web
 from domain.errors import BadDocument
 from gateway.context import context_of, tenant_of
 from gateway.orders import native_json
+from gateway.queries import limit_of
 from persistence import accounts
 from persistence.accounts import Place
 
@@ -33,7 +34,7 @@ async def get_timeline(request: web.Request) -> web.Response:
     cursor of the next page.
     """
     context, tenant, account = context_of(request), tenant_of(request), request.match_info["account"]
-    limit, after = _limit(request.query.get("limit", "50")), _place(request.query.get("cursor"))
+    limit, after = limit_of(request.query.get("limit", "50"), LIMIT_MAX), _place(request.query.get("cursor"))
     if after is None:
         # An account that is misspelt has no empty timeline.
         await accounts.require_account(context.pool, tenant, account)
@@ -50,12 +51,6 @@ def _entry(row: dict[str, Any]) -> dict[str, Any]:
         if row[key]:
             entry[name] = row[key]
     return entry
-
-
-def _limit(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= LIMIT_MAX:
-        raise BadDocument(f"must be a whole number between 1 and {LIMIT_MAX}", path="limit")
-    return int(text)
 
 
 def _cursor(row: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ from domain.release_file import read_release, release_document
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.keys import ask_keys
 from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json
+from gateway.queries import text_of
 from gateway.releases import moment_of
 from gateway.tmf637 import parse_products
 from gateway.views import product_view
@@ -196,8 +197,7 @@ async def list_products(request: web.Request) -> web.Response:
         raise BadDocument(
             f"offset must be between 0 and {OFFSET_MAX}, limit between 1 and 1000", path="offset, limit"
         )
-    if account is not None and "\0" in account:
-        raise BadDocument("must not hold a NUL character", path="billingAccount.id")
+    text_of(account, "billingAccount.id")
     if "productCharacteristic.name" in request.query:
         return await _find_products(request, account, offset, limit)
     bodies, total = await reads.assets_of(

@@ -10,6 +10,7 @@ from domain.errors import BadDocument
 from gateway.context import Role, context_of, has_role, tenant_of, user_of
 from gateway.keys import ask_desk
 from gateway.orders import native_json, read_object, reason_of
+from gateway.queries import limit_of, text_of
 from persistence import erasures
 
 LIMIT_MAX = 1000
@@ -43,14 +44,9 @@ async def erase_account(request: web.Request) -> web.Response:
 
 async def list_erasures(request: web.Request) -> web.Response:
     """GET /v1/erasures?account=&limit=: erasures, and who was refused one, newest first."""
-    limit = request.query.get("limit", "100")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= LIMIT_MAX:
-        raise BadDocument(f"must be a whole number between 1 and {LIMIT_MAX}", path="limit")
-    account = request.query.get("account")
-    if account is not None and "\0" in account:
-        raise BadDocument("must not hold a NUL character", path="account")
-    pool, tenant = context_of(request).pool, tenant_of(request)
-    found = await erasures.list_erasures(pool, tenant, account=account, limit=int(limit))
+    limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
+    account = text_of(request.query.get("account"), "account")
+    found = await erasures.list_erasures(context_of(request).pool, tenant_of(request), account=account, limit=limit)
     return native_json({"erasures": [summary(each) for each in found]})
 
 

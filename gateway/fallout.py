@@ -20,6 +20,7 @@ from domain.preview import preview_operation
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import read_instant
 from gateway.orders import is_dry_run, native_json, read_object, reason_of
+from gateway.queries import limit_of
 from persistence import fallout, jobs
 from persistence.fallout import FalloutFilter, Place
 
@@ -78,7 +79,7 @@ async def list_fallout(request: web.Request) -> web.Response:
     `after` is the `next` of the page before.
     """
     wanted = read_filter({name: value for name, value in request.query.items() if name not in _PAGING}, "")
-    limit = limit_of(request.query.get("limit", "100"))
+    limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     after = _read_place(request.query["after"]) if "after" in request.query else None
     rows = await fallout.list_items(context_of(request).pool, tenant_of(request), wanted, after=after, limit=limit)
     shown = [
@@ -234,7 +235,7 @@ def _selection(body: Mapping[str, Any]) -> tuple[FalloutFilter | None, list[tupl
 
 async def list_jobs(request: web.Request) -> web.Response:
     """GET /v1/jobs: bulk jobs, newest first."""
-    limit = limit_of(request.query.get("limit", "50"))
+    limit = limit_of(request.query.get("limit", "50"), LIMIT_MAX)
     found = await jobs.list_jobs(context_of(request).pool, tenant_of(request), limit)
     return native_json([job_view(each) for each in found])
 
@@ -252,7 +253,7 @@ async def list_job_items(request: web.Request) -> web.Response:
     if outcome not in (None, "done", "refused", "failed", "open"):
         raise BadDocument("must be done, refused, failed or open", path="outcome")
     await jobs.read_job(context.pool, tenant, job_id)
-    limit = limit_of(request.query.get("limit", "100"))
+    limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     after = request.query.get("after", "0")
     if not after.isdecimal() or len(after) > 9:
         raise BadDocument("must be the number of an item", path="after")
@@ -356,17 +357,6 @@ async def ask_jobs(context: Context, method: str, *args: Any) -> Any:
     if isinstance(answer, OrderplanError):
         raise answer
     return answer
-
-
-def limit_of(text: str) -> int:
-    """A page's length.
-
-    Raises:
-        BadDocument: it is no number in bounds.
-    """
-    if not text.isdecimal() or not 1 <= int(text[:9]) <= LIMIT_MAX:
-        raise BadDocument(f"must be between 1 and {LIMIT_MAX}", path="limit")
-    return int(text)
 
 
 def _place_text(place: Place) -> str:

@@ -20,6 +20,7 @@ from domain.errors import BadDocument, Busy, OrderplanError
 from domain.plan import Plan
 from gateway.context import context_of, tenant_of
 from gateway.orders import native_json, read_object
+from gateway.queries import text_of
 from gateway.views import risk_view
 from persistence import scores
 
@@ -43,7 +44,7 @@ async def list_risks(request: web.Request) -> web.Response:
         raise BadDocument(f"must be one of {', '.join(scores.SORTS)}", path="sort")
     limit = int(_number(query.get("limit", "100"), "limit", 1, LIMIT_MAX))
     account, plan, step, system, currency, period = (
-        _text(query.get(name), name) for name in ("account", "plan", "step", "system", "currency", "period")
+        text_of(query.get(name), name) for name in ("account", "plan", "step", "system", "currency", "period")
     )
     chosen = scores.Filter(
         p_late_min=_number(query.get("minRisk", "0"), "minRisk", 0, 1),
@@ -76,12 +77,6 @@ async def list_risks(request: web.Request) -> web.Response:
 
 def _bound(query: Mapping[str, str], name: str) -> float | None:
     return _number(query[name], name, 0, WORTH_MAX) if name in query else None
-
-
-def _text(text: str | None, path: str) -> str | None:
-    if text is not None and "\0" in text:
-        raise BadDocument("must not hold a NUL character", path=path)
-    return text
 
 
 async def get_risk(request: web.Request) -> web.Response:

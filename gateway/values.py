@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from domain.errors import BadDocument
 from gateway.context import Role, context_of, has_role, tenant_of, user_of
 from gateway.keys import ask_keys
 from gateway.orders import native_json, read_object, reason_of
+from gateway.queries import limit_of, text_of
 from persistence.value_access import list_access
 
 LIMIT_MAX = 1000
@@ -35,13 +35,9 @@ async def reveal_value(request: web.Request) -> web.Response:
 
 async def list_value_access(request: web.Request) -> web.Response:
     """GET /v1/value-access?productId=&limit=: who has asked to see an encrypted value, newest first."""
-    limit = request.query.get("limit", "100")
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit) <= LIMIT_MAX:
-        raise BadDocument(f"must be a whole number between 1 and {LIMIT_MAX}", path="limit")
-    asset_id = request.query.get("productId")
-    if asset_id is not None and "\0" in asset_id:
-        raise BadDocument("must not hold a NUL character", path="productId")
-    found = await list_access(context_of(request).pool, tenant_of(request), asset_id=asset_id, limit=int(limit))
+    limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
+    asset_id = text_of(request.query.get("productId"), "productId")
+    found = await list_access(context_of(request).pool, tenant_of(request), asset_id=asset_id, limit=limit)
     return native_json(
         {
             "accesses": [

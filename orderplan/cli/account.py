@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, client_of, moment, pairs, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Roles, Url, User, client_of, moment, pairs, show, table
 from orderplan.client import URL_DEFAULT, Document
 
 app = typer.Typer(help="See what an account has, and what happened to it; erase it.", no_args_is_help=True)
@@ -62,9 +62,7 @@ def erase_account(
     products: Annotated[
         bool, typer.Option("--products", help="Erase products that are not terminated, too: somebody else ends them.")
     ] = False,
-    roles: Annotated[
-        str, typer.Option("--roles", envvar="ORDERPLAN_ROLES", help="Your roles, separated by commas.")
-    ] = "",
+    roles: Roles = "",
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,

@@ -64,6 +64,7 @@ User = Annotated[str, typer.Option("--user", envvar="ORDERPLAN_USER", help="Who 
 Json = Annotated[
     bool, typer.Option("--json", callback=_note_json, help="Make the last line of output one JSON object.")
 ]
+Roles = Annotated[str, typer.Option("--roles", envvar="ORDERPLAN_ROLES", help="Your roles, separated by commas.")]
 USER_DEFAULT: Final = ""
 
 

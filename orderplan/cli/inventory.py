@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.console import RenderableType
 
-from orderplan.cli.common import USER_DEFAULT, Json, Url, User, UserError, cell, client_of, moment, show, table
+from orderplan.cli.common import USER_DEFAULT, Json, Roles, Url, User, UserError, cell, client_of, moment, show, table
 from orderplan.cli.files import opened_for_errors, opened_lines, read_document
 from orderplan.client import URL_DEFAULT
 
@@ -175,9 +175,7 @@ def reveal(
     product: Annotated[str, typer.Argument(help="Id of the product.", metavar="PRODUCT")],
     name: Annotated[str, typer.Argument(help="The attribute.", metavar="NAME")],
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")],
-    roles: Annotated[
-        str, typer.Option("--roles", envvar="ORDERPLAN_ROLES", help="Your roles, separated by commas.")
-    ] = "",
+    roles: Roles = "",
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,

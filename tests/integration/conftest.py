@@ -61,6 +61,14 @@ async def pool(databases: Databases) -> AsyncIterator[Pool]:
 
 
 @pytest.fixture
+async def keys(databases: Databases) -> AsyncIterator[Pool]:
+    """The key store's."""
+    made = await open_pool(databases.key_dsn, size_max=2)
+    yield made
+    made.terminate()
+
+
+@pytest.fixture
 async def hosts(databases, pool):
     """Starts hosts, and ends them."""
     await catalogue.publish_release(pool, "main", release_of(**RELEASE).release_id, RELEASE, AT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, cast
 
@@ -13,7 +13,7 @@ import pytest
 from actors.jobs import LEASE_S, Asks, Jobs, Lines
 from domain.errors import Busy, NotFound, NotPossibleNow
 from persistence import jobs
-from persistence.database import Pool, open_pool
+from persistence.database import Pool
 from persistence.vault import Vault, unwrapped
 from tests.support.clocks import PacedClock
 from tests.support.journals import count
@@ -61,13 +61,6 @@ def clock() -> PacedClock:
 @pytest.fixture
 def orders() -> Orders:
     return Orders()
-
-
-@pytest.fixture
-async def keys(databases: Any) -> AsyncIterator[Pool]:
-    made = await open_pool(databases.key_dsn, size_max=1)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture

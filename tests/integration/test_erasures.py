@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from domain.inventory import Asset
 from domain.sealing import is_encrypted
 from persistence import catalogue, erasures, hub
 from persistence.archive import archive_batch
-from persistence.database import Pool, open_pool
+from persistence.database import Pool
 from persistence.erasures import ERASED
 from persistence.feed import Feed
 from persistence.tables import FACT_COLUMNS
@@ -43,13 +43,6 @@ RELEASE = release_document(
 )
 OWNER, NUMBER, PIN = "Marker Anderson", "marker-079-555", "marker-1234"
 ACCOUNT = "acc-1"
-
-
-@pytest.fixture
-async def keys(databases: Any) -> AsyncIterator[Pool]:
-    made = await open_pool(databases.key_dsn, size_max=2)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture

@@ -1213,7 +1213,7 @@ async def test_a_key_that_is_stored_late_does_not_outlive_its_order(host, pool, 
 
 
 async def test_the_keys_of_an_ended_order_are_destroyed(host, pool, databases):
-    [submitted] = await host.submit(sim(PIN="4711"))
+    [submitted] = await host.submit(sim(PIN="pin-4711"))
     assert await keys_of(databases, submitted.order_id) == 1
     await host.report(host.dispatch.calls()[0], answer={"attributes": {"PUK": "12345678"}})
     assert await count(pool, "sealed_value") == 2
@@ -1223,7 +1223,7 @@ async def test_the_keys_of_an_ended_order_are_destroyed(host, pool, databases):
     assert await keys_of(databases, submitted.order_id) == 0
     assert await count(pool, "sealed_value") == 0
     stored = await pool.fetchval("select string_agg(fact::text, '') from fact")
-    assert "4711" not in stored
+    assert "pin-4711" not in stored
     assert "12345678" not in stored
 
 

@@ -164,7 +164,7 @@ async def test_a_job_tells_how_many_of_those_done_have_failed_again(desk: Desk) 
 
 
 async def test_what_a_callout_would_say_next_is_shown_and_edited_without_its_hidden_values(desk: Desk) -> None:
-    [(order_id, item)] = await desk.failed(1, pin="4711", speed="100M")
+    [(order_id, item)] = await desk.failed(1, pin="pin-4711", speed="100M")
     at = f"/v1/orders/{order_id}/items/{item}"
     shown = (await desk.call("GET", at))[1]
     assert shown["nextPayload"] == {"pin": "********", "speed": "100M"}
@@ -180,7 +180,7 @@ async def test_what_a_callout_would_say_next_is_shown_and_edited_without_its_hid
     await desk.host.finish()
     assert "nextPayload" not in (await desk.call("GET", at))[1]
     stored = await desk.pool.fetchval("select string_agg(payload::text, '') from fact")
-    assert "4711" not in stored
+    assert "pin-4711" not in stored
 
 
 async def test_a_job_is_steered_where_that_has_a_meaning(desk: Desk) -> None:

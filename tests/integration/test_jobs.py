@@ -12,7 +12,6 @@ from actors.envelopes import Envelope
 from actors.jobs import LEASE_S, Jobs
 from domain.errors import NotPossibleNow, OrderplanError
 from persistence import catalogue, jobs
-from persistence.database import open_pool
 from persistence.fallout import FalloutFilter
 from persistence.vault import Vault
 from tests.support.build import callout, line, order_of, plan_of, release_document, release_of, scenario
@@ -53,13 +52,6 @@ async def ways(databases, pool):
     yield Ways(host)
     host.kill()
     await asyncio.gather(host.running, return_exceptions=True)
-
-
-@pytest.fixture
-async def keys(databases):
-    made = await open_pool(databases.key_dsn, size_max=2)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,16 +10,9 @@ import pytest
 from domain.errors import NotFound
 from domain.sealing import same_value
 from persistence import key_changes
-from persistence.database import Pool, open_pool
+from persistence.database import Pool
 from persistence.vault import KEYS_AGE_S, Vault
 from tests.support.journals import AT
-
-
-@pytest.fixture
-async def keys(databases: Any) -> AsyncIterator[Pool]:
-    made = await open_pool(databases.key_dsn, size_max=2)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture

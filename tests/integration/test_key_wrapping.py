@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import os
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from persistence.database import Pool, open_pool
+from persistence.database import Pool
 from persistence.key_wrapping import KeyProviderFailed, check_keys, open_wrapping, provider_of
 from persistence.vault import Vault
 from tests.integration.test_sealed_backups import sealed
@@ -31,13 +30,6 @@ class Kms:
 
 def new_key() -> str:
     return base64.b64encode(os.urandom(32)).decode()
-
-
-@pytest.fixture
-async def keys(databases: Any) -> AsyncIterator[Pool]:
-    made = await open_pool(databases.key_dsn, size_max=2)
-    yield made
-    made.terminate()
 
 
 @pytest.fixture(params=["file", "env", "own"])

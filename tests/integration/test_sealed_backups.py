@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from domain.errors import NotFound
-from persistence.database import Pool, open_pool
+from persistence.database import Pool
 from persistence.vault import Vault
 
 ORDER = "o1-1"
 INSERT = "insert into sealed_value (order_id, name, tenant, key_id, ciphertext) values ($1, $2, $3, $4, $5)"
-
-
-@pytest.fixture
-async def keys(databases: Any) -> AsyncIterator[Pool]:
-    made = await open_pool(databases.key_dsn, size_max=2)
-    yield made
-    made.terminate()
 
 
 async def sealed(keys: Pool, pool: Pool) -> tuple[Any, list[tuple[Any, ...]]]:

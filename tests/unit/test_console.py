@@ -8,18 +8,15 @@ import re
 import runpy
 import shutil
 import subprocess
-from collections.abc import AsyncIterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Final
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
-from gateway.app import VERSION, make_app
+from gateway.app import VERSION
 from gateway.console_pages import ASSETS, FOLDER, FOR_EVER, file_names
-from gateway.metrics import Metrics
 from gateway.openapi import openapi_document
 from gateway.routes import ROUTES
 
@@ -35,14 +32,6 @@ PAIRS: Final = [
 ] + [("text", "badpage"), ("soft", "badpage"), ("page", "link")]
 
 Client = TestClient[web.Request, web.Application]
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
-    context = SimpleNamespace(config=config, pool=None, metrics=Metrics(), is_draining=False)
-    async with TestClient(TestServer(make_app(cast("Any", context)))) as made:
-        yield made
 
 
 def named_files() -> list[str]:

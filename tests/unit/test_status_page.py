@@ -6,20 +6,17 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 import yaml
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from domain.publish import compile_release
 from domain.release_file import read_release
-from gateway.app import make_app
-from gateway.metrics import Metrics
 from gateway.status_page import FOLDER, file_names
 from gateway.tmf622 import parse_order
 from gateway.views import order_summary, plan_view
@@ -33,14 +30,6 @@ TYPES: Final = {".html": "text/html", ".js": "text/javascript", ".css": "text/cs
 SCRIPTS: Final = sorted(FOLDER.glob("*.js"))
 
 Client = TestClient[web.Request, web.Application]
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[Client]:
-    config = SimpleNamespace(body_bytes_max=1_000_000, tenant="main")
-    context = SimpleNamespace(config=config, pool=None, metrics=Metrics(), is_draining=False)
-    async with TestClient(TestServer(make_app(cast("Any", context)))) as made:
-        yield made
 
 
 def policy_of(header: str) -> dict[str, str]:

@@ -141,12 +141,18 @@ class Scorer:
         finally:
             self._teaching = None
 
-    async def predict(self, snapshots: Sequence[Snapshot] | Batch) -> list[Prediction]:
-        """One prediction for each snapshot, in their order."""
+    async def predict(self, snapshots: Sequence[Snapshot] | Batch, *, is_counted: bool = True) -> list[Prediction]:
+        """One prediction for each snapshot, in their order.
+
+        Args:
+            snapshots: any number.
+            is_counted: they are plans in flight. What somebody merely asks about is not: the share of plans that the
+                own model does not answer for would move with how often it is asked.
+        """
         batch = snapshots if isinstance(snapshots, Batch) else Batch(snapshots, self._builtin)
         answers = await self.ask(batch)
         missing = [at for at, answer in enumerate(answers) if answer is None]
-        if self._own is not None:
+        if self._own is not None and is_counted:
             self.asked += len(answers)
             self.fallbacks += len(missing)
         for at, answer in zip(missing, await batch.builtin(missing), strict=True):

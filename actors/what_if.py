@@ -42,7 +42,7 @@ class WhatIf:
         tried = [(each,) for each in options(snapshot, self._actionable)] if not changes else [tuple(changes)]
         others = [changed(snapshot, each, self._actionable, release) for each in tried]
         batch = Batch([snapshot, *others], self._builtin)
-        scored = await self._scorer.predict(batch)
+        scored = await self._scorer.predict(batch, is_counted=False)
         if len({each.model for each in scored}) > 1:
             # Where a model has not answered for all, what differs may be the models.
             scored = await batch.builtin(range(len(scored)))

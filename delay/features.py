@@ -30,8 +30,6 @@ KnownAt = Literal["creation", "now"]
 Unit = Literal["s", "share", "count", "hour", "weekday", "category", "rank"]
 
 UNKNOWN: Final = -1.0
-MAY_LIE_AHEAD: Final = frozenset({"requestedStartAt"})
-"""Attributes whose values are moments that were agreed for later: to know them before is no leak."""
 _FATAL: Final = frozenset({ItemState.FATALLY_FAILED, ItemState.FROZEN_FATALLY_FAILED})
 _FAILED: Final = _FATAL | {ItemState.FAILED, ItemState.FROZEN_FAILED}
 
@@ -187,10 +185,12 @@ def _products(snapshot: Snapshot) -> str:
 def check_point_in_time(snapshot: Snapshot) -> None:
     """Refuse a snapshot that knows what comes later.
 
-    Deadlines, retries and dates that were agreed lie ahead and are known: `timer_at`, `due_at`, `MAY_LIE_AHEAD`.
+    Deadlines and retries lie ahead and are known: `timer_at`, `due_at`. So are dates in attributes (the end of a
+    contract, the start that was asked for): a snapshot holds them as the order had them by then, and no feature is made
+    of them.
 
     Raises:
-        Leak: an item, or an attribute of the order or of a line, carries a later moment.
+        Leak: the order, or an item, carries a later moment.
     """
     now = snapshot.now
     if snapshot.created_at > now:
@@ -201,24 +201,6 @@ def check_point_in_time(snapshot: Snapshot) -> None:
             if at is not None and at > now:
                 name = next(name for name in ("ready_at", "started_at", "ended_at") if getattr(item, name) is at)
                 raise Leak(snapshot.order_id, f"{name} of {item.key}", at, now)
-    for name, at in _moments(snapshot.attributes["order"]):
-        if at > now:
-            raise Leak(snapshot.order_id, "an attribute of the order: " + name, at, now)
-    for line in snapshot.attributes["lines"]:
-        for name, at in _moments(line["attributes"]):
-            if at > now:
-                raise Leak(snapshot.order_id, "an attribute of a line: " + name, at, now)
-
-
-def _moments(attributes: Mapping[str, Any]) -> Iterable[tuple[str, datetime]]:
-    for name, value in attributes.items():
-        if name not in MAY_LIE_AHEAD and isinstance(value, str) and "T" in value:
-            try:
-                at = datetime.fromisoformat(value)
-            except ValueError:
-                continue
-            if at.tzinfo is not None:
-                yield name, at
 
 
 class Numbers(Protocol):

@@ -90,6 +90,15 @@ async def test_the_built_in_model_answers_for_one_that_fails_which_is_then_left_
     assert not scorer.is_resting
 
 
+async def test_what_is_merely_asked_about_does_not_move_the_share_of_plans_that_the_own_model_leaves(scorer_of):
+    scorer, _ = scorer_of("Forgetful")
+    await taught(scorer)
+    found = await scorer.predict(BATCH, is_counted=False)
+
+    assert {each.model for each in found} == {NAME}
+    assert (scorer.asked, scorer.fallbacks, scorer.model_errors) == (0, 0, 1)
+
+
 async def test_a_scorer_that_was_closed_starts_no_process_again(scorer_of):
     scorer, _ = scorer_of("Steady")
     await taught(scorer)
@@ -239,8 +248,10 @@ async def test_a_document_that_cannot_be_run_fails_and_leaves_no_process():
 
 
 async def test_a_snapshot_that_knows_the_future_is_shown_to_no_model_and_scored_all_the_same():
-    ahead = {"order": {"channel": "web", "visitAt": (NOW + timedelta(days=1)).isoformat()}, "lines": []}
-    batch = Batch([snapshot(item("a"), attributes=each) for each in (ATTRIBUTES, ahead)], CriticalPath())
+    later = NOW + timedelta(days=1)
+    agreed = {**ATTRIBUTES, "order": {"channel": "web", "visitAt": later.isoformat()}}
+    snapshots = [snapshot(item("a"), attributes=agreed), snapshot(item("a", started_at=later), attributes=ATTRIBUTES)]
+    batch = Batch(snapshots, CriticalPath())
     frame, places = await batch.frame()
 
     assert (places, len(frame.rows)) == ([0], 1)

@@ -199,22 +199,11 @@ def test_a_snapshot_from_before_its_order_is_refused():
         check_point_in_time(seen(item("a"), created_at=LATER))
 
 
-def test_an_attribute_that_carries_a_later_moment_is_refused():
-    told = {**ATTRIBUTES, "lines": [{**ATTRIBUTES["lines"][0], "attributes": {"acceptedOn": LATER.isoformat()}}]}
-    of_order = {**ATTRIBUTES, "order": {**ATTRIBUTES["order"], "deliveredAt": LATER.isoformat()}}
-
-    with pytest.raises(Leak, match="acceptedOn"):
-        check_point_in_time(seen(item("a"), attributes=told))
-    with pytest.raises(Leak, match="deliveredAt"):
-        check_point_in_time(seen(item("a"), attributes=of_order))
-
-
 def test_what_was_agreed_for_later_is_no_leak():
-    agreed = {**ATTRIBUTES, "order": {**ATTRIBUTES["order"], "requestedStartAt": LATER.isoformat()}}
-    past = {**ATTRIBUTES, "lines": [{**ATTRIBUTES["lines"][0], "attributes": {"acceptedOn": NOW.isoformat()}}]}
+    lines = [{**ATTRIBUTES["lines"][0], "attributes": {"contractEnd": LATER.isoformat()}}]
+    agreed = {"order": {**ATTRIBUTES["order"], "requestedStartAt": LATER.isoformat()}, "lines": lines}
 
     check_point_in_time(seen(item("a", S.SCHEDULED, timer_at=LATER), attributes=agreed))
-    check_point_in_time(seen(item("a"), attributes=past))
 
 
 # On a simulated history.

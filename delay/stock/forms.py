@@ -205,6 +205,16 @@ class Trees:
         found: Floats = np.asarray(self._trees.predict(rows, num_threads=1), dtype=np.float64)
         return found
 
+    @property
+    def names(self) -> list[str]:
+        """Of the columns that it was trained on, as lightgbm has kept them."""
+        return list(map(str, self._trees.feature_name()))
+
+    @property
+    def width(self) -> int:
+        """How many columns it was trained on."""
+        return int(self._trees.num_feature())
+
     def shares(self, rows: Row) -> tuple[Floats, float]:
         """(what each feature adds to the log-odds, shape (rows, features); the usual log-odds)."""
         found = np.asarray(self._trees.predict(rows, num_threads=1, pred_contrib=True), dtype=np.float64)

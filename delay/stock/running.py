@@ -24,6 +24,7 @@ from delay.stock.folders import unpack
 from delay.stock.forms import FORMS, Form, Logistic, Trees
 from delay.stock.frame import Frame, numbered
 from delay.stock.learn import past_due_is_late
+from delay.stock.proof import check_answers, check_columns
 from domain.errors import BadDocument
 
 PICKLES_ALLOWED: Final = "ORDERPLAN_DELAY_PICKLES"
@@ -31,6 +32,19 @@ PICKLES_ALLOWED: Final = "ORDERPLAN_DELAY_PICKLES"
 PAST_S: Final = 1.0
 """A time that must lie behind the due date lies so far behind it."""
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
+_TRUSTED: Final = frozenset(
+    (
+        "sklearn.calibration._CalibratedClassifier",
+        "sklearn.calibration._SigmoidCalibration",
+        "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+        "sklearn.neural_network._stochastic_optimizers.AdamOptimizer",
+        "sklearn.tree._tree.Tree",
+        "sklearn.utils._bunch.Bunch",
+    )
+)
+"""What scikit-learn's own trees, ensembles, networks and calibrated classifiers are made of, beside what skops trusts
+by itself: data, and no code. A tree whose numbers are wrong harms the model's own process at most.
+"""
 
 Score = Callable[[Row], Floats]
 Read = TypeVar("Read")
@@ -47,7 +61,9 @@ class ArtefactModel:
         """
         self._schema = artefact.schema
         form = _form_of(artefact)
-        self._score = form.p_late if form is not None else scorer_of(artefact)
+        self._score = form.p_late if form is not None else _read(artefact, _FOREIGN[artefact.form])
+        if form is None or isinstance(form, Trees):
+            check_answers(self._score)
         self._shares = form.shares if isinstance(form, Logistic | Trees) else None
         self._recalibration = artefact.recalibration
         self._usual = usual_of(artefact.signature.get("bins", {}))
@@ -102,16 +118,6 @@ def _agreeing(builtin: Prediction, p_late: float, left_s: float) -> Prediction:
     )
 
 
-def scorer_of(artefact: Artefact) -> Score:
-    """What gives probabilities for rows.
-
-    Raises:
-        BadDocument: the body is not what the form says, or a library is missing, or a pickle is not allowed.
-    """
-    form = _form_of(artefact)
-    return form.p_late if form is not None else _read(artefact, _FOREIGN[artefact.form])
-
-
 def _form_of(artefact: Artefact) -> Form | None:
     """One of the stock model's forms; None for what others bring."""
     if artefact.form not in FORMS:
@@ -119,7 +125,10 @@ def _form_of(artefact: Artefact) -> Form | None:
     if artefact.form == "trees":
         _lightgbm()
     form: type[Form] = FORMS[artefact.form]
-    return _read(artefact, form.from_dict)
+    found = _read(artefact, form.from_dict)
+    if isinstance(found, Trees):
+        check_columns(found.names, found.width)
+    return found
 
 
 def _read(artefact: Artefact, reader: Callable[[Mapping[str, Any]], Read]) -> Read:
@@ -152,6 +161,9 @@ def _onnx(body: Mapping[str, Any]) -> Score:
     runtime = _library("onnxruntime", "onnxruntime", "onnx")
     session = runtime.InferenceSession(_bytes(body), providers=["CPUExecutionProvider"])
     given = session.get_inputs()[0]
+    # A text, or nothing, where any number will do.
+    width = given.shape[-1] if given.shape else None
+    check_columns(None, width if isinstance(width, int) else None)
     outputs = [each.name for each in session.get_outputs()]
     wanted = outputs[-1]
 
@@ -169,11 +181,12 @@ def _onnx(body: Mapping[str, Any]) -> Score:
 def _skops(body: Mapping[str, Any]) -> Score:
     library = _library("skops.io", "skops", "skops")
     raw = _bytes(body)
-    unknown = library.get_untrusted_types(data=raw)
+    found = sorted(map(str, library.get_untrusted_types(data=raw)))
+    unknown = [each for each in found if each not in _TRUSTED]
     if unknown:
-        shown = ", ".join(map(str, unknown[:5]))
-        raise BadDocument(f"holds types that are not trusted: {shown}", path="body", mend="use types of scikit-learn")
-    return score_of(library.loads(raw))
+        mend = "use scikit-learn's linear models, trees, forests, boosting or networks, or keep the model as ONNX"
+        raise BadDocument(f"holds types that are not trusted: {', '.join(unknown[:5])}", path="body", mend=mend)
+    return score_of(library.loads(raw, trusted=found))
 
 
 def _allowed(body: Mapping[str, Any], what: str) -> bytes:
@@ -235,21 +248,31 @@ def score_of(estimator: Any) -> Score:
     """The probabilities of a fitted estimator in the manner of scikit-learn.
 
     Raises:
-        BadDocument: it has no `predict_proba`.
+        BadDocument: it has no `predict_proba`, or was fitted on other columns than ours.
     """
     if not hasattr(estimator, "predict_proba"):
         mend = "give a fitted classifier, such as sklearn's HistGradientBoostingClassifier"
         raise BadDocument(f"a {type(estimator).__name__} has no predict_proba", path="body", mend=mend)
+    names = getattr(estimator, "feature_names_in_", None)
+    check_columns(None if names is None else [str(each) for each in names], getattr(estimator, "n_features_in_", None))
 
     def score(rows: Row) -> Floats:
-        return _second(np.asarray(estimator.predict_proba(rows), dtype=np.float64))
+        found = np.asarray(estimator.predict_proba(rows), dtype=np.float64)
+        if found.shape != (len(rows), 2):
+            mend = "fit it on two classes, of which the second is late"
+            raise BadDocument(f"predict_proba gives shape {found.shape} for {len(rows)} rows", path="body", mend=mend)
+        return _second(found)
 
     return score
 
 
 def _second(found: Floats) -> Floats:
-    """The probability of the second class, late, of a matrix; a vector is that already."""
-    return found if found.ndim == 1 else found[:, -1]
+    """The probability of the second class, late, of a matrix of two; a vector, or a single column, is that already."""
+    if found.ndim == 1:
+        return found
+    if found.ndim != 2 or found.shape[1] not in (1, 2):
+        raise BadDocument(f"gives answers of shape {found.shape}", path="body", mend="give one or two columns")
+    return found[:, -1]
 
 
 def _bytes(body: Mapping[str, Any]) -> bytes:

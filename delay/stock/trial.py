@@ -21,24 +21,31 @@ from delay.replay import History, closed_orders
 from delay.stock.artefact import Artefact
 from delay.stock.forms import forms_for
 from delay.stock.learn import EVENT_SHARE, fitted, halves, level, numbers_of
+from delay.stock.proof import check_probabilities
 from delay.stock.rule import ROUNDS, verdict
 from delay.stock.running import ArtefactModel
 from delay.stock.watch import by_tick, figures
 from delay.training import Split, TrainingSet, later_snapshots, training_sets
+from domain.errors import BadDocument
 
 HISTORY_MAX: Final = 500
 """Closed orders that a class learns from, the newest: as many as in the predictor."""
 BATCH: Final = 1_000
 _MODEL: Final = "model"
+WORSE_THAN_CHANCE: Final = (
+    "The model ranks worse than chance (an AUC below 0.5): see whether its columns stand in the order of the schema, "
+    "whether it gives the probability of late and not of in time, and whether a label was among its features."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A report: `models` by name, the tried one as `model`; `against` the verdicts on it, by form."""
+    """A report: `models` by name, the tried one, of this `digest`, as `model`; `against` the verdicts on it."""
 
     split_at: str
     simulated: bool
     source: str
+    digest: str | None
     seed: int
     orders: Mapping[str, int]
     has_seen: bool
@@ -51,6 +58,7 @@ class Trial:
             "splitAt": self.split_at,
             "simulated": self.simulated,
             "source": self.source,
+            "digest": self.digest,
             "seed": self.seed,
             "orders": dict(self.orders),
             "hasSeenTheseOrders": self.has_seen,
@@ -82,16 +90,17 @@ def trial(
         TooLittleHistory: a part would be empty.
         BadDocument: the model cannot be run here.
     """
+    # What cannot be run is refused before the history is read.
+    of_rows = ArtefactModel(artefact) if artefact is not None and artefact.form != "class" else None
     split = training_sets(history, seed=seed, event_share=event_share)
     levelled, judged = halves(split.test)
     said: dict[str, Floats] = {}
     if artefact is not None:
-        if artefact.form == "class":
+        if of_rows is None:
             said[_MODEL] = _of_class(artefact, history, split, judged, seed, event_share)
         else:
             # Its own numbers for the categories.
-            rows = renumbered(judged, split, artefact)
-            said[_MODEL] = ArtefactModel(artefact).p_late(rows)
+            said[_MODEL] = _of_rows(of_rows, renumbered(judged, split, artefact))
     orders = len(np.unique(split.train.order_ids))
     for name in forms_for(orders):
         form = fitted(name, split.train, seed)
@@ -103,6 +112,7 @@ def trial(
         split.at.isoformat(),
         simulated,
         source,
+        artefact.digest if artefact is not None else None,
         seed,
         {"learnt": orders, "judged": len(np.unique(judged.order_ids)), "points": len(judged)},
         artefact is not None and _has_seen(artefact, split.at),
@@ -128,6 +138,19 @@ def renumbered(judged: TrainingSet, split: Split, artefact: Artefact) -> Floats:
         values = column(judged.rows, name).astype(int)
         column(rows, name)[:] = [numbers[value] if value >= 0 else -1.0 for value in values]
     return rows
+
+
+def _of_rows(model: ArtefactModel, rows: Floats) -> Floats:
+    """Raises BadDocument for what anybody's model may raise, and for what are no probabilities."""
+    try:
+        found = model.p_late(rows)
+        check_probabilities(found, len(rows))
+        return found
+    except BadDocument:
+        raise
+    except Exception as error:
+        reason = f"fails on {len(rows):,} rows: {type(error).__name__}: {str(error)[:200]}"
+        raise BadDocument(reason, path="body") from error
 
 
 def _of_class(
@@ -193,6 +216,9 @@ def as_markdown(found: Trial) -> str:
             f"{shown(each['brier'], 4)} | {shown(each['brierSkill'])} | {shown(each['ece'])} | {ticks} | "
             f"{shown(each['worklist']['precision'], 2)} |"
         )
+    tried = found.models.get(_MODEL)
+    if tried is not None and (tried["auc"] or 0.5) < 0.5:
+        lines += ["", f"**{WORSE_THAN_CHANCE}**"]
     for name, each in found.against.items():
         lines += ["", f"Against *{name}*: {'better' if each['isBetter'] else 'not better'}; {each['reason']}."]
     return "\n".join(lines) + "\n"

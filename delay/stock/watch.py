@@ -54,9 +54,13 @@ def by_tick(late: Floats, p_late: Floats, tick: Floats) -> dict[str, dict[str, f
     return found
 
 
-def bins_of(rows: Row, p_late: Floats) -> dict[str, dict[str, list[float]]]:
-    """How each feature and the score were distributed: edges and shares; of a category the numbers themselves."""
+def bins_of(rows: Row, p_late: Floats | None = None) -> dict[str, dict[str, list[float]]]:
+    """How each feature, and the score if it is known, were distributed: edges and shares; of a category the numbers
+    themselves. Nothing without rows.
+    """
     made: dict[str, dict[str, list[float]]] = {}
+    if not len(rows):
+        return made
     for name, values in _columns(rows, p_late):
         if name in CATEGORIES:
             # With the number of what is unknown, which the training rows do not have.
@@ -102,5 +106,6 @@ class Shift:
         return found
 
 
-def _columns(rows: Row, p_late: Floats) -> list[tuple[str, Floats]]:
-    return [*((name, rows[:, at]) for at, name in enumerate(NAMES)), (SCORE, p_late)]
+def _columns(rows: Row, p_late: Floats | None) -> list[tuple[str, Floats]]:
+    score = [] if p_late is None else [(SCORE, p_late)]
+    return [*((name, rows[:, at]) for at, name in enumerate(NAMES)), *score]

@@ -50,6 +50,17 @@ FILES: Final[Mapping[str, str]] = {
     ".joblib": "pickle",
 }
 """What a file's ending says of the form of the model in it."""
+KEPT: Final = ("auc", "brier", "brierSkill", "ece")
+"""The figures of a backtest that a model's signature keeps."""
+LABELS: Final[Mapping[str, str]] = {
+    "is_late": "1: the order ended after its first promise, or was still open beyond it; 0: it ended in time",
+    "remaining_s": "seconds from `at` until the order ended; inf if it was still open",
+    "order_id": "the order; rows of one order belong together",
+    "at": "the moment of the row, in seconds since 1970-01-01 UTC: features hold what was known then",
+    "tick": "0.25, 0.5, 0.75 or 0.9: so much of the time until the promise was over; 0: the row is of an event",
+    "simulated": "1: the order never was",
+}
+"""The columns of `model rows` that are no features: no model may be given them, only taught to say one."""
 
 
 @app.command()
@@ -202,13 +213,21 @@ def rows(
     as_json: Json = False,
 ) -> None:
     """Write feature rows with labels as CSV, and their schema, for training a model of one's own on them."""
+    from delay.stock.watch import bins_of
     from delay.training import training_sets
     from orderplan.cli.model_history import history_of
 
     with client_of(url, user) as client, history_of(history, client, since) as found:
         split = training_sets(found, seed=seed, event_share=event_share)
         simulated = bool(found.manifest["simulated"])
-    signature = {"simulated": simulated, "trainedUntil": split.at.isoformat(), "schema": split.schema.to_dict()}
+    signature = {
+        "simulated": simulated,
+        "trainedUntil": split.at.isoformat(),
+        "schema": split.schema.to_dict(),
+        # What is watched later are ticks.
+        "bins": bins_of(split.train.rows[split.train.tick > 0]),
+        "labels": LABELS,
+    }
     _write(out / "schema.json", json.dumps(signature, indent=2) + "\n")
     for name, part in (("train", split.train), ("test", split.test)):
         _write_rows(out / f"{name}.csv", part, simulated=simulated)
@@ -222,7 +241,7 @@ def _write_rows(path: Path, part: TrainingSet, *, simulated: bool) -> None:
 
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow((*NAMES, "is_late", "left_s", "order_id", "at", "tick", "simulated"))
+        writer.writerow((*NAMES, *LABELS))
         columns = (part.is_late, part.left_s, part.order_ids, part.at, part.tick)
         for row, late, *rest in zip(part.rows.tolist(), *(each.tolist() for each in columns), strict=True):
             writer.writerow((*row, int(late), *rest, int(simulated)))
@@ -236,15 +255,20 @@ def register(
     is_estimator: Annotated[
         bool, typer.Option("--estimator", help="The address is a fitted estimator with predict_proba.")
     ] = False,
+    tried: Annotated[
+        Path | None, typer.Option("--backtest", help="What `orderplan model backtest --json` said of it, to be kept.")
+    ] = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Take a model into the registry, after it was loaded here; nothing uses it yet."""
+    """Take a model into the registry, after it was loaded and tried on a few rows here; nothing uses it yet."""
     from delay.stock.running import Runner
 
     artefact = _artefact(model, schema, is_estimator=is_estimator)
     Runner(json.loads(artefact.text))
+    if tried is not None:
+        artefact = _with_figures(artefact, _read_json(tried, "--backtest"))
     with client_of(url, user) as client:
         found = client.register_delay_model(name, json.loads(artefact.text))
     show(as_json, found, lambda: [f"{name} is registered ({found['form']}, {found['digest'][:12]})"])
@@ -271,7 +295,8 @@ def _artefact(model: str, schema: Path | None, *, is_estimator: bool) -> Artefac
         if schema is None:
             mend = "name the schema.json that `orderplan model rows` wrote beside the rows that it was trained on"
             raise UserError("which features the model was trained on is not known", path="--schema", mend=mend)
-        signature |= _read_json(schema, "--schema")
+        stored = _read_json(schema, "--schema")
+        signature |= {name: value for name, value in stored.items() if name != "labels"}
     if not is_file:
         body: dict[str, Any] = {"address": model}
     elif form == "trees":
@@ -281,6 +306,22 @@ def _artefact(model: str, schema: Path | None, *, is_estimator: bool) -> Artefac
     else:
         body = {"base64": base64.b64encode(_read_bytes(path, "MODEL")).decode()}
     return Artefact.read({"format": FORMAT, "form": form, "signature": signature, "body": body})
+
+
+def _with_figures(artefact: Artefact, tried: Mapping[str, Any]) -> Artefact:
+    """The model with the figures of its backtest in its signature.
+
+    Raises:
+        UserError: it is the backtest of another model, or none.
+    """
+    from delay.stock.artefact import FORMAT, Artefact
+
+    if tried.get("digest") != artefact.digest:
+        mend = "give what `orderplan model backtest --json` wrote for this model, with the same schema"
+        raise UserError("it is not the backtest of this model", path="--backtest", mend=mend)
+    figures = {name: value for name, value in tried["models"]["model"].items() if name in KEPT}
+    signature = {**artefact.signature, "metrics": figures}
+    return Artefact.read({"format": FORMAT, "form": artefact.form, "signature": signature, "body": dict(artefact.body)})
 
 
 def _read_bytes(path: Path, named: str) -> bytes:

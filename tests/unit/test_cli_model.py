@@ -87,11 +87,71 @@ def test_a_model_that_was_trained_on_our_rows_is_tried_with_their_schema(folder)
     assert without["error"]["path"] == "--schema"
 
 
-def _boosted(rows: list[list[float]], late: list[float]) -> str:
+@pytest.fixture(scope="module")
+def table(folder: Path) -> tuple[list[str], list[list[str]]]:
+    """The header of the training rows, and they."""
+    run("model", "rows", "--out", str(folder / "table"), "--history", str(folder / "history"), "--event-share", "0.1")
+    with (folder / "table" / "train.csv").open() as file:
+        header, *rows = csv.reader(file)
+    return header, rows
+
+
+def test_every_column_of_the_rows_has_a_name_of_its_own_and_a_meaning(folder, table):
+    header, _ = table
+    told = json.loads((folder / "table" / "schema.json").read_text())
+
+    assert len(set(header)) == len(header)
+    assert header == [*(each["name"] for each in told["schema"]["features"]), *told["labels"]]
+    assert set(told["bins"]) == set(NAMES), "what shifts later is seen against the rows of training"
+
+
+def test_a_model_of_other_columns_is_refused_before_it_scores_anything(folder, table):
+    header, rows = table
+    with_label = [at for at, name in enumerate(header[: len(NAMES) + 2]) if name not in ("left_s", "is_late")]
+    late = [float(row[header.index("is_late")]) for row in rows]
+
+    def refused(places: list[int], **options: Any) -> str:
+        file = folder / "other.txt"
+        numbers = [[float(row[at]) if np.isfinite(float(row[at])) else -1.0 for at in places] for row in rows]
+        file.write_text(_boosted(numbers, late, [header[at] for at in places], **options))
+        schema, history = str(folder / "table" / "schema.json"), str(folder / "history")
+        backtest = ("backtest", str(file), "--history", history, "--event-share", "0.1")
+        found = run("model", *backtest, "--schema", schema, code=2)["error"]
+        if not options:
+            assert run("model", "register", "other", str(file), "--schema", schema, code=2)["error"] == found
+        return str(found)
+
+    at = list(NAMES).index("left_s") + 1
+    assert f"feature {at} is" in refused(with_label)
+    assert "takes 33 features, there are 35" in refused(list(range(33)))
+    assert "what are no probabilities" in refused(list(range(len(NAMES))), objective="cross_entropy_lambda")
+
+
+def test_a_backtest_goes_into_the_registry_with_its_model_and_with_no_other(folder, monkeypatch):
+    kept: list[Any] = []
+
+    def registered(_client: Any, name: str, document: Any) -> dict[str, Any]:
+        kept.append(document["signature"]["metrics"])
+        return {"form": document["form"], "digest": "d" * 64}
+
+    monkeypatch.setattr("orderplan.client.Client.register_delay_model", registered)
+    stock, report = str(folder / "stock.json"), folder / "report.json"
+    found = run("model", "backtest", stock, "--history", str(folder / "history"), "--event-share", "0.1")
+    report.write_text(json.dumps(found))
+    run("model", "register", "own", stock, "--backtest", str(report))
+    report.write_text(json.dumps({**found, "digest": "0" * 64}))
+    error = run("model", "register", "own", stock, "--backtest", str(report), code=2)["error"]
+
+    assert kept == [{name: found["models"]["model"][name] for name in ("auc", "brier", "brierSkill", "ece")}]
+    assert error["path"] == "--backtest"
+
+
+def _boosted(rows: list[list[float]], late: list[float], names: list[str] | None = None, **given: Any) -> str:
     library = booster_library()
     assert library is not None
-    data = library.Dataset(np.array(rows), label=late, params={"verbosity": -1})
-    options = {"objective": "binary", "num_leaves": 7, "verbosity": -1, "num_threads": 1}
+    named = {} if names is None else {"feature_name": names}
+    data = library.Dataset(np.array(rows), label=late, params={"verbosity": -1}, **named)
+    options = {"objective": "binary", "num_leaves": 7, "verbosity": -1, "num_threads": 1} | given
     text: str = library.train(options, data, num_boost_round=20).model_to_string()
     return text
 

@@ -52,6 +52,24 @@ def test_a_skops_file_says_what_its_estimator_says(estimator):
     assert said("skops", skops.dumps(estimator)) == pytest.approx(estimator.predict_proba(ROWS)[:, 1])
 
 
+@pytest.mark.parametrize("name", ["RandomForest", "GradientBoosting", "HistGradientBoosting"])
+def test_a_skops_file_may_hold_trees(name):
+    ensemble, skops = pytest.importorskip("sklearn.ensemble"), pytest.importorskip("skops.io")
+    model = getattr(ensemble, name + "Classifier")(random_state=1).fit(ROWS, ROWS[:, 0] + ROWS[:, 1] > 0)
+
+    assert said("skops", skops.dumps(model)) == pytest.approx(model.predict_proba(ROWS)[:, 1])
+
+
+def test_a_calibrated_model_and_one_behind_a_scaler_are_trusted():
+    skops, calibration = pytest.importorskip("skops.io"), pytest.importorskip("sklearn.calibration")
+    linear, pipeline = pytest.importorskip("sklearn.linear_model"), pytest.importorskip("sklearn.pipeline")
+    scaler = pytest.importorskip("sklearn.preprocessing").StandardScaler()
+    made = calibration.CalibratedClassifierCV(pipeline.make_pipeline(scaler, linear.LogisticRegression()))
+    made.fit(ROWS, ROWS[:, 0] + ROWS[:, 1] > 0)
+
+    assert said("skops", skops.dumps(made)) == pytest.approx(made.predict_proba(ROWS)[:, 1])
+
+
 def test_an_onnx_file_says_what_its_estimator_says(estimator):
     converter = pytest.importorskip("skl2onnx")
     pytest.importorskip("onnxruntime")
@@ -101,7 +119,7 @@ def test_onnx_is_asked_with_its_own_type_and_its_last_output_is_taken(monkeypatc
             assert (raw, providers) == (b"model", ["CPUExecutionProvider"])
 
         def get_inputs(self) -> list[Any]:
-            return [types.SimpleNamespace(name="X", type=kind)]
+            return [types.SimpleNamespace(name="X", type=kind, shape=[None, len(FEATURES)])]
 
         def get_outputs(self) -> list[Any]:
             return [types.SimpleNamespace(name="label"), types.SimpleNamespace(name="probabilities")]
@@ -119,8 +137,10 @@ def test_onnx_is_asked_with_its_own_type_and_its_last_output_is_taken(monkeypatc
 
 def test_skops_loads_only_what_it_trusts(monkeypatch):
     unknown: list[str] = []
-    stand_in(monkeypatch, "skops.io", get_untrusted_types=lambda data: unknown, loads=lambda raw: Linear())
+    stand_in(monkeypatch, "skops.io", get_untrusted_types=lambda data: unknown, loads=lambda raw, trusted: Linear())
 
+    assert said("skops", b"model").tolist() == SAID
+    unknown.append("sklearn.tree._tree.Tree")
     assert said("skops", b"model").tolist() == SAID
     unknown.append("os.system")
     with pytest.raises(BadDocument, match=r"not trusted: os\.system"):

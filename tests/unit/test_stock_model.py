@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from delay.critical_path import CriticalPath
-from delay.features import FEATURES, FeatureBuilder, Schema
+from delay.features import FEATURES, NAMES, FeatureBuilder, Schema
 from delay.logs import booster
 from delay.replay import replayed
 from delay.stock import forms, running
@@ -165,6 +165,33 @@ class Half:
         return np.tile([0.75, 0.25], (len(rows), 1))
 
 
+class Odd:
+    """Fitted estimators with something wrong."""
+
+    def __init__(self, answers, **members):
+        self._answers = answers
+        vars(self).update(members)
+
+    def predict_proba(self, rows):
+        return self._answers(len(rows))
+
+
+def both(count):
+    return np.full((count, 2), 0.5)
+
+
+RENAMED = [*NAMES]
+RENAMED[2] = "left_until"
+ODD = {
+    "of_one_column": Odd(np.zeros),
+    "of_three_classes": Odd(lambda count: np.zeros((count, 3))),
+    "of_no_number": Odd(lambda count: np.full((count, 2), np.nan)),
+    "of_log_odds": Odd(lambda count: np.full((count, 2), 3.0)),
+    "of_few_features": Odd(both, n_features_in_=33),
+    "of_other_features": Odd(both, feature_names_in_=np.array(RENAMED)),
+    "that_raises": Odd(lambda count: 1 / 0),
+}
+globals().update(ODD)
 ESTIMATOR = Half()
 NO_ESTIMATOR = object()
 SIGNATURE = {"schema": Schema({}).to_dict()}
@@ -181,6 +208,23 @@ def test_a_fitted_estimator_is_a_model():
     assert model.p_late(rows).tolist() == [0.25, 0.25, 0.25]
     with pytest.raises(BadDocument, match="has no predict_proba"):
         ArtefactModel(Artefact("estimator", SIGNATURE, {"address": f"{__name__}:NO_ESTIMATOR"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("of_one_column", r"shape \(3,\) for 3 rows"),
+        ("of_three_classes", r"shape \(3, 3\) for 3 rows"),
+        ("of_no_number", "no probabilities: nan"),
+        ("of_log_odds", "no probabilities: 3"),
+        ("of_few_features", "takes 33 features, there are 35"),
+        ("of_other_features", f"feature 3 is 'left_until', ours is '{NAMES[2]}'"),
+        ("that_raises", "fails on rows of 35 features: ZeroDivisionError"),
+    ],
+)
+def test_an_estimator_of_other_columns_or_without_probabilities_is_refused(name, reason):
+    with pytest.raises(BadDocument, match=reason):
+        ArtefactModel(Artefact("estimator", SIGNATURE, {"address": f"{__name__}:{name}"}))
 
 
 def test_a_pickle_is_refused_until_its_digest_is_named(monkeypatch):

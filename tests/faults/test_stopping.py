@@ -23,7 +23,7 @@ from orderplan.client import Client
 from tests.faults.harness import Range, add_orders, expected_edges, publish_own_mobile
 from tests.support.build import depends, plan_of, release_document, scenario
 from tests.support.replay_check import replay_differences
-from tests.support.running import TMF622, request, running_cluster
+from tests.support.running import TMF622, Running, request
 from tests.support.running import until as until_sync
 from tests.support.until import until
 
@@ -44,14 +44,17 @@ RELEASE: dict[str, Any] = release_document(
 )
 
 
-async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: pytest.CaptureFixture[str]) -> None:
-    with running_cluster(2, delay_ms=300) as running, capsys.disabled():
-        publish_own_mobile(running)
-        target = Range(running, seed=1)
+async def test_hosts_are_replaced_one_after_another_and_nobody_notices(
+    shared: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared.behave(system="*", delayMs=300)
+    publish_own_mobile(shared, version="stopping")
+    with capsys.disabled():
+        target = Range(shared, seed=1, orders="restart-%")
         before = {name: pid for name, pid in (await target.pids()).items() if name.startswith("host-")}
         is_over = asyncio.Event()
         sending = asyncio.create_task(_send_until(is_over, target))
-        with Client(running.url) as client:
+        with Client(shared.url) as client:
             replaced = await asyncio.to_thread(client.restart_hosts)
             await asyncio.to_thread(client.wait_for_restart, replaced, timeout_s=120)
         is_over.set()
@@ -59,7 +62,7 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
         await until(_all_ended(target, sent), 60, 0.2)
         found = await target.findings(expected_edges())
         after = {name: pid for name, pid in (await target.pids()).items() if name.startswith("host-")}
-        differences = await replay_differences(running.dsn)
+        differences = await replay_differences(shared.dsn)
 
     assert {f"host-{each}" for each in replaced} == set(before)
     assert len(after) == len(before)
@@ -73,7 +76,7 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
 
 async def _send_until(is_over: asyncio.Event, target: Range) -> int:
     """Send batch after batch, however long it takes; how many orders that made."""
-    orders = add_orders(ORDERS_MAX)
+    orders = add_orders(ORDERS_MAX, "restart")
     sent = 0
     while not is_over.is_set():
         assert sent < ORDERS_MAX, "the restart does not end"

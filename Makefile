@@ -42,8 +42,10 @@ check: install  ## Lint, types and the direction of imports
 APART := tests/unit tests/contract
 
 test: check  ## check, then all tests: those without a cluster on all cores, then the others one by one
-	$(BIN)/pytest -q -n auto $(APART)
-	$(BIN)/pytest $(APART:%=--ignore=%)
+	@rm -f .pytest_cache/totals.*
+	ORDERPLAN_TOTALS=.pytest_cache/totals.json $(BIN)/pytest -q -n auto $(APART)
+	ORDERPLAN_TOTALS=.pytest_cache/totals.json $(BIN)/pytest $(APART:%=--ignore=%)
+	@cat .pytest_cache/totals.txt
 
 simulate: install  ## Run SEEDS=n simulated clusters (2,000); SEED=n tells the story of one that fails
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FIRST),--first $(FIRST))

@@ -22,6 +22,7 @@ import pytest
 from orderplan.client import Client
 from tests.faults.harness import Range, add_orders, expected_edges, publish_own_mobile
 from tests.support.build import depends, plan_of, release_document, scenario
+from tests.support.folders import IN_MEMORY
 from tests.support.replay_check import replay_differences
 from tests.support.running import TMF622, Running, request
 from tests.support.running import until as until_sync
@@ -122,7 +123,7 @@ class Server:
 
 @pytest.fixture
 def folder() -> Any:
-    made = Path(tempfile.mkdtemp(prefix="op-"))
+    made = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     made.chmod(0o711)
     yield made
     shutil.rmtree(made, ignore_errors=True)

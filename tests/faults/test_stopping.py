@@ -215,6 +215,7 @@ def test_a_server_that_is_told_to_stop_finishes_and_loses_nothing(folder: Path) 
             until_sync(lambda: request("POST", successor.url + "/v1/callbacks/none", {})[0], lambda code: code == 503)
         assert successor.end() == 1
         assert "ending at once" in successor.errors.read_text()
+        assert "Traceback" not in successor.errors.read_text()
     finally:
         successor.close()
     until_sync(lambda: any(_lives(each) for each in stopped), lambda is_left: not is_left)

@@ -8,6 +8,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Where an image forbids it, each of the dozens of processes of a test run would compile the whole product anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base
@@ -34,8 +37,15 @@ check: install  ## Lint, types and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/unit/test_layering.py
 
-test: check  ## check, then all tests
-	$(BIN)/pytest
+# What needs no cluster runs on all cores; the rest shares clusters and waits for real time, in one process. The second
+# part takes whatever the first one leaves out, so that no test is in neither.
+APART := tests/unit tests/contract
+
+test: check  ## check, then all tests: those without a cluster on all cores, then the others one by one
+	@rm -f .pytest_cache/totals.*
+	ORDERPLAN_TOTALS=.pytest_cache/totals.json $(BIN)/pytest -q -n auto $(APART)
+	ORDERPLAN_TOTALS=.pytest_cache/totals.json $(BIN)/pytest $(APART:%=--ignore=%)
+	@cat .pytest_cache/totals.txt
 
 simulate: install  ## Run SEEDS=n simulated clusters (2,000); SEED=n tells the story of one that fails
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),2000)) $(if $(FIRST),--first $(FIRST))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from delay.critical_path import CriticalPath
 from delay.model import Prediction
-from delay.snapshot import IN_PROGRESS, Snapshot, in_order
+from delay.snapshot import FAILED, FATALLY_FAILED, IN_PROGRESS, Snapshot, in_order
 from domain.priorities import class_of
 from domain.states import ItemState
 
@@ -30,8 +30,6 @@ KnownAt = Literal["creation", "now"]
 Unit = Literal["s", "share", "count", "hour", "weekday", "category", "rank"]
 
 UNKNOWN: Final = -1.0
-_FATAL: Final = frozenset({ItemState.FATALLY_FAILED, ItemState.FROZEN_FATALLY_FAILED})
-_FAILED: Final = _FATAL | {ItemState.FAILED, ItemState.FROZEN_FAILED}
 
 
 class Feature(NamedTuple):
@@ -314,8 +312,8 @@ def _of_items(snapshot: Snapshot, prediction: Prediction) -> dict[str, float]:
         if state not in IN_PROGRESS:
             continue
         in_progress += 1
-        failed += state in _FAILED
-        fatal += state in _FATAL
+        failed += state in FAILED
+        fatal += state in FATALLY_FAILED
         on_hold += state is ItemState.ON_HOLD
         ready_s = _seconds(item.ready_at, now)
         if expected_s > 0:

@@ -47,6 +47,9 @@ IN_PROGRESS: Final = frozenset(
     }
 )
 """States of an item that somebody or something works on, or should."""
+FATALLY_FAILED: Final = frozenset({ItemState.FATALLY_FAILED, ItemState.FROZEN_FATALLY_FAILED})
+FAILED: Final = FATALLY_FAILED | {ItemState.FAILED, ItemState.FROZEN_FAILED}
+"""States of an item that somebody has to mend, or that is tried again by itself."""
 REMEMBERED_MAX: Final = 200
 """Items of the plans whose order is remembered; that of larger ones would take much room."""
 

@@ -14,6 +14,7 @@ from domain import facts as f
 from domain.errors import BadDocument, Busy, OrderplanError
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.orders import native_json, read_object
+from gateway.queries import limit_of
 from persistence import tasks
 
 LIMIT_MAX: Final = 500
@@ -27,6 +28,7 @@ BULK_TIMEOUT_S: Final = 60.0
 async def list_tasks(request: web.Request) -> web.Response:
     """GET /v1/tasks?queue=&worker=&free=true&limit=: open tasks, most urgent first; only what the worker may do."""
     context = context_of(request)
+    limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     found = await tasks.list_tasks(
         context.pool,
         tenant_of(request),
@@ -34,7 +36,7 @@ async def list_tasks(request: web.Request) -> web.Response:
         worker=filter_of(request, "worker"),
         queue=filter_of(request, "queue"),
         is_free=request.query.get("free") == "true",
-        limit=limit_of(request),
+        limit=limit,
     )
     return native_json(found)
 
@@ -76,9 +78,7 @@ async def hand_over_task(request: web.Request) -> web.Response:
     if not isinstance(as_operator, bool):
         raise BadDocument("must be true or false", path="asOperator")
     by, to = _worker(request, body), name_of(body.get("to"), "to")
-    answer = await _people(
-        request, "hand_over", request.match_info["task_id"], by, to, _lease_s(body), as_operator
-    )
+    answer = await _people(request, "hand_over", request.match_info["task_id"], by, to, _lease_s(body), as_operator)
     return native_json(answer)
 
 
@@ -132,21 +132,6 @@ async def bulk_tasks(request: web.Request) -> web.Response:
     ]
     done = sum(bool(each["done"]) for each in outcomes)
     return native_json({"done": done, "refused": len(outcomes) - done, "outcomes": outcomes})
-
-
-def limit_of(request: web.Request) -> int:
-    """How many entries a list is to have.
-
-    Raises:
-        BadDocument: no number between 1 and 500.
-    """
-    try:
-        limit = int(request.query.get("limit", "100"))
-    except ValueError:
-        raise BadDocument("must be a number", path="limit") from None
-    if not 1 <= limit <= LIMIT_MAX:
-        raise BadDocument(f"must be between 1 and {LIMIT_MAX}", path="limit")
-    return limit
 
 
 def filter_of(request: web.Request, name: str) -> str | None:

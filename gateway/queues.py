@@ -11,7 +11,8 @@ from domain.errors import BadDocument
 from gateway.context import context_of, tenant_of, user_of
 from gateway.documents import read_instant
 from gateway.orders import native_json, read_object
-from gateway.people import LIMIT_MAX, filter_of, limit_of, name_of
+from gateway.people import LIMIT_MAX, filter_of, name_of
+from gateway.queries import limit_of
 from persistence import people
 from persistence.people import Skill
 
@@ -59,8 +60,9 @@ async def _queue(request: web.Request) -> dict[str, Any]:
 async def list_workers(request: web.Request) -> web.Response:
     """GET /v1/workers?queue=&limit=: who there is, with shift, skills and queues."""
     context = context_of(request)
+    limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     found = await people.list_workers(
-        context.pool, tenant_of(request), context.now(), queue=filter_of(request, "queue"), limit=limit_of(request)
+        context.pool, tenant_of(request), context.now(), queue=filter_of(request, "queue"), limit=limit
     )
     return native_json(found)
 

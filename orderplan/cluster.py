@@ -264,8 +264,7 @@ class Cluster:
 
     def drain(self) -> bool:
         """Take in nothing new and let hosts finish what they have; False when something was not finished in time."""
-        import ray  # see _start_ray
-        from ray.exceptions import RayError
+        from ray.exceptions import RayError  # see _start_ray
 
         from actors.remote import handle_of
 
@@ -276,9 +275,12 @@ class Cluster:
             handle = handle_of(name)
             if handle is None:
                 continue
+            # Not `ray.get`: what a signal's handler raises inside of it (`orderplan up` ends at once on the second one)
+            # comes out only when the answer is there, as another error.
+            answer = getattr(handle, method).remote().future()
             try:
-                ray.get(getattr(handle, method).remote(), timeout=max(1.0, deadline - time.monotonic()))
-            except RayError as error:
+                answer.result(max(1.0, deadline - time.monotonic()))
+            except (RayError, TimeoutError) as error:
                 is_finished = False
                 log.warning("an actor did not drain", actor=name, error=str(error))
         return is_finished

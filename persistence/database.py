@@ -7,22 +7,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 import asyncpg
 import structlog
-from alembic import command
-from alembic.config import Config
-from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from domain.errors import OrderplanError
 from persistence.durability import Weakness, require_durability
 from persistence.journal import NOBODYS_FAULT, CommitUnknown
 from persistence.servers import Pool, connect, open_pool, servers_of
 from persistence.tables import key_metadata
+
+# What only who migrates needs is imported then: every process of a cluster imports this module, to open its pool.
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 __all__ = ["DatabaseTooOld", "DatabaseUnreachable", "Pool", "is_unavailable", "migrate", "open_pool"]
 
@@ -59,6 +60,9 @@ class DatabaseTooOld(OrderplanError):
 
 
 def _upgrade(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
     config = Config()
     config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
@@ -184,6 +188,8 @@ async def _take_turn(connection: AsyncConnection) -> None:
 
 def _engine(dsn: str) -> AsyncEngine:
     """An engine whose connections asyncpg opens itself: one reading of the URL, `sslmode` and the like included."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
     _check_url(dsn)
     return create_async_engine("postgresql+asyncpg://", async_creator=partial(connect, dsn))
 

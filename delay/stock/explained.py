@@ -18,7 +18,7 @@ import numpy as np
 from delay.features import CATEGORIES, FEATURES, NAMES, Feature
 from delay.metrics import Floats
 from delay.reasons import in_words_s
-from delay.snapshot import IN_PROGRESS, ItemSnapshot, Snapshot
+from delay.snapshot import FAILED, IN_PROGRESS, ItemSnapshot, Snapshot
 from domain.priorities import CLASSES
 from domain.states import ItemState
 
@@ -204,7 +204,7 @@ def _is_worked_on(item: ItemSnapshot) -> bool:
 
 
 def _is_failed(item: ItemSnapshot) -> bool:
-    return item.state in _FAILED
+    return item.state in FAILED
 
 
 def _date(_snapshot: Snapshot, item: ItemSnapshot) -> float:
@@ -229,11 +229,6 @@ def _moved_last(snapshot: Snapshot) -> ItemSnapshot | None:
     return max(moved)[2] if moved else None
 
 
-_FAILED: Final = frozenset(
-    {
-        ItemState.FAILED, ItemState.FROZEN_FAILED, ItemState.FATALLY_FAILED, ItemState.FROZEN_FATALLY_FAILED,
-    }
-)  # fmt: skip
 _any_failed: Final = _longest(_is_failed, lambda item: item.ready_at)
 _OF_ITEMS: Final[Mapping[str, Callable[[Snapshot], ItemSnapshot | None]]] = {
     "last_step": _moved_last,

@@ -12,7 +12,7 @@ from tests.support.running import Running, running_cluster
 VERSIONS = count(1)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def running() -> Iterator[Running]:
     with running_cluster() as made:
         yield made

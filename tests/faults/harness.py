@@ -58,9 +58,7 @@ class Client:
         began = asyncio.get_running_loop().time()
         return ((began + number / orders_s, document) for number, document in enumerate(documents))
 
-    async def _sender(
-        self, session: aiohttp.ClientSession, waiting: Iterator[tuple[float, dict[str, Any]]]
-    ) -> None:
+    async def _sender(self, session: aiohttp.ClientSession, waiting: Iterator[tuple[float, dict[str, Any]]]) -> None:
         for due, document in waiting:
             await asyncio.sleep(max(0.0, due - asyncio.get_running_loop().time()))
             await self._send(session, document)
@@ -108,11 +106,15 @@ class Shot:
 
 
 class Range:
-    """A cluster, its client and its shooter."""
+    """A cluster, its client and its shooter.
 
-    def __init__(self, running: Running, seed: int) -> None:
+    `orders` tells its own orders from those of others on the same cluster: what their external ids are like, as in SQL.
+    """
+
+    def __init__(self, running: Running, seed: int, orders: str = "%") -> None:
         self.running = running
         self.seed = seed
+        self.orders = orders
         self.random = random.Random(seed)
         self.client = Client(running.url)
         self.shots: list[Shot] = []
@@ -139,8 +141,11 @@ class Range:
         return [row for row in found if row]
 
     async def ended(self) -> int:
-        """How many orders have ended."""
-        rows = await self.rows("select count(*) as ended from product_order where ended_at is not null")
+        """How many of its orders have ended."""
+        rows = await self.rows(
+            "select count(*) as ended from product_order where ended_at is not null and external_id like $1",
+            self.orders,
+        )
         return int(rows[0]["ended"])
 
     async def open_calls(self) -> int:
@@ -248,11 +253,16 @@ class Range:
     # Afterwards.
 
     async def findings(self, edges: Sequence[Sequence[str]]) -> Findings:
-        """What the checker says of the rows and the stand-ins' log; printed too."""
-        orders = await self.rows("select order_id, external_id, state, ended_at, active, timer_at from product_order")
+        """What the checker says of the rows and the stand-ins' log, the whole journal included; printed too."""
+        columns = "order_id, external_id, state, ended_at, active, timer_at"
+        orders = await self.rows(f"select {columns} from product_order where external_id like $1", self.orders)
+        others = await self.rows(
+            "select order_id from product_order where external_id is null or external_id not like $1", self.orders
+        )
         facts = await self.rows('select shard, "offset", order_id, item, kind from fact')
+        not_ours = {row["order_id"] for row in others}
         with self.running.calls_log.open() as log:
-            calls = [json.loads(line) for line in log]
+            calls = [call for call in map(json.loads, log) if call["order"] not in not_ours]
         found = check(self.client.acknowledged, orders, facts, calls, edges)
         found.counts["client: repeats of a request"] = self.client.retries.total()
         say(f"seed {self.seed}, {time.monotonic() - self._began:.0f} s, kills: {len(self.shots)}")
@@ -277,23 +287,24 @@ def is_ours(pid: int, victim: str) -> bool:
     return (b"postgres" if victim == "postgres" else b"ray::") in command
 
 
-def publish_own_mobile(running: Running, concurrency: int = 5_000) -> None:
-    """The own-mobile catalogue as the newest release, its systems being the stand-ins."""
+def publish_own_mobile(running: Running, concurrency: int = 5_000, version: str = "1") -> None:
+    """The own-mobile catalogue as the newest release, its systems being the stand-ins.
+
+    A version that is there already does not become the newest again.
+    """
     bindings = yaml.safe_load((own_mobile.FOLDER / "bindings.yaml").read_text())
     catalogue = own_mobile.read("own-mobile-catalogue.json")
-    running.ok(
-        "POST", "/v1/releases:import-tmf620", {"catalogue": catalogue, "bindings": bindings, "version": "1"}
-    )
+    running.ok("POST", "/v1/releases:import-tmf620", {"catalogue": catalogue, "bindings": bindings, "version": version})
     for system in ("inventory", "activation", "billing"):
         config = {"url": f"{running.standins}/{system}", "connections": concurrency}
         body = {"adapter": "http", "config": config, "concurrency": concurrency}
         running.ok("PUT", f"/v1/systems/{system}", body)
 
 
-def add_orders(count: int) -> list[dict[str, Any]]:
-    """Add orders of as many customers."""
+def add_orders(count: int, name: str = "kill") -> list[dict[str, Any]]:
+    """Add orders of as many customers; their external ids begin with the name."""
     sample = own_mobile.add_order()
-    return [add(sample, Customer(number), f"kill-{number:05}") for number in range(count)]
+    return [add(sample, Customer(number), f"{name}-{number:05}") for number in range(count)]
 
 
 def expected_edges() -> list[list[str]]:

@@ -280,7 +280,7 @@ async def ended_between(target: Range, begin: float, end: float) -> int:
 
 async def measure(plan_hosts: int, times: float, seconds: float) -> dict[str, Any]:
     """Capacity, then the overload; returns the figures."""
-    with running_cluster(plan_hosts) as running:
+    with running_cluster(plan_hosts, in_memory=False) as running:
         await asyncio.to_thread(publish_own_mobile, running)
         target = Range(running, seed=0)
         server = target.postgres_pid()

@@ -2,7 +2,6 @@
 
 import copy
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 from tests.faults.harness import publish_own_mobile
 from tests.support import own_mobile
 from tests.support.build import chain_of, depends, plan_of, release_document, scenario
-from tests.support.running import TMF622, Running, request, running_cluster
+from tests.support.running import TMF622, Running, request
 
 pytestmark = pytest.mark.faults
 
@@ -27,13 +26,13 @@ INSTALLED: list[dict[str, Any]] = [
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    with running_cluster(1) as made:
-        publish_own_mobile(made)
-        specification = _specification("SIM CARD")
-        products = [each | {"productSpecification": specification} for each in INSTALLED]
-        made.ok("POST", "/v1/inventory:import", {"products": products})
-        yield made
+def running(shared: Running) -> Running:
+    shared.behave(system="*", delayMs=0)
+    publish_own_mobile(shared, version="bad input")
+    specification = _specification("SIM CARD")
+    products = [each | {"productSpecification": specification} for each in INSTALLED]
+    shared.ok("POST", "/v1/inventory:import", {"products": products})
+    return shared
 
 
 def _specification(name: str) -> dict[str, Any]:

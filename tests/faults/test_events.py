@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.faults.harness import Range, add_orders, is_ours, publish_own_mobile
-from tests.support.running import TMF622, Running, running_cluster
+from tests.support.running import TMF622, Running
 from tests.support.until import until
 
 pytestmark = pytest.mark.faults
@@ -82,18 +82,19 @@ class Channel:
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    with running_cluster(1, delay_ms=100) as made:
-        publish_own_mobile(made)
-        yield made
+def running(shared: Running) -> Running:
+    shared.behave(system="*", delayMs=100)
+    publish_own_mobile(shared, version="events")
+    return shared
 
 
 @pytest.fixture
 def channel(running: Running) -> Iterator[Channel]:
     made = Channel()
     callback = f"http://127.0.0.1:{made.server.server_port}/events"
-    running.ok("POST", HUB, {"callback": callback})
+    listener = running.ok("POST", HUB, {"callback": callback})
     yield made
+    running.ok("DELETE", f"{HUB}/{listener['id']}")
     made.close()
 
 
@@ -107,8 +108,10 @@ async def states_of(target: Range) -> dict[str, list[str]]:
     """What each order went through after its acceptance, by its facts alone."""
     found: dict[str, list[str]] = defaultdict(list)
     rows = await target.rows(
-        "select order_id, kind, payload ->> 'state' as state from fact where kind in ('plan.composed', 'order.moved', "
-        "'order.ended', 'order.waiting') order by shard, \"offset\""
+        "select order_id, kind, payload ->> 'state' as state from fact join product_order using (order_id) "
+        "where kind in ('plan.composed', 'order.moved', 'order.ended', 'order.waiting') and external_id like $1 "
+        'order by fact.shard, "offset"',
+        target.orders,
     )
     names = {"plan.composed": "inProgress", "order.waiting": "pending"}
     for row in rows:
@@ -117,8 +120,8 @@ async def states_of(target: Range) -> dict[str, list[str]]:
 
 
 async def test_no_change_is_lost_or_out_of_order_whoever_dies_or_is_away(running: Running, channel: Channel) -> None:
-    target = Range(running, seed=1)
-    sending = asyncio.create_task(target.client.send_all(add_orders(ORDERS)))
+    target = Range(running, seed=1, orders="events-%")
+    sending = asyncio.create_task(target.client.send_all(add_orders(ORDERS, "events")))
     await until(lambda: len(target.client.acknowledged) >= ORDERS // 4, 60)
     await shoot_notifier(target)
     await until(lambda: len(channel.seen) >= ORDERS // 2, 60)
@@ -150,7 +153,7 @@ async def test_no_change_is_lost_or_out_of_order_whoever_dies_or_is_away(running
 async def _hears_at_once(running: Running, target: Range, channel: Channel) -> None:
     """With everybody there, a change arrives within a second of its commit."""
     known = set(channel.seen)
-    for document in add_orders(ORDERS + AFTERWARDS)[ORDERS:]:
+    for document in add_orders(ORDERS + AFTERWARDS, "events")[ORDERS:]:
         running.ok("POST", TMF622, document)
     await until(lambda: _all_ended(target, ORDERS + AFTERWARDS), 60)
     await until(lambda: _is_heard(running, channel, ORDERS + AFTERWARDS), 60)

@@ -2,13 +2,12 @@
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.faults.harness import Range, add_orders, is_ours, publish_own_mobile, say
-from tests.support.running import Running, running_cluster
+from tests.support.running import Running
 from tests.support.until import until
 
 pytestmark = pytest.mark.faults
@@ -22,10 +21,10 @@ the living one's fact, and changes nothing.
 
 
 @pytest.fixture(scope="module")
-def running() -> Iterator[Running]:
-    with running_cluster(2, faults=True, delay_ms=100) as made:
-        publish_own_mobile(made)
-        yield made
+def running(shared: Running) -> Running:
+    shared.behave(system="*", delayMs=100)
+    publish_own_mobile(shared, version="fencing")
+    return shared
 
 
 def process_state(pid: int) -> str:
@@ -50,14 +49,12 @@ async def snapshot(target: Range) -> dict[str, str]:
 
 @pytest.mark.parametrize("point", ["idle", "checked", "copying", "committing"])
 async def test_a_host_that_stands_still_is_replaced_and_writes_nothing_afterwards(running, point):
-    target = Range(running, seed=1)
+    target = Range(running, seed=1, orders=f"{point}-%")
     await until(lambda: _hosts(target, 2), 60)
     hosts = await _hosts(target, 2)
     incarnation, pid = sorted(hosts.items())[0]
     shards = await _owned(target, incarnation)
     assert len(shards) > 20
-    documents = [order | {"externalId": f"{point}-{order['externalId']}"} for order in add_orders(ORDERS)]
-    before = await target.ended()
     assert is_ours(pid, "host")
 
     if point == "idle":
@@ -65,9 +62,9 @@ async def test_a_host_that_stands_still_is_replaced_and_writes_nothing_afterward
     else:
         (running.data / "faults" / f"{incarnation}.{point}").touch()
     try:
-        await target.client.send_all(documents)
+        await target.client.send_all(add_orders(ORDERS, point))
         assert process_state(pid) in ("T", "")
-        await until(lambda: _ended(target, before + ORDERS), 60)
+        await until(lambda: _ended(target, ORDERS), 60)
         assert await _owned(target, incarnation) == set()
         state = await target.rows("select state from incarnation where incarnation_id = $1", incarnation)
         assert state[0]["state"] == "fenced"

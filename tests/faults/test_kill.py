@@ -11,7 +11,6 @@ import pytest
 
 from tests.faults.harness import VICTIMS, Range, add_orders, expected_edges, publish_own_mobile
 from tests.support.replay_check import replay_differences
-from tests.support.running import running_cluster
 
 pytestmark = pytest.mark.faults
 
@@ -19,18 +18,19 @@ SEED = int(os.environ.get("ORDERPLAN_SEED", "20260302"))
 IS_LONG = os.environ.get("ORDERPLAN_FAULTS") == "long"
 
 
-async def test_no_acknowledged_order_is_lost_or_doubled_under_fire(capsys):
+async def test_no_acknowledged_order_is_lost_or_doubled_under_fire(shared, capsys):
     draw = random.Random(SEED)
     victims = list(VICTIMS) if IS_LONG else ["host", *draw.sample(["adapters", "gateway", "director", "postgres"], 2)]
     draw.shuffle(victims)
     orders, open_min, delay_ms = (1_000, 500, 2_500) if IS_LONG else (100, 50, 1_000)
 
-    with running_cluster(2, delay_ms=delay_ms) as running, capsys.disabled():
-        publish_own_mobile(running)
-        under_fire = Range(running, SEED)
+    shared.behave(system="*", delayMs=delay_ms)
+    publish_own_mobile(shared, version="kill")
+    with capsys.disabled():
+        under_fire = Range(shared, SEED, orders="kill-%")
         await under_fire.under_fire(add_orders(orders), victims, open_min)
         found = await under_fire.findings(expected_edges())
-        differences = await replay_differences(running.dsn)
+        differences = await replay_differences(shared.dsn)
 
     assert found.wrong == []
     assert differences == []

@@ -22,8 +22,9 @@ import pytest
 from orderplan.client import Client
 from tests.faults.harness import Range, add_orders, expected_edges, publish_own_mobile
 from tests.support.build import depends, plan_of, release_document, scenario
+from tests.support.folders import IN_MEMORY
 from tests.support.replay_check import replay_differences
-from tests.support.running import TMF622, request, running_cluster
+from tests.support.running import TMF622, Running, request
 from tests.support.running import until as until_sync
 from tests.support.until import until
 
@@ -44,14 +45,17 @@ RELEASE: dict[str, Any] = release_document(
 )
 
 
-async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: pytest.CaptureFixture[str]) -> None:
-    with running_cluster(2, delay_ms=300) as running, capsys.disabled():
-        publish_own_mobile(running)
-        target = Range(running, seed=1)
+async def test_hosts_are_replaced_one_after_another_and_nobody_notices(
+    shared: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shared.behave(system="*", delayMs=300)
+    publish_own_mobile(shared, version="stopping")
+    with capsys.disabled():
+        target = Range(shared, seed=1, orders="restart-%")
         before = {name: pid for name, pid in (await target.pids()).items() if name.startswith("host-")}
         is_over = asyncio.Event()
         sending = asyncio.create_task(_send_until(is_over, target))
-        with Client(running.url) as client:
+        with Client(shared.url) as client:
             replaced = await asyncio.to_thread(client.restart_hosts)
             await asyncio.to_thread(client.wait_for_restart, replaced, timeout_s=120)
         is_over.set()
@@ -59,7 +63,7 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
         await until(_all_ended(target, sent), 60, 0.2)
         found = await target.findings(expected_edges())
         after = {name: pid for name, pid in (await target.pids()).items() if name.startswith("host-")}
-        differences = await replay_differences(running.dsn)
+        differences = await replay_differences(shared.dsn)
 
     assert {f"host-{each}" for each in replaced} == set(before)
     assert len(after) == len(before)
@@ -73,7 +77,7 @@ async def test_hosts_are_replaced_one_after_another_and_nobody_notices(capsys: p
 
 async def _send_until(is_over: asyncio.Event, target: Range) -> int:
     """Send batch after batch, however long it takes; how many orders that made."""
-    orders = add_orders(ORDERS_MAX)
+    orders = add_orders(ORDERS_MAX, "restart")
     sent = 0
     while not is_over.is_set():
         assert sent < ORDERS_MAX, "the restart does not end"
@@ -119,7 +123,7 @@ class Server:
 
 @pytest.fixture
 def folder() -> Any:
-    made = Path(tempfile.mkdtemp(prefix="op-"))
+    made = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     made.chmod(0o711)
     yield made
     shutil.rmtree(made, ignore_errors=True)
@@ -211,6 +215,7 @@ def test_a_server_that_is_told_to_stop_finishes_and_loses_nothing(folder: Path) 
             until_sync(lambda: request("POST", successor.url + "/v1/callbacks/none", {})[0], lambda code: code == 503)
         assert successor.end() == 1
         assert "ending at once" in successor.errors.read_text()
+        assert "Traceback" not in successor.errors.read_text()
     finally:
         successor.close()
     until_sync(lambda: any(_lives(each) for each in stopped), lambda is_left: not is_left)

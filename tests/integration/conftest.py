@@ -15,6 +15,7 @@ from persistence.database import Pool, migrate, open_pool
 from persistence.embedded import EmbeddedPostgres
 from tests.support.build import release_of
 from tests.support.deliveries import RELEASE
+from tests.support.folders import IN_MEMORY
 from tests.support.hosts import Host
 from tests.support.journals import AT, empty
 
@@ -34,7 +35,7 @@ def _logs() -> None:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Databases]:
-    path = Path(tempfile.mkdtemp(prefix="op-"))
+    path = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     path.chmod(0o711)
     postgres = EmbeddedPostgres(path / "pg")
     try:

@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from orderplan import ApiError, Client
 from orderplan.cli.main import app
+from tests.support.folders import IN_MEMORY
 from tests.support.running import until
 
 ROOT: Final = Path(__file__).parents[2]
@@ -98,7 +99,7 @@ class Shop:
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[Shop]:
-    folder = Path(tempfile.mkdtemp(prefix="op-"))
+    folder = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     folder.chmod(0o711)
     made = Shop(folder)
     try:

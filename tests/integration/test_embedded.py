@@ -29,6 +29,7 @@ from persistence.embedded import (
 from persistence.embedded_connection import HOST, choose_port
 from persistence.embedded_directory import DataDirectory
 from persistence.embedded_programs import choose_user, launch_program, packaged_binaries
+from tests.support.folders import IN_MEMORY
 
 ROOT: Final = Path(__file__).parents[2]
 BOUND_S: Final = 60.0
@@ -40,7 +41,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self").exists(), reason="reads /
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that the server's user can pass, as /var/lib is; pytest's own are closed to everybody else."""
-    path = Path(tempfile.mkdtemp(prefix="op-"))
+    path = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     path.chmod(0o711)
     yield path
     shutil.rmtree(path)
@@ -63,7 +64,7 @@ def make(folder: Path) -> Iterator[Callable[..., EmbeddedPostgres]]:
 @pytest.fixture(scope="module")
 def running() -> Iterator[EmbeddedPostgres]:
     """One server for the tests that only ask."""
-    path = Path(tempfile.mkdtemp(prefix="op-"))
+    path = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     path.chmod(0o711)
     postgres = EmbeddedPostgres(path / "pg")
     try:

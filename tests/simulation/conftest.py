@@ -12,7 +12,9 @@ from tests.simulation import beside
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Begin as soon as it is known that its tests will come, and others before them."""
     names = {item.path.name for item in session.items}
-    if "test_simulation.py" in names and len(names) > 1 and not session.config.option.collectonly:
+    # Of several workers (`pytest -n`) each would begin it: whose turn it is runs it then.
+    is_alone = not hasattr(session.config, "workerinput")
+    if "test_simulation.py" in names and len(names) > 1 and is_alone and not session.config.option.collectonly:
         beside.begin()
 
 

@@ -28,16 +28,18 @@ do $$ declare part text; begin
 end $$"""
 
 
+KEY_TABLES: Final = "order_key, value_key, tenant_key, master_key"
+_USED: Final = """
+select string_agg(oid::regclass::text, ', ') from pg_class
+where oid = any(string_to_array($1, ', ')::regclass[])
+and (relkind = 'p' or reltuples >= 0 or pg_relation_size(oid) > 0)"""
+"""To truncate a table makes all its files anew: only those that have held a row, or have statistics, are."""
+
+
 async def empty(dsn: str, key_dsn: str) -> None:
     """Forget everything but the settings."""
-    for address, sql in (
-        (
-            dsn,
-            f"truncate {TABLES}; update shard set incarnation_id = null, version = 0, order_id = null; "
-            + _DROP_PARTITIONS,
-        ),
-        (key_dsn, "truncate order_key, value_key, tenant_key, master_key"),
-    ):
+    shards = "update shard set incarnation_id = null, version = 0, order_id = null"
+    for address, tables, others in ((dsn, TABLES, [shards, _DROP_PARTITIONS]), (key_dsn, KEY_TABLES, [])):
         connection = await asyncpg.connect(address)
         try:
             # A host that the last test has killed may still have a transaction under way: its server hears of it late.
@@ -45,7 +47,10 @@ async def empty(dsn: str, key_dsn: str) -> None:
                 "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
                 "where datname = current_database() and usename = current_user and pid <> pg_backend_pid()"
             )
-            await connection.execute(sql)
+            if used := await connection.fetchval(_USED, tables):
+                await connection.execute(f"truncate {used} cascade")
+            for statement in others:
+                await connection.execute(statement)
         finally:
             await connection.close()
 

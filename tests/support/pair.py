@@ -19,6 +19,7 @@ from persistence.embedded import EmbeddedPostgres
 from persistence.embedded_connection import HOST, is_free
 from persistence.embedded_directory import ADMIN, DataDirectory, Identity
 from persistence.embedded_programs import choose_user, packaged_binaries, run_program, usable_binaries
+from tests.support.folders import IN_MEMORY
 from tests.support.until import until
 
 STANDBY: Final = "standby_b"
@@ -115,7 +116,7 @@ class Pair:
 @asynccontextmanager
 async def running_pair() -> AsyncIterator[Pair]:
     """Two servers for as long as the test lasts."""
-    folder = Path(tempfile.mkdtemp(prefix="op-"))
+    folder = Path(tempfile.mkdtemp(prefix="op-", dir=IN_MEMORY))
     folder.chmod(0o711)
     pair = Pair(folder)
     try:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.folders import IN_MEMORY
+
 TMF622 = "/tmf-api/productOrderingManagement/v4/productOrder"
 TMF637 = "/tmf-api/productInventory/v4/product"
 BOUND_S = 60.0
@@ -109,6 +111,7 @@ def running_cluster(
     delay_model: str = "",
     paused: bool = False,
     databases: tuple[str, str] | None = None,
+    in_memory: bool = True,
 ) -> Iterator[Running]:
     """Start a cluster and the stand-ins as processes of their own; both are ended here.
 
@@ -119,8 +122,9 @@ def running_cluster(
         delay_model: a delay model of the test's own, by its address.
         paused: no call leaves until systems are released.
         databases: URLs of the order database and the key store; without them the cluster has a server of its own.
+        in_memory: its files stand there, if there is room; not for measuring.
     """
-    with tempfile.TemporaryDirectory(prefix="op-") as folder:
+    with tempfile.TemporaryDirectory(prefix="op-", dir=IN_MEMORY if in_memory else None) as folder:
         data = Path(folder)
         data.chmod(0o755)
         log = data / "calls.ndjson"

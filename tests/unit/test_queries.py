@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from domain.errors import BadDocument
@@ -18,6 +20,15 @@ def test_a_limit_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(BadDocument) as refused:
         limit_of(text, 1000)
     assert refused.value.path == "limit"
+
+
+@pytest.mark.parametrize("path", ["/v1/tasks", "/v1/workers"])
+async def test_lists_of_people_at_work_have_at_most_five_hundred_entries(client: Any, path: str) -> None:
+    answer = await client.get(path, params={"limit": "501"})
+
+    problem = await answer.json(content_type=None)
+    assert (answer.status, problem["path"]) == (400, "limit")
+    assert "between 1 and 500" in problem["detail"]
 
 
 def test_a_text_that_the_database_cannot_hold_is_refused_by_name() -> None:

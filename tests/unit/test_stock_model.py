@@ -23,7 +23,7 @@ from delay.stock.learn import Trained, train
 from delay.stock.rule import verdict
 from delay.stock.running import PICKLES_ALLOWED, ArtefactModel, Runner
 from delay.stock.watch import Shift, bins_of
-from delay.training import training_sets
+from delay.training import Split, training_sets
 from domain.errors import BadDocument
 from tests.support.worlds import history
 
@@ -33,6 +33,11 @@ SOURCE = "a simulated test history"
 @pytest.fixture(scope="module")
 def made():
     return history(300, 40, "home-internet", tight_share=0.4)
+
+
+@pytest.fixture(scope="module")
+def split(made) -> Split:
+    return training_sets(made, event_share=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +66,10 @@ def test_the_same_history_and_seed_give_the_same_bytes(trained, made):
 
 
 @pytest.mark.parametrize("form", ["planned", "empirical", "logistic", "trees"])
-def test_a_model_that_was_kept_says_the_same(made, form, monkeypatch):
+def test_a_model_that_was_kept_says_the_same(split, form, monkeypatch):
     monkeypatch.setitem(forms.ORDERS_MIN, "trees", 1)
-    fitted = forms.FORMS[form].fit(training_sets(made, event_share=0.1).train, 1)
-    rows = training_sets(made, event_share=0.1).test.rows
+    fitted = forms.FORMS[form].fit(split.train, 1)
+    rows = split.test.rows
     stored = json.loads(json.dumps(fitted.to_dict()))
 
     assert forms.FORMS[form].from_dict(stored).p_late(rows).tolist() == fitted.p_late(rows).tolist()

@@ -1,0 +1,1 @@
+"""Real faults on running clusters. A package, so that its fixtures can end with its last test."""

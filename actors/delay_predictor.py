@@ -46,6 +46,9 @@ log = structlog.get_logger(__name__)
 POLL_S: Final = 0.25
 REST_FACTOR: Final = 2.0
 """After work it rests so many times as long: on a busy machine orders come first, and scores are a little older."""
+FLOOD_REST_FACTOR: Final = 9.0
+FLOOD_FACTS: Final = 1_000
+"""A round with so many new facts: orders come by the hundred, and a tenth of a core is all that it may take of them."""
 NICENESS: Final = 10
 FACTS_PER_SHARD: Final = 200
 BATCH_MAX: Final = 1_000
@@ -149,6 +152,7 @@ class DelayPredictor:
         while True:
             began = time.monotonic()
             is_busy = False
+            taken = self.facts
             try:
                 if not self.is_started:
                     await self.start()
@@ -159,7 +163,8 @@ class DelayPredictor:
                     log.warning("the database is away, no order is scored", error=type(error).__name__)
                 else:
                     log.exception("a round of the delay predictor failed; the next one goes on")
-            rest_s = REST_FACTOR * (time.monotonic() - began)
+            factor = FLOOD_REST_FACTOR if self.facts - taken >= FLOOD_FACTS else REST_FACTOR
+            rest_s = factor * (time.monotonic() - began)
             await asyncio.sleep(rest_s if is_busy else max(rest_s, POLL_S))
 
     async def step(self) -> bool:

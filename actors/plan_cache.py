@@ -1,4 +1,4 @@
-"""Folded plans in memory, brought up to date when they are asked for, for whoever looks at many plans again and again."""
+"""Folded plans in memory, brought up to date when they are asked for: for who looks at many plans again and again."""
 
 from __future__ import annotations
 

@@ -19,10 +19,10 @@ import structlog
 
 from actors.batch import Batch
 from actors.config import ClusterConfig
-from actors.folding import PlanFolder, StorePort
+from actors.folding import PlanFolder
 from actors.model_desk import MakeProcess, ModelDesk, process_of, tick_of
 from actors.model_process import ModelProcess
-from actors.plan_cache import PlanCache
+from actors.plan_cache import PlanCache, PlanStore
 from actors.process import prepare_process
 from actors.scoring import PREDICT_TIMEOUT_S, Scorer
 from actors.scoring_queue import COALESCE_S, OpenOrder, ScoringQueue
@@ -37,8 +37,8 @@ from domain.errors import Busy, NotPossibleNow, OrderplanError, PlanUnreadable
 from domain.plan import Plan
 from persistence import scores, ticks
 from persistence.database import Pool, is_unavailable, open_pool
-from persistence.feed import Feed
-from persistence.readstore import ReadStore, StoredFact
+from persistence.feed import Feed, News
+from persistence.readstore import ReadStore
 from persistence.scores import ScoreRow
 
 log = structlog.get_logger(__name__)
@@ -46,6 +46,9 @@ log = structlog.get_logger(__name__)
 POLL_S: Final = 0.25
 REST_FACTOR: Final = 2.0
 """After work it rests so many times as long: on a busy machine orders come first, and scores are a little older."""
+FLOOD_REST_FACTOR: Final = 9.0
+FLOOD_FACTS: Final = 1_000
+"""A round with so many new facts: orders come by the hundred, and a tenth of a core is all that it may take of them."""
 NICENESS: Final = 10
 FACTS_PER_SHARD: Final = 200
 BATCH_MAX: Final = 1_000
@@ -73,7 +76,7 @@ class DelayPredictor:
     def __init__(
         self,
         pool: Pool,
-        store: StorePort,
+        store: PlanStore,
         scorer: Scorer,
         durations: Durations,
         tenant: str,
@@ -149,6 +152,7 @@ class DelayPredictor:
         while True:
             began = time.monotonic()
             is_busy = False
+            taken = self.facts
             try:
                 if not self.is_started:
                     await self.start()
@@ -159,46 +163,51 @@ class DelayPredictor:
                     log.warning("the database is away, no order is scored", error=type(error).__name__)
                 else:
                     log.exception("a round of the delay predictor failed; the next one goes on")
-            rest_s = REST_FACTOR * (time.monotonic() - began)
+            factor = FLOOD_REST_FACTOR if self.facts - taken >= FLOOD_FACTS else REST_FACTOR
+            rest_s = factor * (time.monotonic() - began)
             await asyncio.sleep(rest_s if is_busy else max(rest_s, POLL_S))
 
     async def step(self) -> bool:
         """One round: read what is new, score what is due. Returns whether more is waiting."""
         await self.desk.refresh()
-        found = await self._feed.facts_after(self._offsets, FACTS_PER_SHARD)
+        found = await self._feed.news_after(self._offsets, FACTS_PER_SHARD)
         await self._take(found)
         await self._score()
         await self._keep_house()
         most = Counter(fact.shard for fact in found).most_common(1)
         return bool(self._queue.waiting or (most and most[0][1] >= FACTS_PER_SHARD))
 
-    async def _take(self, found: Sequence[StoredFact]) -> None:
+    async def _take(self, found: Sequence[News]) -> None:
+        """Take over what is new. Most orders are over before they are scored: they cost this loop and no more."""
         now = self._clock().timestamp()
-        for fact in found:
-            if fact.kind not in (f.ORDER_ACCEPTED, f.ORDER_ENDED):
-                # What may fail comes first: from here on the fact is taken, and none is counted twice.
-                await self._plans.take(fact)
-            self._offsets[fact.shard] = fact.offset
-            known = self._queue.orders.get(fact.order_id)
-            priority = known.priority if known is not None else None
-            self._items.take(fact.order_id, fact.item, fact.kind, fact.at, priority)
-            if fact.kind == f.ORDER_ACCEPTED:
-                self._queue.track(fact.order_id, now, points_left=scores.POINTS_STEP)
-            elif fact.kind == f.ORDER_ENDED:
-                self._plans.drop(fact.order_id)
-                order = self._queue.forget(fact.order_id)
-                if order is not None:
-                    self._load.subtract(order.busy)
-                    if order.has_row:
-                        self._ended.append((fact.order_id, fact.at))
-            else:
-                self._queue.changed(fact.order_id, now)
+        offsets, orders, take_item = self._offsets, self._queue.orders, self._items.take
+        for shard, offset, order_id, item, kind, at in found:
+            offsets[shard] = offset
+            known = orders.get(order_id)
+            if item is not None:
+                take_item(order_id, item, kind, at, known.priority if known is not None else None)
+            elif kind == f.ORDER_ACCEPTED:
+                self._queue.track(order_id, now, points_left=scores.POINTS_STEP)
+                continue
+            elif kind == f.ORDER_ENDED:
+                self._end(order_id, at)
+                continue
+            self._plans.note(order_id, offset)
+            self._queue.changed(order_id, now)
         self.facts += len(found)
         # Orders stand here until it is written, however often the database goes away.
         if self._ended:
             await scores.end_scores(self._pool, self._tenant, self._ended)
             await ticks.join_ended(self._pool, self._tenant, [order_id for order_id, _ in self._ended])
             self._ended.clear()
+
+    def _end(self, order_id: str, at: datetime) -> None:
+        self._plans.drop(order_id)
+        order = self._queue.forget(order_id)
+        if order is not None:
+            self._load.subtract(order.busy)
+            if order.has_row:
+                self._ended.append((order_id, at))
 
     async def _score(self) -> None:
         now = self._clock()

@@ -76,11 +76,10 @@ class ScoringQueue:
     def changed(self, order_id: str, now: float) -> None:
         """There are news of the order."""
         order = self.orders.get(order_id)
-        if order is not None:
-            self._plan(order, max(now, order.scored_at + COALESCE_S))
-
-    def _plan(self, order: OpenOrder, at: float) -> None:
-        if order.order_id not in self._ready and at < order.next_at:
+        if order is None:
+            return
+        at = max(now, order.scored_at + COALESCE_S)
+        if at < order.next_at and order_id not in self._ready:
             order.next_at = at
             self._push(order)
 

@@ -338,15 +338,18 @@ class ItemClock:
         if item is None:
             return
         key, ref = (order_id, item), item.partition("@")[0]
+        # What comes most is looked for first.
         match kind:
-            case f.ITEM_OPENED:
-                _note(self._ready, key, at)
             case f.ITEM_STARTED | f.ITEM_BEGUN | f.ITEM_CLAIMED:
                 # A task that is claimed anew was begun the first time.
                 if kind != f.ITEM_CLAIMED or key not in self._started:
                     _note(self._started, key, at)
                 if kind == f.ITEM_CLAIMED:
                     _note(self._claimed, key, at)
+            case f.ITEM_COMPLETED | f.ITEM_SKIPPED | f.ITEM_RETRIED:
+                self._end(key, ref, kind, at, priority)
+            case f.ITEM_OPENED:
+                _note(self._ready, key, at)
             case f.ITEM_HELD:
                 # Its system is away: that is no part of how long the work takes.
                 self._started.pop(key, None)
@@ -354,28 +357,22 @@ class ItemClock:
                 self._started.pop(key, None)
                 self._durations.observe_failure(ref)
             case f.ITEM_FATALLY_FAILED:
-                self._forget(key)
+                for times in (self._ready, self._started, self._claimed):
+                    times.pop(key, None)
                 self._durations.observe_failure(ref)
                 _note(self._broken, key, at)
-            case f.ITEM_COMPLETED | f.ITEM_SKIPPED | f.ITEM_RETRIED:
-                self._end(key, ref, kind, at, priority)
 
     def _end(self, key: tuple[str, str], ref: str, kind: str, at: datetime, priority: int | None) -> None:
-        broken_at, started_at, ready_at = self._broken.get(key), self._started.get(key), self._ready.get(key)
-        is_task = key in self._claimed
-        self._forget(key)
+        broken_at, started_at = self._broken.pop(key, None), self._started.pop(key, None)
+        ready_at, claimed_at = self._ready.pop(key, None), self._claimed.pop(key, None)
         if broken_at is not None:
             self._durations.observe(REPAIR, (at - broken_at).total_seconds())
-        elif kind == f.ITEM_COMPLETED and started_at is not None and ready_at is not None and is_task:
+        elif kind == f.ITEM_COMPLETED and started_at is not None and ready_at is not None and claimed_at is not None:
             times = TaskTimes(ready_at.timestamp(), started_at.timestamp(), at.timestamp(), priority)
             self._durations.observe_task(ref, times)
         elif kind == f.ITEM_COMPLETED and started_at is not None:
             queue_s = (started_at - ready_at).total_seconds() if ready_at is not None else None
             self._durations.observe(ref, (at - started_at).total_seconds(), queue_s, priority)
-
-    def _forget(self, key: tuple[str, str]) -> None:
-        for times in (self._ready, self._started, self._broken, self._claimed):
-            times.pop(key, None)
 
 
 def _note(times: dict[tuple[str, str], datetime], key: tuple[str, str], at: datetime) -> None:

@@ -7,12 +7,24 @@ for all shards.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import asyncpg
 
 from persistence.heads import HEAD
 from persistence.readstore import StoredFact, stored_fact
+
+
+class News(NamedTuple):
+    """That something happened to an order, without what exactly: a fact but for its payload and its origin."""
+
+    shard: int
+    offset: int
+    order_id: str
+    item: str | None
+    kind: str
+    at: datetime
 
 
 class Feed:
@@ -50,3 +62,18 @@ class Feed:
             self._tenant,
         )
         return [stored_fact(row) for row in rows]
+
+    async def news_after(self, offsets: Mapping[int, int], per_shard: int) -> list[News]:
+        """The same as news, for who needs few facts whole: a third of the cost."""
+        rows = await self._pool.fetch(
+            'select f.shard, f."offset", f.order_id, f.item, f.kind, f.at '
+            'from unnest($1::int[], $2::bigint[]) as c(shard, "offset") cross join lateral ('
+            'select shard, "offset", order_id, item, kind, at from fact where fact.shard = c.shard '
+            'and fact."offset" > c."offset" and fact.tenant = $4 order by fact."offset" limit $3) as f '
+            'order by f.shard, f."offset"',
+            list(offsets),
+            list(offsets.values()),
+            per_shard,
+            self._tenant,
+        )
+        return list(map(News._make, rows))

@@ -18,6 +18,11 @@ _FACTS_OF: Final = (
     'select shard, "offset", order_id, item, kind, v, at, release_id, actor, cause, payload from {} '
     'where order_id = any($1) order by order_id, "offset"'
 )
+_FACTS_SINCE: Final = """
+select f.shard, f."offset", f.order_id, f.item, f.kind, f.v, f.at, f.release_id, f.actor, f.cause, f.payload
+  from unnest($1::text[], $2::bigint[]) as c(order_id, "offset")
+ cross join lateral (select * from fact where fact.order_id = c.order_id and fact."offset" > c."offset"
+                      order by fact."offset") as f"""
 _FIRST: Final = (ORDER_ACCEPTED, ORDER_REJECTED)
 """What every order's facts begin with."""
 _STANDING: Final = "select release_id, published_at, effective_at, is_scheduled, retired_at, sequence from release"
@@ -77,6 +82,13 @@ class ReadStore:
                 archived.setdefault(row["order_id"], []).append(stored_fact(row))
             # What an archived order still has here came later than what was moved: a late result that was noted.
             found.update({order_id: facts + found[order_id] for order_id, facts in archived.items()})
+        return found
+
+    async def facts_since(self, offsets: Mapping[str, int]) -> dict[str, list[StoredFact]]:
+        """The facts of each order after its offset, in order; of one that was archived there are none."""
+        found: dict[str, list[StoredFact]] = {order_id: [] for order_id in offsets}
+        for row in await self._pool().fetch(_FACTS_SINCE, list(offsets), list(offsets.values())):
+            found[row["order_id"]].append(stored_fact(row))
         return found
 
     async def template(self, tenant: str, template_id: str) -> dict[str, Any] | None:

@@ -24,5 +24,10 @@ async def test_another_tenants_facts_are_not_shown(databases, pool):
 
     found = await Feed(pool, "main").facts_after({0: 0}, 10)
 
+    news = await Feed(pool, "main").news_after({0: 0}, 10)
+
     assert [each.offset for each in found] == [1, 3]
+    assert [(each.shard, each.offset, each.order_id, each.kind) for each in news] == [
+        (each.shard, each.offset, each.order_id, each.kind) for each in found
+    ]
     await journal.close()

@@ -35,6 +35,11 @@ class SlowStore:
         await self.goes_on.wait()
         return dict.fromkeys(order_ids, found)
 
+    async def facts_since(self, offsets: dict[str, int]) -> dict[str, list[Any]]:
+        return {
+            order_id: [each for each in self.stored if each.offset > offset] for order_id, offset in offsets.items()
+        }
+
 
 def cache_of(store: Any) -> PlanCache:
     folder: Any = Folder()
@@ -47,13 +52,39 @@ async def test_a_fact_that_comes_while_its_plan_is_being_read_is_not_missed():
     reading = asyncio.create_task(cache.get(["o1-1"]))
     await asyncio.sleep(0)
     store.stored.append(fact(2))
-    taking = asyncio.create_task(cache.take(fact(2)))
-    await asyncio.sleep(0)
+    cache.note("o1-1", 2)
     store.goes_on.set()
-    await asyncio.gather(reading, taking)
+    await reading
     plan: Any = (await cache.get(["o1-1"]))["o1-1"]
 
     assert plan.offsets == [1, 2]
+
+
+async def test_a_plan_that_nobody_asks_for_costs_nothing_and_has_all_its_facts_when_somebody_does():
+    store = SlowStore()
+    store.goes_on.set()
+    cache = cache_of(store)
+    plan: Any = (await cache.get(["o1-1"]))["o1-1"]
+    for offset in (2, 3):
+        store.stored.append(fact(offset))
+        cache.note("o1-1", offset)
+    before = list(plan.offsets)
+    await cache.get(["o1-1"])
+    await cache.get(["o1-1"])
+
+    assert (before, plan.offsets) == ([1], [1, 2, 3])
+
+
+async def test_a_plan_whose_new_facts_are_not_there_any_more_is_read_anew():
+    store = SlowStore()
+    store.goes_on.set()
+    cache = cache_of(store)
+    old = (await cache.get(["o1-1"]))["o1-1"]
+    cache.note("o1-1", 2)
+    new = (await cache.get(["o1-1"]))["o1-1"]
+
+    assert new is not old
+    assert cache._items == 3
 
 
 async def test_two_who_ask_for_the_same_plan_get_the_same_one_and_it_counts_once():

@@ -76,9 +76,11 @@ class Scorer:
         self._rest_until = 0.0
         self._rest_s = REST_S
         self.asked = 0
-        """Snapshots that the own model was to answer."""
+        """Snapshots that the present own model was to answer, since it came to answer."""
+        self.unanswered = 0
+        """Those of them that the built-in model answered in its place."""
         self.fallbacks = 0
-        """Snapshots that the built-in model answered in the place of the own one."""
+        """Snapshots that the built-in model answered in the place of the own one, whichever it was."""
         self.model_errors = 0
         """Time-outs, breaks and exceptions of the own model."""
         self.refused = 0
@@ -93,6 +95,11 @@ class Scorer:
     def own_and_name(self) -> tuple[OwnModel | None, str]:
         """The own model and what stands in its scores."""
         return self._own, self._name
+
+    @property
+    def fallback_share(self) -> float | None:
+        """The share that the built-in model answered of what the present own model was asked; None without any."""
+        return self.unanswered / self.asked if self._own is not None and self.asked else None
 
     @property
     def is_resting(self) -> bool:
@@ -127,6 +134,8 @@ class Scorer:
         self._own, self._name, self._version, self._reads_frames = own, name, version, reads_frames
         self._history = history
         self._rest_until, self._rest_s = 0.0, REST_S
+        # What the model before did says nothing of this one.
+        self.asked = self.unanswered = 0
         self._teach()
 
     def _teach(self) -> None:
@@ -154,6 +163,7 @@ class Scorer:
         missing = [at for at, answer in enumerate(answers) if answer is None]
         if self._own is not None and is_counted:
             self.asked += len(answers)
+            self.unanswered += len(missing)
             self.fallbacks += len(missing)
         for at, answer in zip(missing, await batch.builtin(missing), strict=True):
             answers[at] = answer

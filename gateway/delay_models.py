@@ -153,6 +153,9 @@ async def report_models(request: web.Request) -> web.Response:
     champion = next((each.name for each in active if each.stage == "champion"), None)
     waiting = await ticks.waiting(context.pool, tenant)
     predictor = (await context.stats()).get("predictor", {})
+    # Named at the server's start, it answers while the registry has no champion.
+    answering = predictor.get("champion")
+    is_heard = champion is None or answering == champion
     known = {each["name"]: each for each in await models.list_models(context.pool, tenant)}
     found = []
     for name, stage in [*((each.name, each.stage) for each in active), (BUILTIN, "builtIn")]:
@@ -175,9 +178,11 @@ async def report_models(request: web.Request) -> web.Response:
         {
             "at": context.now().isoformat(),
             "champion": champion,
+            "answering": answering,
             "models": found,
             "shift": predictor.get("shift", {}),
-            "fallbackShare": predictor.get("fallbackShare"),
+            # A champion of the last seconds, or one that cannot be used here, has not been asked yet.
+            "fallbackShare": predictor.get("fallbackShare") if is_heard else None,
             "modelErrors": predictor.get("modelErrors"),
         }
     )

@@ -64,7 +64,8 @@ class Metrics:
         )
         self.fallback_share = Gauge(
             "orderplan_delay_fallback_share",
-            "Share of the scores that the built-in model gave in the place of the champion",
+            "Share of the scores that the built-in model gave in the place of this champion since it came to answer",
+            ["model"],
             registry=self.registry,
         )
         self.stuck = Gauge(
@@ -113,4 +114,6 @@ class Metrics:
         self.shift.clear()
         for feature, index in predictor.get("shift", {}).items():
             self.shift.labels(feature).set(index)
-        self.fallback_share.set(predictor.get("fallbackShare") or 0.0)
+        self.fallback_share.clear()
+        if (share := predictor.get("fallbackShare")) is not None:
+            self.fallback_share.labels(predictor["champion"]).set(share)

@@ -39,10 +39,10 @@ def pictured(folder: Path, models: Mapping[str, Any], note: str, page: Path | No
 def _lines(found: Document) -> Iterator[str]:
     yield f"# Delay models, {found['at'][:16]} UTC"
     yield ""
-    yield f"Champion: {found['champion'] or 'none, the built-in model answers'}."
+    yield f"Champion: {_champion(found)}."
     share = found["fallbackShare"]
-    if share is not None:
-        yield f"The built-in model answered in its place for {share:.1%} of the scores."
+    if share is not None and found["answering"]:
+        yield f"Since it came to answer, the built-in model answered in its place for {share:.1%} of the scores."
     yield ""
     yield "Each model at ticks of the allowed time (25, 50, 75, 90%), over the newest orders with a known outcome:"
     yield ""
@@ -78,3 +78,11 @@ def _lines(found: Document) -> Iterator[str]:
             yield "| said | " + " | ".join(f"{said:.2f}" for said, _, _ in each["live"]["reliability"]) + " |"
             yield "|---|" + "---|" * len(each["live"]["reliability"])
             yield "| true | " + " | ".join(f"{true:.2f}" for _, true, _ in each["live"]["reliability"]) + " |"
+
+
+def _champion(found: Document) -> str:
+    if found["champion"]:
+        return str(found["champion"])
+    if found["answering"]:
+        return f"none in the registry, {found['answering']} answers, which the server was started with"
+    return "none, the built-in model answers"

@@ -99,6 +99,23 @@ async def test_what_is_merely_asked_about_does_not_move_the_share_of_plans_that_
     assert (scorer.asked, scorer.fallbacks, scorer.model_errors) == (0, 0, 1)
 
 
+async def test_the_share_that_the_built_in_model_answered_is_that_of_the_present_model_alone(scorer_of):
+    scorer, _ = scorer_of("Raising")
+    await taught(scorer)
+    await scorer.predict(BATCH)
+    assert scorer.fallback_share == 1.0
+    await scorer.adopt(ModelProcess(f"{HERE}:Steady"), name="Steady", reads_frames=False, history=CLOSED)
+    assert scorer.fallback_share is None
+    await until(lambda: scorer._teaching is None)
+    await scorer.predict(BATCH)
+    assert scorer.fallback_share == 0.0
+    await scorer.adopt(None)
+    await scorer.predict(BATCH)
+
+    assert scorer.fallback_share is None
+    assert scorer.fallbacks == 4, "what is counted over all models does not fall"
+
+
 async def test_a_scorer_that_was_closed_starts_no_process_again(scorer_of):
     scorer, _ = scorer_of("Steady")
     await taught(scorer)

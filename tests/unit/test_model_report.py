@@ -21,7 +21,7 @@ def model(name: str, stage: str, **members: Any) -> dict[str, Any]:
 
 def report(*models: dict[str, Any], **members: Any) -> str:
     usual = {"at": "2030-01-31T12:00:00+00:00", "champion": "own", "models": models, "shift": {}}
-    return as_markdown(usual | {"fallbackShare": None, "modelErrors": 0} | members)
+    return as_markdown(usual | {"answering": "own", "fallbackShare": None, "modelErrors": 0} | members)
 
 
 def test_each_model_has_a_row_and_what_is_not_known_is_a_dash():
@@ -53,15 +53,28 @@ def test_what_has_shifted_is_listed_the_most_first_and_chance_is_not():
     assert "No feature has shifted" in report(model("own", "champion"), shift={"hour": 0.02})
 
 
+def test_the_share_of_the_built_in_model_is_told_of_a_champion_only():
+    said = "the built-in model answered in its place for 20.6% of the scores"
+    without = report(champion=None, answering=None, fallbackShare=0.206)
+    named = report(champion=None, answering="mine:Model", fallbackShare=0.206)
+
+    assert said in report(model("own", "champion"), fallbackShare=0.206)
+    assert "in its place" not in without
+    assert "Champion: none, the built-in model answers." in without
+    assert "mine:Model answers, which the server was started with." in named
+    assert said in named
+
+
 def test_delay_models_show_how_they_do_and_what_has_shifted() -> None:
     metrics = Metrics()
     known = {"model": "own", "stage": "champion", "auc": 0.8, "brier": 0.1, "outcomes": 300, "labelLagS": None}
-    stats = {"predictor": {"models": [known], "shift": {"score": 0.3}, "fallbackShare": 0.02}}
+    stats = {"predictor": {"models": [known], "shift": {"score": 0.3}, "champion": "own", "fallbackShare": 0.02}}
     text = metrics.render({}, stats).decode()
     later = metrics.render({}, {"predictor": {"models": [], "shift": {}, "fallbackShare": None}}).decode()
 
     assert 'orderplan_delay_model{model="own",name="auc",stage="champion"} 0.8' in text
     assert 'name="labelLagS"' not in text, "what is not known is not 0"
     assert 'orderplan_delay_shift{feature="score"} 0.3' in text
-    assert "orderplan_delay_fallback_share 0.02" in text
+    assert 'orderplan_delay_fallback_share{model="own"} 0.02' in text
+    assert "orderplan_delay_fallback_share{" not in later, "without a champion there is no share"
     assert 'model="own"' not in later, "a model that scores no more is gone"

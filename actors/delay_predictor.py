@@ -93,6 +93,7 @@ class DelayPredictor:
             scorer,
             scorer.builtin,
             self._history,
+            clock=clock,
             monotonic=monotonic,
             make_process=make_process,
             timeout_s=timeout_s,

@@ -31,8 +31,9 @@ Call = Any
 
 
 async def _nothing() -> dict[str, Any]:
+    begun = {"model": "shadow", "stage": "shadow", "asked": 3, "lastCause": "predict raised ValueError"}
     counters = {"shift": {"score": 0.3}, "champion": "named:AtStart", "fallbackShare": 0.01, "modelErrors": 1}
-    return {"predictor": counters}
+    return {"predictor": counters | {"atWork": [begun]}}
 
 
 async def _nobody(what: str) -> None:
@@ -168,6 +169,10 @@ async def test_the_report_tells_how_each_has_done_and_what_has_shifted(call, poo
 
     assert (found["champion"], found["shift"], found["fallbackShare"]) == (None, {"score": 0.3}, 0.01)
     assert found["answering"] == "named:AtStart"
+    assert by_name["shadow"]["atWork"]["lastCause"] == "predict raised ValueError"
+    assert by_name[BUILTIN]["atWork"] is None
+    _, listed = await call("GET", "/v1/delay-models")
+    assert listed["models"][0]["atWork"]["asked"] == 3
     assert by_name["shadow"]["live"]["outcomes"] == 240
     assert by_name["shadow"]["live"]["auc"] == 1.0
     assert by_name["shadow"]["live"]["brier"] == pytest.approx(0.025)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from delay.pictures import write_pictures
+from delay.reasons import in_words_s
 from delay.stock.trial import shown
 from orderplan.cli.common import UserError, moment
 from orderplan.client import Document
@@ -50,7 +51,7 @@ def _lines(found: Document) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|---|---|"
     for each in found["models"]:
         live, trained = each["live"], each["trained"] or {}
-        lag = f"{live['labelLagS'] / 3600:.1f} h" if live["labelLagS"] is not None else "-"
+        lag = in_words_s(live["labelLagS"]) if live["labelLagS"] is not None else "-"
         name = each["name"] + (" (trained on SIMULATED orders)" if each["simulated"] else "")
         yield (
             f"| {name} | {each['stage']} | {live['outcomes']:,} | {shown(live['lateShare'], 2)} | {shown(live['auc'])} "

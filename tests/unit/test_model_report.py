@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from gateway.metrics import Metrics
 from orderplan.cli.common import console
 from orderplan.cli.model import _listed
@@ -45,6 +47,11 @@ def test_each_model_has_a_row_and_what_is_not_known_is_a_dash():
     assert "| own | champion | 240 | 0.25 | 0.810 | 0.1200 | 0.300 | 0.040 | 0.1100 | 5 | 2.0 h |" in text
     assert "| critical-path | builtIn | 0 | - | - | - | - | - | - | 5 | - |" in text
     assert text.count("| said |") == 1
+
+
+@pytest.mark.parametrize(("lag_s", "said"), [(0.4, "0.4 s"), (75.0, "75 s"), (900.0, "15.0 min"), (7200.0, "2.0 h")])
+def test_a_short_label_lag_is_told_in_minutes_or_seconds(lag_s, said):
+    assert f"| 5 | {said} |" in report(model("own", "champion", live=LIVE | {"labelLagS": lag_s}))
 
 
 def test_a_model_of_simulated_orders_says_so():

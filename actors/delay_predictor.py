@@ -96,6 +96,7 @@ class DelayPredictor:
             scorer,
             scorer.builtin,
             self._history,
+            clock=clock,
             monotonic=monotonic,
             make_process=make_process,
             timeout_s=timeout_s,
@@ -336,7 +337,8 @@ class DelayPredictor:
             "modelErrors": self._scorer.model_errors,
             "refused": self._scorer.refused,
             "modelResting": int(self._scorer.is_resting),
-            "fallbackShare": self._scorer.fallbacks / self._scorer.asked if self._scorer.asked else None,
+            "champion": self._scorer.own_and_name[1] or None,
+            "fallbackShare": self._scorer.fallback_share,
             **self.desk.stats(),
             **bands,
         }

@@ -74,6 +74,7 @@ class ModelDesk:
         builtin: CriticalPath,
         history: History,
         *,
+        clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         make_process: MakeProcess = process_of,
         timeout_s: float = 5.0,
@@ -83,13 +84,17 @@ class ModelDesk:
         self._scorer = scorer
         self._builtin = builtin
         self._history = history
+        self._clock = clock
         self._monotonic = monotonic
         self._make_process = make_process
         self._timeout_s = timeout_s
         self._configured = scorer.own_and_name
         """The model that the server was started with: champion while the registry has none."""
         self._asked_at = float("-inf")
+        scorer.tally.since = clock()
         self._champion: ActiveModel | None = None
+        self._unread: dict[str, str] = {}
+        """Models at work that cannot be read here, and why."""
         self._shadows: dict[ActiveModel, Scorer] = {}
         self._schema: Schema | None = None
         self._shift: Shift | None = None
@@ -97,6 +102,8 @@ class ModelDesk:
         self._working: asyncio.Task[None] | None = None
         self.missed = 0
         """Batches about which some shadow has said nothing: too many waited, or the database was away."""
+        self.errors_of_gone = 0
+        """Errors of shadows that score no more."""
         self.unusable = 0
         """Models of the registry that cannot be read here."""
         self.figures: list[dict[str, Any]] = []
@@ -112,9 +119,12 @@ class ModelDesk:
             await self._crown(champion)
         shadows = {each for each in found if each.stage == "shadow"}
         for gone in self._shadows.keys() - shadows:
-            await self._shadows.pop(gone).close()
+            scorer = self._shadows.pop(gone)
+            self.errors_of_gone += scorer.model_errors
+            await scorer.close()
         for new in sorted(shadows - self._shadows.keys()):
             self._shadows[new] = await self._scorer_of(new)
+        self._unread = {each.name: self._unread[each.name] for each in found if each.name in self._unread}
 
     async def _crown(self, champion: ActiveModel | None) -> None:
         self._schema = self._shift = None
@@ -122,7 +132,7 @@ class ModelDesk:
         if champion is None or artefact is None:
             own, name = self._configured
             history = await self._history() if own is not None else ()
-            await self._scorer.adopt(own, name=name, reads_frames=False, history=history)
+            await self._scorer.adopt(own, name=name, reads_frames=False, history=history, now=self._clock())
         else:
             own = self._make_process(await models.read_document(self._pool, self._tenant, champion.name))
             is_class = artefact.form == "class"
@@ -132,6 +142,7 @@ class ModelDesk:
                 version=champion.digest[:12],
                 reads_frames=not is_class,
                 history=await self._history() if is_class else (),
+                now=self._clock(),
             )
             if not is_class:
                 self._schema = artefact.schema
@@ -151,14 +162,17 @@ class ModelDesk:
                 version=shadow.digest[:12],
                 reads_frames=not is_class,
                 history=await self._history() if is_class else (),
+                now=self._clock(),
             )
         return made
 
     async def _artefact(self, model: ActiveModel) -> Artefact | None:
         document = await models.read_document(self._pool, self._tenant, model.name)
+        self._unread.pop(model.name, None)
         try:
             return await asyncio.to_thread(Artefact.read, document)
         except BadDocument as error:
+            self._unread[model.name] = f"it cannot be used here: {error.reason}"
             # Registered by a release with other features: it has to be trained anew.
             self.unusable += 1
             log.warning("a delay model cannot be used here", model=model.name, reason=str(error))
@@ -194,6 +208,7 @@ class ModelDesk:
                 await self._note_shift(part, at, said)
                 for shadow, scorer in list(self._shadows.items()):
                     answers = await scorer.ask(part)
+                    scorer.tally.note(answers)
                     rows = _rows(part, at, [(shadow.name, each) if each is not None else None for each in answers])
                     if rows:
                         await ticks.put_ticks(self._pool, self._tenant, rows)
@@ -239,11 +254,31 @@ class ModelDesk:
         """How far each feature, and the score, has moved since the champion's training."""
         return self._shift.indices() if self._shift is not None else {}
 
+    def at_work(self, now: datetime) -> list[dict[str, Any]]:
+        """What each model that is to score has done since it came to: `model`, `stage` and `Scorer.standing`.
+
+        `stage` is `champion`, `shadow`, or `configured` for the model that the server was started with.
+        """
+        found: list[dict[str, Any]] = []
+        if self._champion is not None and self._champion.name in self._unread:
+            found.append(_unread(self._champion, self._unread[self._champion.name]))
+        own, name = self._scorer.own_and_name
+        if own is not None:
+            stage = "configured" if own is self._configured[0] else "champion"
+            found.append({"model": name, "stage": stage} | self._scorer.standing(now))
+        for shadow, scorer in sorted(self._shadows.items()):
+            if shadow.name in self._unread:
+                found.append(_unread(shadow, self._unread[shadow.name]))
+            else:
+                found.append({"model": shadow.name, "stage": shadow.stage} | scorer.standing(now))
+        return found
+
     def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
         return {
             "shadows": len(self._shadows),
-            "shadowErrors": sum(each.model_errors for each in self._shadows.values()),
+            "shadowErrors": self.errors_of_gone + sum(each.model_errors for each in self._shadows.values()),
+            "atWork": self.at_work(self._clock()),
             "shadowsMissed": self.missed,
             "modelsUnusable": self.unusable,
             "models": self.figures,
@@ -265,3 +300,9 @@ def _rows(part: Batch, at: list[int], said: Sequence[tuple[str, Prediction] | No
         for snapshot, tick, each in zip(part.snapshots, at, said, strict=True)
         if each is not None
     ]
+
+
+def _unread(model: ActiveModel, cause: str) -> dict[str, Any]:
+    counts = dict.fromkeys(("asked", "unanswered", "refused", "errors"), 0)
+    said = {"since": None, "isLearning": False, "restingUntil": None, "lastCause": cause}
+    return {"model": model.name, "stage": model.stage, **counts, **said}

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
 import structlog
@@ -30,6 +31,8 @@ FIT_TIMEOUT_S: Final = 120.0
 """For starting, importing and learning, in which time the built-in model answers."""
 REST_S: Final = 30.0
 REST_MAX_S: Final = 1800.0
+CAUSE_MAX: Final = 200
+"""Characters kept of why a model failed: the name of an exception is its model's."""
 
 
 class OwnModel(Protocol):
@@ -39,6 +42,28 @@ class OwnModel(Protocol):
     def is_running(self) -> bool: ...
     async def ask(self, method: str, argument: Any, timeout_s: float) -> Any: ...
     async def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one model has done since it came to answer."""
+
+    asked: int = 0
+    """Snapshots that it was to answer."""
+    unanswered: int = 0
+    """Those of them about which it said nothing that can be used."""
+    refused: int = 0
+    """Predictions that cannot be."""
+    errors: int = 0
+    """Time-outs, breaks and exceptions, and batches with a refused prediction."""
+    last_cause: str | None = None
+    """Of the last error: which method, what happened, the type of an exception; no value of an order."""
+    since: datetime | None = None
+
+    def note(self, answers: Sequence[Prediction | None]) -> None:
+        """Count a batch."""
+        self.asked += len(answers)
+        self.unanswered += answers.count(None)
 
 
 class Scorer:
@@ -75,10 +100,10 @@ class Scorer:
         """A process answers one question after the other: whoever asks what if does not cut in."""
         self._rest_until = 0.0
         self._rest_s = REST_S
-        self.asked = 0
-        """Snapshots that the own model was to answer."""
+        self.tally = Tally()
+        """Of the present own model, or of one that could not be taken."""
         self.fallbacks = 0
-        """Snapshots that the built-in model answered in the place of the own one."""
+        """Snapshots that the built-in model answered in the place of the own one, whichever it was."""
         self.model_errors = 0
         """Time-outs, breaks and exceptions of the own model."""
         self.refused = 0
@@ -95,9 +120,29 @@ class Scorer:
         return self._own, self._name
 
     @property
+    def fallback_share(self) -> float | None:
+        """The share that the built-in model answered of what the present own model was asked; None without any."""
+        return self.tally.unanswered / self.tally.asked if self._own is not None and self.tally.asked else None
+
+    @property
     def is_resting(self) -> bool:
         """Whether the own model is left out for the time being."""
         return self._own is not None and self._monotonic() < self._rest_until
+
+    def standing(self, now: datetime) -> dict[str, Any]:
+        """What the present own model has done since it came to answer, until when it is left out, and why."""
+        rests_s = self._rest_until - self._monotonic()
+        is_resting = self._own is not None and rests_s > 0
+        return {
+            "since": self.tally.since.isoformat() if self.tally.since is not None else None,
+            "asked": self.tally.asked,
+            "unanswered": self.tally.unanswered,
+            "refused": self.tally.refused,
+            "errors": self.tally.errors,
+            "isLearning": self._teaching is not None,
+            "restingUntil": (now + timedelta(seconds=rests_s)).isoformat() if is_resting else None,
+            "lastCause": self.tally.last_cause,
+        }
 
     async def fit(self, history: Sequence[ClosedOrder]) -> None:
         """Teach the built-in model now, the own one beside the work."""
@@ -113,6 +158,7 @@ class Scorer:
         version: str = "",
         reads_frames: bool = True,
         history: Sequence[ClosedOrder] = (),
+        now: datetime | None = None,
     ) -> None:
         """Have another own model from now on, or none; the one before is ended.
 
@@ -122,11 +168,14 @@ class Scorer:
             version: likewise.
             reads_frames: it is given features, not snapshots.
             history: that it learns from.
+            now: from when on it is counted.
         """
         await self.close()
         self._own, self._name, self._version, self._reads_frames = own, name, version, reads_frames
         self._history = history
         self._rest_until, self._rest_s = 0.0, REST_S
+        # What the model before did says nothing of this one.
+        self.tally = Tally(since=now)
         self._teach()
 
     def _teach(self) -> None:
@@ -153,7 +202,7 @@ class Scorer:
         answers = await self.ask(batch)
         missing = [at for at, answer in enumerate(answers) if answer is None]
         if self._own is not None and is_counted:
-            self.asked += len(answers)
+            self.tally.note(answers)
             self.fallbacks += len(missing)
         for at, answer in zip(missing, await batch.builtin(missing), strict=True):
             answers[at] = answer
@@ -214,6 +263,7 @@ class Scorer:
         refused = usable.count(None)
         if refused:
             self.refused += refused
+            self.tally.refused += refused
             self._failed(f"{refused} of {count} predictions cannot be")
         else:
             self._rest_s = REST_S
@@ -230,6 +280,8 @@ class Scorer:
 
     def _failed(self, reason: str) -> None:
         self.model_errors += 1
+        self.tally.errors += 1
+        self.tally.last_cause = reason[:CAUSE_MAX]
         self._rest_until = self._monotonic() + self._rest_s
         log.warning("the delay model is left out for a while", model=self._name, reason=reason, rest_s=self._rest_s)
         self._rest_s = min(2 * self._rest_s, REST_MAX_S)

@@ -5,13 +5,15 @@ Dropped: matplotlib (40 MB for lines, and other bytes with every release of it).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from html import escape
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-COLOURS: Final = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#555555")
+COLOURS: Final = ("#1b6ca8", "#c0392b", "#2e8b57", "#8e44ad", "#d68910", "#0e7c86", "#a0522d", "#c2388a")
+GREY: Final = "#555555"
+"""Of what only serves to compare with."""
 WIDTH, HEIGHT = 640, 400
 LEFT, RIGHT, TOP, BOTTOM = 60, 170, 46, 60
 
@@ -19,12 +21,16 @@ Point = tuple[float, float]
 
 
 class Line(NamedTuple):
-    """One line: its name, its points, whether they are marked, and whether it only serves to compare with."""
+    """One line: its name, its points, whether they are marked, and whether it only serves to compare with.
+
+    `colour` is one of `COLOURS`; without it, that of the line's place among the others.
+    """
 
     name: str
     points: Sequence[Point]
     is_dashed: bool = False
     has_marks: bool = True
+    colour: str = ""
 
 
 class Axis(NamedTuple):
@@ -71,7 +77,7 @@ def drawn(
     for value in marked:
         parts.append(f'<line x1="{x(value):.1f}" x2="{x(value):.1f}" y1="{TOP}" y2="{TOP + inner_h}" stroke="#999"/>')
     for number, line in enumerate(lines):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = line.colour or COLOURS[number % len(COLOURS)]
         places = [(x(one), y(other)) for one, other in line.points]
         dashes = ' stroke-dasharray="5 4"' if line.is_dashed else ""
         points = " ".join(f"{one:.1f},{other:.1f}" for one, other in places)
@@ -90,17 +96,31 @@ def drawn(
 
 def reliability_curve(models: Mapping[str, Sequence[Sequence[float]]], note: str) -> str:
     """What was said against what was true; `models` has (said, true, points) of each bin by name."""
-    lines = [Line("as it should be", ((0, 0), (1, 1)), is_dashed=True, has_marks=False)]
-    lines += [Line(name, [(said, true) for said, true, _ in bins]) for name, bins in models.items()]
+    lines = [Line("as it should be", ((0, 0), (1, 1)), is_dashed=True, has_marks=False, colour=GREY)]
+    lines += _coloured(Line(name, _by_said(bins)) for name, bins in models.items())
     across, upward = Axis("probability said", 0, 1, SHARES), Axis("share that was late", 0, 1, SHARES)
     return drawn("Reliability", note, across, upward, lines)
 
 
+def _coloured(lines: Iterable[Line]) -> list[Line]:
+    """With the colours of their places among the models: a model has the same one in all pictures of a report."""
+    return [line._replace(colour=COLOURS[number % len(COLOURS)]) for number, line in enumerate(lines)]
+
+
+def _by_said(bins: Sequence[Sequence[float]]) -> list[Point]:
+    """One point for each value that was said: a line through several above each other would double back."""
+    found: dict[float, tuple[float, float]] = {}
+    for said, true, points in bins:
+        late, before = found.get(said, (0.0, 0.0))
+        found[said] = (late + true * points, before + points)
+    return [(said, late / points) for said, (late, points) in sorted(found.items())]
+
+
 def _ticks(models: Mapping[str, Mapping[str, float | None]]) -> list[Line]:
-    return [
+    return _coloured(
         Line(name, [(float(tick.rstrip("%")) / 100, value) for tick, value in found.items() if value is not None])
         for name, found in models.items()
-    ]
+    )
 
 
 _ALLOWED: Final = Axis(

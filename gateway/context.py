@@ -41,6 +41,13 @@ class Role(StrEnum):
     ANYONE = "anyone"
 
 
+FIND_ORDER: Final = (
+    "name it by its id; that of an external id: "
+    "GET /tmf-api/productOrderingManagement/v4/productOrder?externalId=...&fields=id"
+)
+"""Several channels may have used the same external id, so no route takes one for an order's."""
+
+
 @dataclass(slots=True)
 class Context:
     """Everything a handler needs; made once per gateway process."""
@@ -79,10 +86,13 @@ class Context:
         Raises:
             NotFound: the tenant has no such order.
         """
-        shard_of(order_id)
+        try:
+            shard_of(order_id)
+        except NotFound as error:
+            raise NotFound(error.reason, mend=FIND_ORDER) from error
         found = (await self.store.facts_of([order_id]))[order_id]
         if not found or found[0].payload["order"]["tenant"] != tenant:
-            raise NotFound(f"there is no order {order_id!r}")
+            raise NotFound(f"there is no order {order_id!r}", mend=FIND_ORDER)
         return found
 
     async def plan(self, tenant: str, order_id: str) -> Plan:

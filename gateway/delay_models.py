@@ -36,9 +36,17 @@ _LEFT_OUT: Final = ("bins", "schema")
 
 
 async def list_models(request: web.Request) -> web.Response:
-    """GET /v1/delay-models: all models, newest first, who is champion (null: the built-in model), and what was done."""
+    """GET /v1/delay-models: all models, newest first, who is champion (null: the built-in model), and what was done.
+
+    `atWork` of a champion or shadow: what it has done since it came to score (`asked`, `unanswered`, `refused`,
+    `errors`), `restingUntil` and `lastCause`; null while the predictor has not taken it up.
+    """
     context, tenant = context_of(request), tenant_of(request)
-    found = [_shown(each) for each in await models.list_models(context.pool, tenant)]
+    at_work = await _at_work(context)
+    found = [
+        _shown(each) | {"atWork": at_work.get(each["name"]) if each["stage"] in ("champion", "shadow") else None}
+        for each in await models.list_models(context.pool, tenant)
+    ]
     champion = next((each["name"] for each in found if each["stage"] == "champion"), None)
     changes = await models.list_changes(context.pool, tenant, CHANGES_SHOWN)
     return native_json({"models": found, "champion": champion, "changes": changes})
@@ -153,6 +161,10 @@ async def report_models(request: web.Request) -> web.Response:
     champion = next((each.name for each in active if each.stage == "champion"), None)
     waiting = await ticks.waiting(context.pool, tenant)
     predictor = (await context.stats()).get("predictor", {})
+    at_work = {each["model"]: each for each in predictor.get("atWork", ())}
+    # Named at the server's start, it answers while the registry has no champion.
+    answering = predictor.get("champion")
+    is_heard = champion is None or answering == champion
     known = {each["name"]: each for each in await models.list_models(context.pool, tenant)}
     found = []
     for name, stage in [*((each.name, each.stage) for each in active), (BUILTIN, "builtIn")]:
@@ -169,15 +181,19 @@ async def report_models(request: web.Request) -> web.Response:
                 "waiting": waiting.get(name, 0),
                 "trained": signature.get("metricsAtTicks"),
                 "againstChampion": against,
+                "atWork": at_work.pop(name, None),
             }
         )
     return native_json(
         {
             "at": context.now().isoformat(),
             "champion": champion,
+            "answering": answering,
+            "configured": next((each for each in at_work.values() if each["stage"] == "configured"), None),
             "models": found,
             "shift": predictor.get("shift", {}),
-            "fallbackShare": predictor.get("fallbackShare"),
+            # A champion of the last seconds, or one that cannot be used here, has not been asked yet.
+            "fallbackShare": predictor.get("fallbackShare") if is_heard else None,
             "modelErrors": predictor.get("modelErrors"),
         }
     )
@@ -238,6 +254,11 @@ async def get_history(request: web.Request) -> web.Response:
             "next": _cursor(page[-1]) if len(page) == limit else None,
         }
     )
+
+
+async def _at_work(context: Context) -> dict[str, dict[str, Any]]:
+    predictor = (await context.stats()).get("predictor", {})
+    return {each["model"]: each for each in predictor.get("atWork", ())}
 
 
 async def _one(context: Context, tenant: str, name: str) -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 _MODEL_FIGURES: Final = ("auc", "brier", "ece", "outcomes", "waiting", "labelLagS")
+_MODEL_COUNTS: Final = ("asked", "unanswered", "refused", "errors")
+_MODELS_MAX: Final = 50
+"""Models that are counted at most; of those that score no more the oldest go."""
 _BREAKER_VALUES: Final = {"closed": 0, "open": 1, "halfOpen": 2}
 
 
@@ -64,9 +67,24 @@ class Metrics:
         )
         self.fallback_share = Gauge(
             "orderplan_delay_fallback_share",
-            "Share of the scores that the built-in model gave in the place of the champion",
+            "Share of the scores that the built-in model gave in the place of this champion since it came to answer",
+            ["model"],
             registry=self.registry,
         )
+        self.model_counts = {
+            "asked": self._model_counter("asked", "Snapshots that a delay model was to answer"),
+            "unanswered": self._model_counter("unanswered", "Of those asked, those without a usable answer"),
+            "refused": self._model_counter("refused", "Predictions of a delay model that cannot be"),
+            "errors": self._model_counter("errors", "Time-outs, breaks and exceptions of a delay model"),
+        }
+        self.model_resting = Gauge(
+            "orderplan_delay_model_resting",
+            "1 while a delay model is left out after an error, or cannot be used here",
+            ["model"],
+            registry=self.registry,
+        )
+        self._models_at: dict[str, Mapping[str, Any]] = {}
+        """What each delay model had done at the last scrape."""
         self.stuck = Gauge(
             "orderplan_plans_stuck", "Plans found standing still that are not well yet", registry=self.registry
         )
@@ -74,6 +92,9 @@ class Metrics:
             "orderplan_plans_redriven_total", "Plans that stood still and were made to go on", registry=self.registry
         )
         self._redriven_by: dict[str, float] = {}
+
+    def _model_counter(self, name: str, says: str) -> Counter:
+        return Counter(f"orderplan_delay_model_{name}_total", says, ["model"], registry=self.registry)
 
     def render(self, orders: Mapping[str, int], stats: Mapping[str, Any]) -> bytes:
         """The exposition text."""
@@ -104,13 +125,33 @@ class Metrics:
                     self.actors.labels(actor, name).set(value)
         return generate_latest(self.registry)
 
+    def _count_models(self, at_work: Sequence[Mapping[str, Any]]) -> None:
+        self.model_resting.clear()
+        for each in at_work[:_MODELS_MAX]:
+            model = each["model"]
+            before = self._models_at.pop(model, {})
+            # A model that came to answer anew, and a predictor that was started anew, count from 0.
+            was = before if before.get("since") == each["since"] else {}
+            for name in _MODEL_COUNTS:
+                self.model_counts[name].labels(model).inc(max(0, each[name] - was.get(name, 0)))
+            self._models_at[model] = each
+            self.model_resting.labels(model).set(int(each["restingUntil"] is not None or each["since"] is None))
+        while len(self._models_at) > _MODELS_MAX:
+            gone = next(iter(self._models_at))
+            del self._models_at[gone]
+            for counter in self.model_counts.values():
+                counter.remove(gone)
+
     def _render_models(self, predictor: Mapping[str, Any]) -> None:
         self.models.clear()
         for each in predictor.get("models", ()):
             for name in _MODEL_FIGURES:
                 if (value := each.get(name)) is not None:
                     self.models.labels(each["model"], each["stage"], name).set(value)
+        self._count_models(predictor.get("atWork", ()))
         self.shift.clear()
         for feature, index in predictor.get("shift", {}).items():
             self.shift.labels(feature).set(index)
-        self.fallback_share.set(predictor.get("fallbackShare") or 0.0)
+        self.fallback_share.clear()
+        if (share := predictor.get("fallbackShare")) is not None:
+            self.fallback_share.labels(predictor["champion"]).set(share)

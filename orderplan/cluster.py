@@ -86,6 +86,8 @@ class Cluster:
         self._supervisor: threading.Thread | None = None
         self._is_stopping = threading.Event()
         self.config: ClusterConfig | None = None
+        self.logs: Path | None = None
+        """The folder of this machine's actors' logs, once started."""
 
     @property
     def url(self) -> str:
@@ -206,10 +208,10 @@ class Cluster:
         }
         try:
             if self._options.address is not None:
-                ray.init(address=self._options.address, **common)
+                joined = ray.init(address=self._options.address, **common)
             else:
                 # Without an address Ray would join whatever cluster was last started on this machine.
-                ray.init(
+                joined = ray.init(
                     address="local",
                     include_dashboard=False,
                     object_store_memory=OBJECT_STORE_BYTES,
@@ -220,6 +222,7 @@ class Cluster:
             raise ClusterError(
                 f"Ray cannot be reached or started: {error}", mend="check --address and its token"
             ) from error
+        self.logs = Path(joined.address_info["session_dir"]) / "logs"
 
     def _start_actors(self, config: ClusterConfig) -> None:
         import ray  # see _start_ray

@@ -15,14 +15,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from delay.histories.files import ACTIVITIES, COLUMNS
+from delay.histories.files import ACTIVITIES, COLUMNS, names_of
 from delay.replay import History
 from domain import facts as f
 
 PARQUET: Final = ".parquet"
 _ROWS_TOGETHER: Final = 10_000
 ORDER, ACCOUNT, ITEM = "order", "account", "item"
-_COLUMNS: Final = (*COLUMNS, "currentDue")
 _ORDER_ATTRIBUTES: Final = ("due", "currentDue", "channel", "priority", "segment", "product", "lines", "simulated")
 _TYPES: Final = {"due": "time", "currentDue": "time", "lines": "integer", "simulated": "boolean"}
 
@@ -47,7 +46,7 @@ def events_of(history: History, *, simulated: bool, is_closed_only: bool = True)
         is_closed_only: leave out orders that are open at the end.
     """
     closed = {order_id for order_id, fact in history if fact.kind == f.ORDER_ENDED} if is_closed_only else None
-    names = {item.ref: item.name for release in history.releases.values() for item in release.items}
+    names = names_of(history.releases.values())
     orders: dict[str, dict[str, Any]] = {}
     for order_id, fact in history:
         if closed is not None and order_id not in closed:
@@ -92,7 +91,7 @@ def _changed(known: dict[str, Any], payload: Mapping[str, Any]) -> dict[str, Any
 
 
 def write_csv(events: Iterator[Event], path: Path) -> int:
-    """One line for each event, with the columns of `orderplan simulate`'s events.csv and `currentDue`; how many.
+    """One line for each event, with the columns of `orderplan simulate`'s events.csv; how many.
 
     Raises:
         OSError: it cannot be written.
@@ -100,14 +99,14 @@ def write_csv(events: Iterator[Event], path: Path) -> int:
     count = 0
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(_COLUMNS)
+        writer.writerow(COLUMNS)
         for each in events:
             count += 1
             row = _row(each) | {
                 "timestamp": each.at.isoformat(timespec="milliseconds"),
                 "simulated": str(each.order["simulated"]).lower(),
             }
-            writer.writerow([row[name] for name in _COLUMNS])
+            writer.writerow([row[name] for name in COLUMNS])
     return count
 
 
@@ -133,11 +132,11 @@ def write_parquet(events: Iterator[Event], path: Path) -> int:
     moment = arrow.timestamp("ms", tz="UTC")
     kinds = dict.fromkeys(("timestamp", "due", "currentDue"), moment)
     kinds |= {"lines": arrow.int32(), "simulated": arrow.bool_()}
-    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in _COLUMNS])
+    schema = arrow.schema([(name, kinds.get(name, arrow.string())) for name in COLUMNS])
     count = 0
     with parquet.ParquetWriter(path, schema) as writer:
         while columns := _columns(islice(events, _ROWS_TOGETHER)):
-            writer.write_batch(arrow.record_batch([columns[name] for name in _COLUMNS], schema=schema))
+            writer.write_batch(arrow.record_batch([columns[name] for name in COLUMNS], schema=schema))
             count += len(columns["case"])
     return count
 
@@ -145,7 +144,7 @@ def write_parquet(events: Iterator[Event], path: Path) -> int:
 def _columns(events: Iterable[Event]) -> dict[str, list[Any]]:
     """By name, with moments as such and None for what is not there; nothing without events."""
     rows = [_row(each) for each in events]
-    columns = {name: [row[name] for row in rows] for name in _COLUMNS} if rows else {}
+    columns = {name: [row[name] for row in rows] for name in COLUMNS} if rows else {}
     for name in ("due", "currentDue") if rows else ():
         columns[name] = [datetime.fromisoformat(text) if text else None for text in columns[name]]
     for name in ("item", "segment", "product") if rows else ():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -20,6 +20,7 @@ from typing import Any, Final, Self, TextIO
 from delay.histories.orders import SIMULATED
 from delay.histories.settings import Settings
 from delay.histories.simulation import Happening, Simulation
+from delay.snapshot import AWAIT_NAMES
 from domain import facts as f
 from domain.compose import Template
 from domain.facts import VERSIONS, Fact, upcast
@@ -49,6 +50,7 @@ COLUMNS: Final = (
     "product",
     "lines",
     "simulated",
+    "currentDue",
 )
 ACTIVITIES: Final[Mapping[str, str]] = {
     f.ORDER_ACCEPTED: "Order accepted",
@@ -73,13 +75,18 @@ class UnusableHistory(ValueError):
     """What should be the folder of a history is none, or of a form that this program does not know."""
 
 
+def names_of(releases: Iterable[CompiledRelease]) -> dict[str, str]:
+    """What items are called, by definition; also those that no release defines."""
+    return AWAIT_NAMES | {item.ref: item.name for release in releases for item in release.items}
+
+
 class HistoryWriter:
     """Writes a history into a folder, fact by fact; `finish` writes what is known at the end."""
 
     def __init__(self, folder: Path, simulation: Simulation) -> None:
         self.folder = folder
         self._simulation = simulation
-        self._names = {item.ref: item.name for release in simulation.releases.values() for item in release.items}
+        self._names = names_of(simulation.releases.values())
         self._cases: dict[str, tuple[datetime | None, tuple[object, ...]]] = {}
         self.counts = {"orders": 0, "facts": 0, "events": 0, "ended": 0, "rejected": 0, "late": 0}
 
@@ -127,10 +134,10 @@ class HistoryWriter:
     def _begin(self, order_id: str, order: Mapping[str, Any]) -> None:
         self.counts["orders"] += 1
         lines = order["lines"]
-        due_at = order.get("dueAt")
+        due_at = datetime.fromisoformat(order["dueAt"]) if order.get("dueAt") else None
         account = order.get("accountFacts", {})
         self._cases[order_id] = (
-            datetime.fromisoformat(due_at) if due_at else None,
+            due_at,
             (
                 order["channel"],
                 order.get("priority", "normal"),
@@ -138,6 +145,8 @@ class HistoryWriter:
                 lines[0].get("offering") or lines[0].get("specification") or "",
                 len(lines),
                 "true",
+                # No simulated order is changed: its first promise stands.
+                due_at.isoformat() if due_at is not None else "",
             ),
         )
 

@@ -429,6 +429,7 @@ def _listed(found: Document) -> Iterable[RenderableType]:
         (
             each["name"],
             each["stage"],
+            _now(each),
             each["form"],
             *_figures(each["signature"].get("metrics", {})),
             moment(each["signature"].get("trainedUntil", ""))[:10],
@@ -438,7 +439,7 @@ def _listed(found: Document) -> Iterable[RenderableType]:
         for each in found["models"]
     ]
     if listed:
-        columns = ("model", "stage", "form", "AUC", "Brier", "skill", "ECE", "trained until", "orders", "digest")
+        columns = ("model", "stage", "now", "form", "AUC", "Brier", "skill", "ECE", "trained until", "orders", "digest")
         yield table(columns, listed)
     changes = [
         (moment(each["at"])[:19], each["action"], each["name"], each["former"], each["by"], each["reason"])
@@ -446,6 +447,15 @@ def _listed(found: Document) -> Iterable[RenderableType]:
     ]
     if changes:
         yield table(("at (UTC)", "action", "model", "before", "by", "reason"), changes)
+
+
+def _now(model: Document) -> str:
+    from orderplan.cli.model_report import standing
+
+    if model["stage"] not in ("champion", "shadow"):
+        return ""
+    cause = (model["atWork"] or {}).get("lastCause")
+    return standing(model["atWork"]) + (f" ({cause})" if cause else "")
 
 
 def _is_simulated(simulated: object) -> str:

@@ -161,8 +161,16 @@ def _estimates(found: Document) -> Iterable[RenderableType]:
         ]
         yield table(("what", "risk then", "gain", "left then"), rows)
     else:
-        yield f"nothing of the {found['tried']} things that may be done would help"
+        yield _of_no_help(found["tried"])
     yield found["note"]
+
+
+def _of_no_help(tried: int) -> str:
+    if tried == 0:
+        return "there is nothing that may be done"
+    if tried == 1:
+        return "the one thing that may be done would not help"
+    return f"none of the {tried} things that may be done would help"
 
 
 @app.command("show")

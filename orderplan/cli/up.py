@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Final
@@ -109,16 +109,12 @@ def up(
         # Only now: ray.init puts handlers of its own in their place.
         drain_on_signals(stop.set)
         if as_json:
-            print_json({"url": url, "data": str(folder), "pid": os.getpid()})
+            print_json({"url": url, "data": str(folder), "logs": str(cluster.logs), "pid": os.getpid()})
         else:
             screen = console()
-            screen.print(f"orderplan is ready at {url}")
-            for name, path in (("API", "/openapi.json"), ("ready", "/readyz"), ("metrics", "/metrics")):
-                screen.print(f"  {name:8} {url}{path}")
-            screen.print(f"  {'data':8} {folder}")
-            if paused:
-                screen.print("paused: orders are taken, no call leaves until: orderplan system release --all")
-            screen.print("Ctrl-C stops it")
+            for line in announced(url, folder, cluster.logs, is_paused=paused):
+                # Paths and addresses whole, whatever the width: they are copied.
+                screen.print(line, soft_wrap=True)
         sys.stdout.flush()
         stop.wait()
         if not as_json:
@@ -134,6 +130,19 @@ def up(
         cluster.stop(is_hard=True)
     if not is_finished:
         raise typer.Exit(1)
+
+
+def announced(url: str, data: Path, logs: Path | None, *, is_paused: bool) -> Iterator[str]:
+    """What is said when the server is ready: where everything is."""
+    yield f"orderplan is ready at {url}"
+    for name, path in (("API", "/openapi.json"), ("ready", "/readyz"), ("metrics", "/metrics")):
+        yield f"  {name:8} {url}{path}"
+    yield f"  {'data':8} {data}"
+    if logs is not None:
+        yield f"  {'logs':8} {logs}/worker-*.err"
+    if is_paused:
+        yield "paused: orders are taken, no call leaves until: orderplan system release --all"
+    yield "Ctrl-C stops it"
 
 
 class EndNow(BaseException):

@@ -31,7 +31,9 @@ Call = Any
 
 
 async def _nothing() -> dict[str, Any]:
-    return {"predictor": {"shift": {"score": 0.3}, "fallbackShare": 0.01, "modelErrors": 1}}
+    begun = {"model": "shadow", "stage": "shadow", "asked": 3, "lastCause": "predict raised ValueError"}
+    counters = {"shift": {"score": 0.3}, "champion": "named:AtStart", "fallbackShare": 0.01, "modelErrors": 1}
+    return {"predictor": counters | {"atWork": [begun]}}
 
 
 async def _nobody(what: str) -> None:
@@ -166,6 +168,11 @@ async def test_the_report_tells_how_each_has_done_and_what_has_shifted(call, poo
     by_name = {each["name"]: each for each in found["models"]}
 
     assert (found["champion"], found["shift"], found["fallbackShare"]) == (None, {"score": 0.3}, 0.01)
+    assert found["answering"] == "named:AtStart"
+    assert by_name["shadow"]["atWork"]["lastCause"] == "predict raised ValueError"
+    assert by_name[BUILTIN]["atWork"] is None
+    _, listed = await call("GET", "/v1/delay-models")
+    assert listed["models"][0]["atWork"]["asked"] == 3
     assert by_name["shadow"]["live"]["outcomes"] == 240
     assert by_name["shadow"]["live"]["auc"] == 1.0
     assert by_name["shadow"]["live"]["brier"] == pytest.approx(0.025)
@@ -173,6 +180,9 @@ async def test_the_report_tells_how_each_has_done_and_what_has_shifted(call, poo
     assert by_name["shadow"]["againstChampion"]["isBetter"] is True
     assert by_name[BUILTIN]["live"]["brier"] == pytest.approx(0.16)
     assert by_name["shadow"]["simulated"] is True
+    await call("POST", "/v1/delay-models/shadow:promote", {})
+    _, promoted = await call("GET", "/v1/delay-models:report")
+    assert (promoted["champion"], promoted["fallbackShare"]) == ("shadow", None), "the share is another model's"
 
 
 class Pages:

@@ -157,6 +157,9 @@ async def test_a_model_of_another_release_is_left_out_and_counted(host, pool, pr
 
     assert (await model_of(pool, order_id))[0] == BUILTIN
     assert predictor.stats()["modelsUnusable"] == 1
+    (old,) = predictor.stats()["atWork"]
+    assert (old["model"], old["stage"], old["asked"], old["since"]) == ("old", "champion", 0, None)
+    assert old["lastCause"].startswith("it cannot be used here: ")
 
 
 async def test_shadows_score_the_same_snapshots_unseen_and_their_scores_meet_the_outcomes(
@@ -182,13 +185,25 @@ async def test_shadows_score_the_same_snapshots_unseen_and_their_scores_meet_the
     assert set(pairs.late) == {False}
     assert (set(pairs.champion), set(pairs.challenger)) == ({0.25}, {0.75})
     assert told == {0, 25, 50}
-    assert predictor.stats()["shadowErrors"] >= 1
+    errors = predictor.stats()["shadowErrors"]
+    at_work = {each["model"]: each for each in predictor.stats()["atWork"]}
+    assert {name: each["stage"] for name, each in at_work.items()} == {
+        "champion": "champion", "shadow": "shadow", "stuck": "shadow"
+    }  # fmt: skip
+    assert (at_work["champion"]["unanswered"], at_work["shadow"]["unanswered"]) == (0, 0)
+    assert at_work["stuck"]["errors"] == errors >= 1
+    assert at_work["stuck"]["unanswered"] == at_work["stuck"]["asked"] == at_work["shadow"]["asked"] > 0
+    assert at_work["stuck"]["lastCause"] == "predict took longer than 5 s"
     await later(host, predictor, watch, HOUSEKEEPING_S)
     figures = {each["model"]: each for each in predictor.stats()["models"]}
     assert figures["champion"]["outcomes"] == 1
     assert figures["champion"]["brier"] == pytest.approx(0.0625)
     assert figures["shadow"]["brier"] == pytest.approx(0.5625)
     assert {"champion", "shadow", "stuck", BUILTIN} == set(figures)
+    await models.move(pool, "main", "stuck", "rest", at=AT, by="ada")
+    await later(host, predictor, watch, POLL_S)
+    assert {each["model"] for each in predictor.stats()["atWork"]} == {"champion", "shadow"}
+    assert predictor.stats()["shadowErrors"] >= errors, "a counter does not fall when stages change"
 
 
 async def test_an_order_past_its_due_date_is_kept_at_no_tick(host, pool, predictor, watch):

@@ -87,6 +87,9 @@ async def test_what_if_reaches_the_predictor_as_changes_and_its_refusals_come_ba
     assert (unread[0], unread[1]["path"]) == (400, "changes[0].variable")
     assert (unknown[0], unknown[1]["path"]) == (400, "change")
     assert nobody[0] == 404
+    for named in (await asked(pool, None, "GET", "/v1/orders/shop-17/risk"), nobody):
+        assert named[0] == 404
+        assert "productOrder?externalId=" in named[1]["mend"]
 
 
 @pytest.mark.parametrize("query", ["sort=recurring", "minOneTime=1", "sort=oneTime&minRecurring=2"])

@@ -96,7 +96,40 @@ async def test_what_is_merely_asked_about_does_not_move_the_share_of_plans_that_
     found = await scorer.predict(BATCH, is_counted=False)
 
     assert {each.model for each in found} == {NAME}
-    assert (scorer.asked, scorer.fallbacks, scorer.model_errors) == (0, 0, 1)
+    assert (scorer.tally.asked, scorer.fallbacks, scorer.model_errors) == (0, 0, 1)
+
+
+async def test_the_share_that_the_built_in_model_answered_is_that_of_the_present_model_alone(scorer_of):
+    scorer, _ = scorer_of("Raising")
+    await taught(scorer)
+    await scorer.predict(BATCH)
+    assert scorer.fallback_share == 1.0
+    await scorer.adopt(ModelProcess(f"{HERE}:Steady"), name="Steady", reads_frames=False, history=CLOSED)
+    assert scorer.fallback_share is None
+    await until(lambda: scorer._teaching is None)
+    await scorer.predict(BATCH)
+    assert scorer.fallback_share == 0.0
+    await scorer.adopt(None)
+    await scorer.predict(BATCH)
+
+    assert scorer.fallback_share is None
+    assert scorer.fallbacks == 4, "what is counted over all models does not fall"
+
+
+async def test_a_model_that_fails_is_told_apart_from_one_that_has_just_begun(scorer_of):
+    scorer, watch = scorer_of("Raising")
+    await taught(scorer)
+    begun = scorer.standing(NOW)
+    await scorer.predict(BATCH)
+    failed = scorer.standing(NOW)
+    watch.now += REST_S
+    rested = scorer.standing(NOW)
+
+    assert (begun["asked"], begun["errors"], begun["restingUntil"], begun["lastCause"]) == (0, 0, None, None)
+    assert (failed["asked"], failed["unanswered"], failed["refused"], failed["errors"]) == (4, 4, 0, 1)
+    assert failed["restingUntil"] == (NOW + timedelta(seconds=REST_S)).isoformat()
+    assert failed["lastCause"] == "predict raised RuntimeError"
+    assert (rested["restingUntil"], rested["lastCause"]) == (None, "predict raised RuntimeError")
 
 
 async def test_a_scorer_that_was_closed_starts_no_process_again(scorer_of):

@@ -6,7 +6,7 @@ import csv
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -60,15 +60,24 @@ FIRST, SECOND = (f"2030-02-0{day}T12:00:00+00:00" for day in (1, 8))
 ORDER: dict[str, Any] = {"id": "o1-1", "channel": "web", "lines": [{"offering": "sim"}], "dueAt": FIRST}
 
 
+ITEM_KINDS: Final = (f.ITEM_STARTED, f.ITEM_COMPLETED)
+
+
 class Told:
     """The facts of one order, a minute apart."""
 
-    def __init__(self, *facts: tuple[str, dict[str, Any] | None]) -> None:
+    def __init__(self, *facts: tuple[str, dict[str, Any] | None], item: str | None = None) -> None:
         self.releases: dict[str, Any] = {}
         self.templates: dict[str, Any] = {}
         self.until = AT
         self._facts = [
-            Fact(kind=kind, at=AT + timedelta(minutes=at), actor="channel", payload=payload)
+            Fact(
+                kind=kind,
+                at=AT + timedelta(minutes=at),
+                actor="channel",
+                payload=payload,
+                item=item if kind in ITEM_KINDS else None,
+            )
             for at, (kind, payload) in enumerate(facts)
         ]
 
@@ -94,6 +103,24 @@ def test_an_event_has_both_due_dates_as_they_were_known_then(amended):
     assert [ended.order[name] for name in ("due", "currentDue", "priority")] == [FIRST, SECOND, "high"]
 
 
+@pytest.mark.parametrize(
+    ("item", "name"),
+    [
+        ("await/delivery@billing-account@account", "Await delivery by another order"),
+        ("await/relatedOrder@10", "Await related order"),
+    ],
+)
+def test_an_item_that_waits_for_another_order_has_its_name_in_the_log(item, name):
+    told = Told(
+        (f.ORDER_ACCEPTED, {"order": ORDER}),
+        (f.ITEM_COMPLETED, None),
+        (f.ORDER_ENDED, {"state": "completed"}),
+        item=item,
+    )
+
+    assert [each.activity for each in events_of(told, simulated=False)][1] == f"{name} completed"
+
+
 def test_ocel_keeps_each_value_of_an_attribute_with_its_moment(amended, tmp_path):
     write_ocel(events_of(amended, simulated=False), tmp_path / "log.json")
     (order,) = json.loads((tmp_path / "log.json").read_text(encoding="utf-8"))["objects"]
@@ -106,7 +133,7 @@ def test_ocel_keeps_each_value_of_an_attribute_with_its_moment(amended, tmp_path
 def test_columns_have_moments_as_such_and_nothing_for_what_is_not_there(amended):
     columns = _columns(events_of(amended, simulated=False))
 
-    assert set(columns) == {*COLUMNS, "currentDue"}
+    assert tuple(columns) == COLUMNS
     assert columns["currentDue"] == [datetime.fromisoformat(each) for each in (FIRST, SECOND)]
     assert columns["item"] == [None, None]
     assert columns["simulated"] == [False, False]

@@ -376,6 +376,7 @@ def test_a_history_is_named_as_simulated_wherever_it_appears(tmp_path):
     assert json.loads((tmp_path / MANIFEST).read_text(encoding="utf-8")) == manifest
     assert head["simulated"] is True
     assert tuple(rows[0]) == COLUMNS
+    assert all(datetime.fromisoformat(row["currentDue"]) == datetime.fromisoformat(row["due"]) for row in rows)
     assert all(row["case"].startswith("simulated-") and row["simulated"] == "true" for row in rows)
     assert all(fact["order"].startswith("simulated-") for fact in facts)
 

@@ -84,6 +84,10 @@ _ENDS_ATTEMPT = frozenset(
 """After these a call needs no sending any more, whoever caused them: a report, the clock, an operator."""
 
 
+_LOOKED_AT = _ENDS_ATTEMPT | f.ABOUT_ALL_ITEMS | {f.PLAN_COMPOSED}
+"""Facts from which more follows for what is written and sent than their rows."""
+
+
 def import_id_of(cause: str) -> str:
     """What stands in an import's fact in the place of an order."""
     return f"import {cause}"
@@ -565,6 +569,8 @@ class Tick:
         self.heads[shard] += len(turn.facts)
         is_about_all = False
         for fact in turn.facts:
+            if fact.kind not in _LOOKED_AT:
+                continue
             is_about_all = is_about_all or (fact.item is None and fact.kind in f.ABOUT_ALL_ITEMS)
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)

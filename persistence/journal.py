@@ -31,6 +31,10 @@ from persistence.waits import awaited_orders, waits_leading_from
 from persistence.watched import Watched, read_recent, read_watched
 
 READS_MAX: Final = 3
+_ONE_PLAN: Final = {"plan_cache_mode": "force_generic_plan"}
+"""What a tick asks and writes is looked up by keys whatever their number: to plan it anew for each tick, as the server
+would, takes longer than to carry it out.
+"""
 _CLIENT_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
 _DATA_CLASSES: Final = ("22", "23", "54")
 """SQLSTATE classes that blame the data: data exception, integrity constraint violation, program limit
@@ -200,7 +204,7 @@ class Journal(ReadStore):
         self.epoch, self._backend = row["epoch"], (row["backend_pid"], row["backend_start"])
         self._connection = connection
         # What a tick reads at a time; none of it should wait for a connection to be made.
-        self._reads = await open_pool(self._dsn, size_min=READS_MAX, size_max=READS_MAX)
+        self._reads = await open_pool(self._dsn, size_min=READS_MAX, size_max=READS_MAX, settings=_ONE_PLAN)
 
     async def close(self) -> None:
         """Mark the incarnation stopped, if it still is ours, and let go of the connections."""
@@ -231,6 +235,7 @@ class Journal(ReadStore):
                 "tcp_keepalives_idle": "5",
                 "tcp_keepalives_interval": "2",
                 "tcp_keepalives_count": "3",
+                **_ONE_PLAN,
             },
         )
         connection.add_log_listener(self._note_warning)

@@ -28,7 +28,17 @@ from actors.envelopes import (
 )
 from actors.memory import AccountKey, Memory, account_key
 from actors.price_desk import Asked, DeskKey
-from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row, wait_rows
+from actors.rows import (
+    asset_row,
+    fact_rows,
+    fallout_row,
+    held_row,
+    is_as_written,
+    order_row,
+    task_id_of,
+    task_row,
+    wait_rows,
+)
 from domain import facts as f
 from domain.change import carry_out_asked, decide_change
 from domain.decide import decide, pending_effects
@@ -205,10 +215,13 @@ class Tick:
     def _write_rows(self) -> None:
         """Write the rows of orders that are another than before the tick, whatever they were in between."""
         for order_id, is_new in self._moved.items():
-            row = order_row(self.memory.plans[order_id])
+            plan, known = self.memory.plans[order_id], self.rows.get(order_id)
+            if known is not None and not is_new and is_as_written(plan, known):
+                continue
+            row = order_row(plan)
             if is_new:
                 self.commit.orders_new[order_id] = row
-            elif self.rows.get(order_id) != row:
+            elif known != row:
                 self.commit.orders_changed[order_id] = row
 
     def _one(self, envelope: Envelope) -> Any:

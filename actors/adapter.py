@@ -23,6 +23,7 @@ from actors.breakers import Breakers
 from actors.bulkhead import Bulkhead
 from actors.config import ClusterConfig
 from actors.envelopes import ToPlan
+from actors.lines import LineServer
 from actors.ports import HoldsPort, OpeningPort, ReadSystems
 from actors.process import prepare_process
 from actors.reports import held_report, needs_opening, opened_secrets, report_of, unknown_report
@@ -366,6 +367,8 @@ class AdapterActor:
         self._runtime: AdapterRuntime | None = None
         self._polling: asyncio.Task[None] | None = None
         self._opening = asyncio.Lock()
+        self._lines = LineServer({"perform": self.perform})
+        self._line = ""
 
     async def _ready(self) -> AdapterRuntime:
         async with self._opening:
@@ -391,11 +394,17 @@ class AdapterActor:
                     # Everything stands: keep the pools.
                     opened.pop_all()
                 self._polling = asyncio.get_running_loop().create_task(runtime.poll())
+                self._line = await self._lines.open()
             return self._runtime
 
     async def perform(self, calls: list[Call]) -> str:
         """Accept a batch of calls; see `AdapterRuntime.perform`."""
         return (await self._ready()).perform(calls)
+
+    async def line(self) -> str:
+        """Where direct lines to this process begin; empty where there are none."""
+        await self._ready()
+        return self._line
 
     async def boot(self) -> str:
         """The id of this life."""

@@ -71,7 +71,7 @@ class Memory:
         for order_id, stored in (await self._journal.facts_of(missing)).items():
             if stored:
                 plan = self.plans[order_id] = await self.folder.fold(stored)
-                self._use(order_id, plan)
+                self._use(order_id, plan, self._clock())
 
     # Accounts.
 
@@ -161,12 +161,13 @@ class Memory:
         left.
         """
         left: list[str] = []
+        now = self._clock()
         for order_id in touched:
             plan = self.plans.get(order_id)
             if plan is None:
                 continue
             if plan.ended_at is None:
-                self._use(order_id, plan)
+                self._use(order_id, plan, now)
                 continue
             self._leave(order_id)
             left.append(order_id)
@@ -185,7 +186,8 @@ class Memory:
 
     def _passivate(self) -> Iterator[str]:
         """Drop plans, those that were used longest ago first, with the accounts that have no other here."""
-        idle_since = self._clock() - IDLE_S
+        now = self._clock()
+        idle_since = now - IDLE_S
         looks = 0
         while self._used:
             order_id, (used_at, _items) = next(iter(self._used.items()))
@@ -195,7 +197,7 @@ class Memory:
             plan = self.plans[order_id]
             if plan.calling or plan.bookings or (not is_full and self._has_many_open(account_key(plan))):
                 looks += 1
-                self._use(order_id, plan)
+                self._use(order_id, plan, now)
                 continue
             # However many: what is beyond the bounds has to go as fast as it comes.
             looks += not is_full
@@ -214,11 +216,11 @@ class Memory:
         if account is not None and not any(order_id in self.plans for order_id in reversed(account.open_orders)):
             self._drop(key)
 
-    def _use(self, order_id: str, plan: Plan) -> None:
-        """Count a plan as used now."""
-        known = self._used.get(order_id)
-        self._items += len(plan.items) - (known[1] if known is not None else 0)
-        self._used[order_id] = (self._clock(), len(plan.items))
+    def _use(self, order_id: str, plan: Plan, now: float) -> None:
+        """Count a plan as used at this time."""
+        known, items = self._used.get(order_id), len(plan.items)
+        self._items += items - (known[1] if known is not None else 0)
+        self._used[order_id] = (now, items)
         self._used.move_to_end(order_id)
 
     def _leave(self, order_id: str) -> None:

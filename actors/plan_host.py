@@ -17,8 +17,9 @@ from typing import Any
 from actors.config import ADAPTERS, ClusterConfig
 from actors.envelopes import Envelope, EraseAccount
 from actors.host_runtime import HostRuntime
+from actors.lines import LineServer
 from actors.process import prepare_process
-from actors.remote import handle_of
+from actors.remote import direct_handle_of
 from actors.routing import HostClient
 from domain.holds import HeldSystems
 from persistence.database import is_unavailable, open_pool
@@ -39,6 +40,7 @@ class PlanHost:
         self._incarnation_id = incarnation_id
         self._started: HostRuntime | None = None
         self._adapters: Any | None = None
+        self._line = ""
 
     async def start(self) -> str:
         """Register the incarnation and begin to tick; returns its id. Shards come with `adopt`."""
@@ -74,11 +76,24 @@ class PlanHost:
         )
         await self._started.refresh_holds()
         self._started.start()
+        runtime = self._started
+        self._lines = LineServer(
+            {
+                "receive_orders": runtime.receive_orders,
+                "receive_bulk": runtime.receive_bulk,
+                "receive_reports": runtime.receive_reports,
+            }
+        )
+        self._line = await self._lines.open()
         return self._incarnation_id
+
+    async def line(self) -> str:
+        """Where direct lines to this process begin; empty where there are none."""
+        return self._line
 
     def _adapter_handle(self) -> Any | None:
         if self._adapters is None:
-            self._adapters = handle_of(ADAPTERS)
+            self._adapters = direct_handle_of(ADAPTERS)
         return self._adapters
 
     @property

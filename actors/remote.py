@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import ActorUnavailableError, GetTimeoutError, RayActorError, RayError, RayTaskError
 
 from actors.config import NAMESPACE
+from actors.lines import DirectHandle, LineLost
 
 CALLS_PENDING_MAX: Final = 10_000
 """Bound on calls waiting in one sender for one actor; beyond it Ray raises and the caller answers 503."""
@@ -21,6 +22,12 @@ def handle_of(name: str) -> Any | None:
         return None
 
 
+def direct_handle_of(name: str) -> Any | None:
+    """The same with direct lines (actors/lines.py), for who calls it by the hundred a second; needs a running loop."""
+    handle = handle_of(name)
+    return DirectHandle(handle, (RayError,)) if handle is not None else None
+
+
 def is_dead(error: BaseException) -> bool:
     """Whether the error says that the actor's process has ended (not merely that it does not answer)."""
     return isinstance(error, RayActorError) and not isinstance(error, ActorUnavailableError)
@@ -28,7 +35,7 @@ def is_dead(error: BaseException) -> bool:
 
 def is_remote_failure(error: BaseException) -> bool:
     """Whether a call failed on the way, so that its outcome is unknown."""
-    return isinstance(error, RayError) and not isinstance(error, RayTaskError)
+    return isinstance(error, RayError | LineLost) and not isinstance(error, RayTaskError)
 
 
 def start_actor(cls: type, name: str, *args: Any, restarts: int) -> Any:
@@ -57,4 +64,13 @@ def kill_actor(handle: Any) -> None:
     ray.kill(handle, no_restart=True)
 
 
-__all__ = ["GetTimeoutError", "RayError", "handle_of", "is_dead", "is_remote_failure", "kill_actor", "start_actor"]
+__all__ = [
+    "GetTimeoutError",
+    "RayError",
+    "direct_handle_of",
+    "handle_of",
+    "is_dead",
+    "is_remote_failure",
+    "kill_actor",
+    "start_actor",
+]

@@ -27,7 +27,7 @@ from actors.classes import Classes
 from actors.envelopes import Envelope, ImportAssets, Later, NotOwner, Submission
 from actors.pace import Pace
 from actors.ports import TablePort
-from actors.remote import handle_of, is_remote_failure
+from actors.remote import direct_handle_of, is_remote_failure
 from domain.errors import Busy, OrderplanError
 from domain.priorities import HIGH, NORMAL
 from persistence.database import is_unavailable
@@ -81,7 +81,7 @@ class HostClient:
         self,
         table: TablePort,
         *,
-        handles: Callable[[str], Any | None] = handle_of,
+        handles: Callable[[str], Any | None] = direct_handle_of,
     ) -> None:
         self._table = table
         self._handle_of = handles

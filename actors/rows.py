@@ -54,6 +54,26 @@ def order_row(plan: Plan) -> OrderRow:
     )
 
 
+def is_as_written(plan: Plan, row: OrderRow) -> bool:
+    """Whether the row would certainly be this one again: asked at every tick of a plan that calls somebody, whose order
+    mostly stays as it is listed.
+    """
+    if plan.changes or plan.change is not None or not (plan.calling or plan.bookings):
+        # With timers or another document it takes longer to tell: the row is made and compared.
+        return False
+    return (
+        row.active
+        and row.timer_at is None
+        and plan.ended_at == row.ended_at
+        and plan.order_state.value == row.state
+        and plan.fatally_failed == row.fallout
+        and plan.has_secrets == row.sealed
+        and len(plan.items) == row.items
+        and plan.release.release_id == row.release_id
+        and plan.order.priority == row.priority
+    )
+
+
 def fact_rows(plan: Plan, shard: int, facts: Iterable[Fact], head: int) -> list[FactRow]:
     """The rows of the next facts of a plan, those after the offset `head` of its shard."""
     tenant, order_id, release_id = plan.order.tenant, plan.order_id, plan.release.release_id

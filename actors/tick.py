@@ -28,7 +28,17 @@ from actors.envelopes import (
 )
 from actors.memory import AccountKey, Memory, account_key
 from actors.price_desk import Asked, DeskKey
-from actors.rows import asset_row, fact_rows, fallout_row, held_row, order_row, task_id_of, task_row, wait_rows
+from actors.rows import (
+    asset_row,
+    fact_rows,
+    fallout_row,
+    held_row,
+    is_as_written,
+    order_row,
+    task_id_of,
+    task_row,
+    wait_rows,
+)
 from domain import facts as f
 from domain.change import carry_out_asked, decide_change
 from domain.decide import decide, pending_effects
@@ -82,6 +92,10 @@ _ENDS_ATTEMPT = frozenset(
     {f.ITEM_COMPLETED, f.ITEM_FAILED, f.ITEM_FATALLY_FAILED, f.ITEM_SKIPPED, f.ITEM_ACCEPTED, f.ITEM_HELD}
 )
 """After these a call needs no sending any more, whoever caused them: a report, the clock, an operator."""
+
+
+_LOOKED_AT = _ENDS_ATTEMPT | f.ABOUT_ALL_ITEMS | {f.PLAN_COMPOSED}
+"""Facts from which more follows for what is written and sent than their rows."""
 
 
 def import_id_of(cause: str) -> str:
@@ -201,10 +215,13 @@ class Tick:
     def _write_rows(self) -> None:
         """Write the rows of orders that are another than before the tick, whatever they were in between."""
         for order_id, is_new in self._moved.items():
-            row = order_row(self.memory.plans[order_id])
+            plan, known = self.memory.plans[order_id], self.rows.get(order_id)
+            if known is not None and not is_new and is_as_written(plan, known):
+                continue
+            row = order_row(plan)
             if is_new:
                 self.commit.orders_new[order_id] = row
-            elif self.rows.get(order_id) != row:
+            elif known != row:
                 self.commit.orders_changed[order_id] = row
 
     def _one(self, envelope: Envelope) -> Any:
@@ -565,6 +582,8 @@ class Tick:
         self.heads[shard] += len(turn.facts)
         is_about_all = False
         for fact in turn.facts:
+            if fact.kind not in _LOOKED_AT:
+                continue
             is_about_all = is_about_all or (fact.item is None and fact.kind in f.ABOUT_ALL_ITEMS)
             if fact.kind == f.PLAN_COMPOSED:
                 self._keep_template(plan)

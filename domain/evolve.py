@@ -142,20 +142,21 @@ def _plan_composed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     """Take an item through the table, keeping the plan's counters and its followers right."""
-    before = item.state
-    state = before
+    before = state = item.state
     # An item stands as its state says, but for some that are On Hold.
     stood = item.standing if before is ItemState.ON_HOLD else before
     for event in events:
         state = next_item_state(state, event)
     item.state = state
-    stands = item.standing if state is ItemState.ON_HOLD else state
-    if stands is not stood:
-        plan.moving += (stands in MOVING_ITEM_STATES) - (stood in MOVING_ITEM_STATES)
-        plan.held_items += (stands is ItemState.ON_HOLD) - (stood is ItemState.ON_HOLD)
     if state is before:
+        if before is ItemState.ON_HOLD:
+            _count_standing(plan, stood, item.standing)
         return
-    plan.fatally_failed += (state is ItemState.FATALLY_FAILED) - (before is ItemState.FATALLY_FAILED)
+    _count_standing(plan, stood, item.standing if state is ItemState.ON_HOLD else state)
+    if state is ItemState.FATALLY_FAILED:
+        plan.fatally_failed += 1
+    elif before is ItemState.FATALLY_FAILED:
+        plan.fatally_failed -= 1
     if item.frozen_from is not None and state not in FROZEN_ITEM_STATES:
         item.frozen_from = None
     if before is ItemState.FROZEN_RUNNING and item.definition is not None and item.is_callout:
@@ -163,6 +164,16 @@ def _move(plan: Plan, item: ItemRun, *events: ItemEvent) -> None:
     runs, ran = state in RUNNING_ITEM_STATES, before in RUNNING_ITEM_STATES
     if runs is not ran and not item.is_accepted and item.is_callout:
         plan.calling += 1 if runs else -1
+
+
+def _count_standing(plan: Plan, stood: ItemState, stands: ItemState) -> None:
+    if stands is stood:
+        return
+    plan.moving += (stands in MOVING_ITEM_STATES) - (stood in MOVING_ITEM_STATES)
+    if stands is ItemState.ON_HOLD:
+        plan.held_items += 1
+    elif stood is ItemState.ON_HOLD:
+        plan.held_items -= 1
 
 
 def _close(plan: Plan, item: ItemRun, at: datetime) -> None:
@@ -299,7 +310,9 @@ def _item_released(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
 
 def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
     item = _item(plan, fact)
-    if item.state is ItemState.PENDING:
+    if item.state is ItemState.RUNNING:
+        _move(plan, item, ItemEvent.COMPLETED)
+    elif item.state is ItemState.PENDING:
         _ready(item, fact.at)
         item.started_at = fact.at
         _move(plan, item, ItemEvent.UNBLOCKED, ItemEvent.STARTED, ItemEvent.COMPLETED)
@@ -308,14 +321,15 @@ def _item_completed(plan: Plan, fact: Fact, payload: Mapping[str, Any]) -> None:
         item.started_at = item.started_at or fact.at
         path = (ARRIVAL[item.state],) if item.state in ARRIVAL else ()
         _move(plan, item, *path, ItemEvent.STARTED, ItemEvent.COMPLETED)
-    elif item.is_running or item.state in FROZEN_ITEM_STATES:
+    elif item.state in FROZEN_ITEM_STATES:
         _move(plan, item, ItemEvent.COMPLETED)
     else:
         _move(plan, item, ItemEvent.OPERATOR_COMPLETED)
     item.is_simulated = bool(payload.get("simulated"))
     item.error = item.error_code = ""
-    _set_values(plan, payload.get("set", {}))
-    plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
+    if payload:
+        _set_values(plan, payload.get("set", {}))
+        plan.has_secrets = plan.has_secrets or bool(payload.get("secrets"))
     _close(plan, item, fact.at)
 
 

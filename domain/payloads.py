@@ -47,7 +47,7 @@ def payload_of(plan: Plan, item: ItemRun, sent: Sequence[dict[str, Any]] = ()) -
         "orderId": plan.order_id,
         "item": item.definition.name,
         "operation": item.definition.source.operation,
-        "lines": [_line(plan, line) for line in lines],
+        "lines": [_line(plan, line) if sent else _shown(plan, line) for line in lines],
     }
     if plan.order.external_id is not None:
         payload["externalId"] = plan.order.external_id
@@ -64,6 +64,16 @@ def next_payload(plan: Plan, item: ItemRun) -> dict[str, Any]:
     """
     is_repeat = item.is_unheard or item.state is ItemState.RUNNING
     return payload_of(plan, item, item.sent if is_repeat else ())
+
+
+def _shown(plan: Plan, line: Line) -> dict[str, Any]:
+    """The line as calls show it, made once for as long as it stays as it is: most items are about the same lines."""
+    known = plan.shown_lines.get(line.key)
+    if known is not None and known[0] is line and known[1] is line.attributes and known[2] is plan.order:
+        return known[3]
+    shown = _line(plan, line)
+    plan.shown_lines[line.key] = (line, line.attributes, plan.order, shown)
+    return shown
 
 
 def _line(plan: Plan, line: Line) -> dict[str, Any]:

@@ -102,6 +102,10 @@ class Plan:
     facts: int = 0
     applied: dict[str, None] = field(default_factory=dict)
     timers: list[tuple[datetime, int]] = field(default_factory=list)
+    shown_lines: dict[str, tuple[Line, dict[str, Any], Order, dict[str, Any]]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
+    """How calls show the lines (`domain/payloads.py`): by key, the line, attributes and order that it was made from."""
 
     def __post_init__(self) -> None:
         """Keep the promise that the order comes with."""

@@ -9,7 +9,7 @@ due and begin, bundles that are finished become assets, an order with nothing le
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -125,17 +125,19 @@ class Turn:
 
     def unblocked(self, items: Iterable[ItemRun]) -> None:
         """Put items whose dependencies are all satisfied in line to be looked at."""
-        self._ready.extend(item for item in items if item.waits == 0 and item.state is ItemState.PENDING)
+        self._ready.extend([item for item in items if item.waits == 0 and item.state is ItemState.PENDING])
 
     def closed(self, item: ItemRun) -> None:
         """Look at who waited for an item that was just completed or skipped, and at the bundles that it was part of."""
-        assert self.plan.template is not None
-        self.unblocked(self.plan.items[index] for index in self.plan.template.followers[item.node])
-        done = (root for root in self.plan.roots_of_node[item.node] if self.plan.open_in_root[root] == 0)
-        self._roots_done.update(dict.fromkeys(sorted(done)))
-        parent = self.plan.template.parents.get(item.node)
-        if parent is not None and self.plan.open_children[parent] == 0:
-            self._parents_done.append(self.plan.items[parent])
+        plan, template = self.plan, self.plan.template
+        assert template is not None
+        self.unblocked([plan.items[index] for index in template.followers[item.node]])
+        done = [root for root in plan.roots_of_node[item.node] if plan.open_in_root[root] == 0]
+        if done:
+            self._roots_done.update(dict.fromkeys(sorted(done)))
+        parent = template.parents.get(item.node) if template.parents else None
+        if parent is not None and plan.open_children[parent] == 0:
+            self._parents_done.append(plan.items[parent])
 
     def start(self) -> None:
         """Look at the whole of a plan that was just composed."""
@@ -508,13 +510,14 @@ def _change_assets(turn: Turn, lines: list[str], deltas: list[AssetDelta]) -> No
     turn.add(f.ASSETS_CHANGED, None, {"lines": lines, "changes": [delta.to_dict() for delta in deltas]})
 
 
-def _finish(turn: Turn, roots: Iterable[str]) -> None:
+def _finish(turn: Turn, roots: Collection[str]) -> None:
     """Assetize bundles that were just finished, keep the order's state true, end the order when nothing is left."""
     plan = turn.plan
     if plan.state is not PlanState.IN_PROGRESS or plan.ended_at is not None:
         return
-    finished = {index for root in roots for index in plan.lines_in_root[root]}
-    _deliver(turn, sorted(index for index in finished if _is_automatic(plan, index)))
+    if roots:
+        finished = {index for root in roots for index in plan.lines_in_root[root]}
+        _deliver(turn, sorted(index for index in finished if _is_automatic(plan, index)))
     if not plan.is_cancelled:
         is_stuck = plan.fatally_failed + plan.held_items > 0 and plan.moving == 0
         move_order(turn, OrderState.HELD if is_stuck else OrderState.IN_PROGRESS)

@@ -11,7 +11,7 @@ another for as long as both live.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import SplitResult, parse_qsl, urlencode, urlsplit, urlunsplit
@@ -147,11 +147,21 @@ def _enter(taken: _Reached) -> None:
         log.warning("connections to a server that a failover has left behind are ended", connections=len(left_behind))
 
 
-async def open_pool(dsn: str, *, size_min: int = 1, size_max: int = 5) -> Pool:
-    """A small pool with bounded waits, of connections to the server that takes writes; `size_min` of them at once."""
+async def open_pool(
+    dsn: str, *, size_min: int = 1, size_max: int = 5, settings: Mapping[str, str] | None = None
+) -> Pool:
+    """A small pool with bounded waits, of connections to the server that takes writes; `size_min` of them at once, each
+    with these settings.
+    """
     maker: Any = connect  # its options are asyncpg's; the pool gives some of them by name
     made: Pool = await asyncpg.create_pool(
-        dsn, connect=maker, min_size=size_min, max_size=size_max, command_timeout=COMMAND_TIMEOUT_S, reset=_as_it_is
+        dsn,
+        connect=maker,
+        min_size=size_min,
+        max_size=size_max,
+        command_timeout=COMMAND_TIMEOUT_S,
+        reset=_as_it_is,
+        server_settings=dict(settings) if settings else None,
     )
     return made
 

@@ -337,10 +337,17 @@ async def test_a_database_whose_disk_is_full_is_waited_for_and_no_message_is_bla
     assert await kinds(pool, first.order_id) == GOOD_PATH
 
 
-async def test_connections_lost_at_any_statement_of_a_tick_lose_nothing(hosts, pool, proxy):
+@pytest.mark.parametrize(
+    "statements",
+    [(b"copy ", b"COPY ", b"update incarnation", b"insert into asset", b"BEGIN"), (b"COMMIT",) * 5],
+    ids=["a transaction", "one statement"],
+)
+async def test_connections_lost_at_any_statement_of_a_tick_lose_nothing(hosts, pool, proxy, monkeypatch, statements):
+    if len(set(statements)) > 1:
+        monkeypatch.setattr("persistence.journal.is_quick", lambda _commit: False)
     host = await hosts(dsn=proxy.dsn)
     orders = []
-    for number, statement in enumerate((b"copy ", b"COPY ", b"update incarnation", b"insert into asset", b"BEGIN")):
+    for number, statement in enumerate(statements):
         proxy.cut("before" if number % 2 else "after", statement)
         orders += await host.submit(sim(f"acc-{number}", f"k{number}"))
         await host.finish()

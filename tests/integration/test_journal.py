@@ -30,6 +30,17 @@ from tests.support.until import until
 WRITTEN = ("fact", "product_order", "asset", "manual_task", "plan_template", "sealed_value")
 
 
+def quick_commit(**changes: object) -> Commit:
+    """A commit of what most ticks write, which goes as one statement."""
+    parts = {
+        "facts": [fact(1), fact(2, payload='{"a": 1}')],
+        "orders_new": {"o0-1": order_row()},
+        "orders_changed": {"o0-2": order_row("o0-2")},
+        "assets": {"p1": asset_row()},
+    }
+    return Commit(**parts | changes)  # type: ignore[arg-type]  # parts of a Commit, by name
+
+
 def full_commit(**changes: object) -> Commit:
     """A commit that writes to every table."""
     task = TaskRow("o0-1.t", "main", "o0-1", "survey", "desk", "Survey", 2, AT, None, None, "{}")
@@ -61,6 +72,48 @@ async def test_a_commit_writes_everything(journal, pool):
     assert await journal.heads([0, 1]) == {0: 2, 1: 0}
 
 
+async def test_a_commit_of_few_rows_is_one_statement_that_writes_all_of_them(journal, pool):
+    await pool.execute(
+        "insert into product_order (order_id, tenant, shard, channel, priority, state, created_at, active, fallout, "
+        "sealed, items) values ('o0-2', 'main', 0, 'web', 'normal', 'acknowledged', $1, true, 0, false, 1)",
+        AT,
+    )
+    await journal.commit(quick_commit(orders_changed={"o0-2": order_row("o0-2", state="completed", ended_at=AT)}))
+    await journal.commit(Commit(facts=[fact(3)], assets={"p1": asset_row(status="suspended")}))
+    transactions = "select count(distinct xmin::text) from fact"
+
+    assert await pool.fetchval("select count(*) from incarnation where commits = 2") == 1
+    assert await pool.fetchval(transactions) == 2
+    assert [dict(row) for row in await pool.fetch('select "offset", payload from fact order by 1')] == [
+        {"offset": 1, "payload": None},
+        {"offset": 2, "payload": '{"a": 1}'},
+        {"offset": 3, "payload": None},
+    ]
+    assert await pool.fetch("select order_id, state, ended_at from product_order order by 1") == [
+        ("o0-1", "inProgress", None),
+        ("o0-2", "completed", AT),
+    ]
+    assert await pool.fetch("select asset_id, status from asset") == [("p1", "suspended")]
+
+
+async def test_a_fenced_incarnation_writes_nothing_by_one_statement_either(journal, pool):
+    journal.epoch += 1
+    with pytest.raises(Fenced):
+        await journal.commit(quick_commit())
+
+    assert {table: await count(pool, table) for table in WRITTEN} == dict.fromkeys(WRITTEN, 0)
+
+
+async def test_a_product_of_another_account_is_refused_by_name_and_with_it_all_else(journal, pool):
+    await journal.commit(quick_commit())
+    with pytest.raises(DataRefused) as refused:
+        await journal.commit(Commit(facts=[fact(3)], assets={"p1": asset_row(account="acc-2")}))
+
+    assert refused.value.constraint == "asset_owner"
+    assert await count(pool, "fact") == 2
+
+
+@pytest.mark.parametrize("commit_of_rows", ["full", "quick"])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -78,9 +131,9 @@ async def test_a_commit_writes_everything(journal, pool):
     ids=["no json", "nul in json", "nul in text", "nul in a fact's json", "nul in a fact's text", "offset twice",
          "number too large", "lone surrogate", "wrong type", "nul in a name"],
 )  # fmt: skip
-async def test_a_refused_value_leaves_no_row_and_the_next_commit_goes_through(journal, pool, changes):
+async def test_a_refused_value_leaves_no_row_and_the_next_commit_goes_through(journal, pool, changes, commit_of_rows):
     with pytest.raises(DataRefused):
-        await journal.commit(full_commit(**changes))
+        await journal.commit((full_commit if commit_of_rows == "full" else quick_commit)(**changes))
 
     assert {table: await count(pool, table) for table in WRITTEN} == dict.fromkeys(WRITTEN, 0)
     await journal.commit(full_commit())
@@ -211,15 +264,16 @@ async def proxy(databases):
         yield made
 
 
+@pytest.mark.parametrize("commit", [full_commit(), quick_commit()], ids=["full", "quick"])
 @pytest.mark.parametrize(("moment", "head"), [("before", 0), ("after", 2)])
 async def test_after_the_own_epoch_is_raised_the_head_tells_what_became_of_an_unheard_commit(
-    pool, proxy, moment, head
+    pool, proxy, moment, head, commit
 ):
     journal = await open_journal(proxy.dsn, "host-a", (0,), pool=pool)
     proxy.cut(moment, b"COMMIT")
 
     with pytest.raises(CommitUnknown):
-        await journal.commit(full_commit())
+        await journal.commit(commit)
     await journal.raise_epoch()
 
     assert await journal.heads([0]) == {0: head}

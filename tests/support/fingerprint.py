@@ -12,10 +12,11 @@ from domain.plan import Plan
 def fingerprint(plan: Plan) -> dict[str, Any]:
     """All fields of a plan and its items, also those that are added later.
 
-    A release goes by its id and a template by its own. Of the timers count those that still hold: the heap keeps
+    Not what is kept only because it takes time to make, which is no part of what the plan is. A release goes by its id
+    and a template by its own. Of the timers count those that still hold: the heap keeps
     settled ones until somebody looks at it.
     """
-    seen: dict[str, Any] = {each.name: getattr(plan, each.name) for each in fields(plan)}
+    seen: dict[str, Any] = {each.name: getattr(plan, each.name) for each in fields(plan) if each.compare}
     seen["release"] = plan.release.release_id
     seen["template"] = plan.template.template_id if plan.template else None
     seen["items"] = [_item(item) for item in plan.items]

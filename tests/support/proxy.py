@@ -4,16 +4,23 @@ It cuts where it hurts: when a statement (COMMIT, say) was sent and before it re
 has carried it out and before the client hears of it.
 
     proxy.cut("after", b"COMMIT")     # the next COMMIT is carried out, and nobody is told
+
+A tick that goes as one statement (`persistence/quick_commit.py`) is a COMMIT, too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
 Moment = Literal["before", "after"]
+
+
+_QUICK = re.compile(rb"(__asyncpg_stmt_\w+__)\0with fence as")
+"""A statement that is a commit by itself, as it is prepared: its name comes first."""
 
 
 @dataclass(slots=True)
@@ -86,8 +93,15 @@ class Proxy:
     async def _forward_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_cutting: asyncio.Event
     ) -> None:
+        commits: set[bytes] = set()
         while data := await reader.read(1 << 16):
-            wanted = next((each for each in self._cuts if each.statement in data), None)
+            prepared = _QUICK.findall(data)
+            commits.update(prepared)
+            is_commit = not prepared and any(b"\0" + name + b"\0" in data for name in commits)
+            wanted = next(
+                (each for each in self._cuts if each.statement in data or (is_commit and each.statement == b"COMMIT")),
+                None,
+            )
             if wanted is not None:
                 self._cuts.remove(wanted)
                 self.cuts_made += 1

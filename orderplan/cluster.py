@@ -206,6 +206,7 @@ class Cluster:
             "logging_level": logging.WARNING,
             "log_to_driver": self._options.log_to_driver,
         }
+        joined: Any  # what init gives of a cluster that is reached directly has more than its type says
         try:
             if self._options.address is not None:
                 joined = ray.init(address=self._options.address, **common)

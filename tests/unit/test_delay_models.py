@@ -103,16 +103,17 @@ async def test_the_share_that_the_built_in_model_answered_is_that_of_the_present
     scorer, _ = scorer_of("Raising")
     await taught(scorer)
     await scorer.predict(BATCH)
-    assert scorer.fallback_share == 1.0
+    shares = [scorer.fallback_share]
     await scorer.adopt(ModelProcess(f"{HERE}:Steady"), name="Steady", reads_frames=False, history=CLOSED)
-    assert scorer.fallback_share is None
+    shares.append(scorer.fallback_share)
     await until(lambda: scorer._teaching is None)
     await scorer.predict(BATCH)
-    assert scorer.fallback_share == 0.0
+    shares.append(scorer.fallback_share)
     await scorer.adopt(None)
     await scorer.predict(BATCH)
+    shares.append(scorer.fallback_share)
 
-    assert scorer.fallback_share is None
+    assert shares == [1.0, None, 0.0, None]
     assert scorer.fallbacks == 4, "what is counted over all models does not fall"
 
 

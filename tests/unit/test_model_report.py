@@ -36,7 +36,7 @@ def model(name: str, stage: str, **members: Any) -> dict[str, Any]:
 
 
 def report(*models: dict[str, Any], **members: Any) -> str:
-    usual = {"at": "2030-01-31T12:00:00+00:00", "champion": "own", "models": models, "shift": {}}
+    usual: dict[str, Any] = {"at": "2030-01-31T12:00:00+00:00", "champion": "own", "models": models, "shift": {}}
     usual |= {"configured": None, "answering": "own", "fallbackShare": None, "modelErrors": 0}
     return as_markdown(usual | members)
 

@@ -2,8 +2,9 @@
 
 Plain asyncio with everything injected (journal, vault, dispatch, clock, entropy), so that the same code runs under
 Ray and under a simulator. One loop owns all state; the methods that others call only put envelopes into the bounded
-inbox. A tick is bounded by its envelopes and by its work: once it has enough, the rest of its batch goes back to the
-head of the inbox with the commit, so envelopes keep their order and due orders wait for nothing newer.
+inbox. A tick begins at once when little is going on, and a few milliseconds after the last one when much is. It is
+bounded by its envelopes and by its work: once it has enough, the rest of its batch goes back to the head of the inbox
+with the commit, so envelopes keep their order and due orders wait for nothing newer.
 
 When a commit fails there are three ways on. The database refuses the data: the tick is decided again envelope by
 envelope, and the plan that still fails goes to a person (quarantine). The outcome was not heard: the own epoch is
@@ -61,6 +62,13 @@ log = structlog.get_logger(__name__)
 BATCH_MAX: Final = 2_000
 WORK_MAX: Final = 20_000
 """Facts, lines and items after which a tick decides nothing more: large orders must not hold the loop for seconds."""
+GATHER_FROM: Final = 8
+"""Envelopes of a tick after which the next one lets others come first; with fewer it begins at once."""
+GATHER_ENOUGH: Final = 200
+GATHER_S: Final = 0.005
+"""What a tick costs whatever is in it (ways to the database, to the adapters and back) is two to three orders' worth of
+work: with as many of them in each tick as come in this time it is shared by more.
+"""
 HEARTBEAT_S: Final = 2.0
 ADOPT_PART: Final = 200
 """Plans that are read at once when shards are taken over; the loop does nothing else meanwhile."""
@@ -330,6 +338,8 @@ class HostLoop:
             except Fenced:
                 self._fall(batch)
                 raise
+            if len(batch) >= GATHER_FROM and len(self._inbox) < GATHER_ENOUGH and not self._is_stopping:
+                await self._sleep(GATHER_S)
 
     async def _run_between(self) -> None:
         """Do what has to happen between two ticks; its failure is its caller's, not the loop's."""

@@ -49,6 +49,7 @@ class PlanHost:
             config.dsn,
             self._incarnation_id,
             probe=_probe(config, self._incarnation_id),
+            is_probed=lambda: _is_probed(config, self._incarnation_id),
             dedicated_shard=self._dedicated_shard,
         )
         await journal.open()
@@ -167,3 +168,8 @@ def _probe(config: ClusterConfig, incarnation_id: str) -> Probe:
             os.kill(os.getpid(), signal.SIGSTOP)
 
     return stop_here if folder is not None else no_probe
+
+
+def _is_probed(config: ClusterConfig, incarnation_id: str) -> bool:
+    """Whether a fault test asks this process to stop at a point."""
+    return any(not each.name.endswith("-done") for each in Path(config.faults_dir).glob(f"{incarnation_id}.*"))

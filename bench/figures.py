@@ -19,7 +19,7 @@ class Settings:
     seconds: float = 60.0
     """Of each sustained load; the open loops take a third of it."""
     connections: int = 64
-    plan_hosts: int = 1
+    plan_hosts: int = 2
     waiting: int = 1_000_000
     """Plans that wait for people in the parts `waiting` and `struck`."""
     finished: int = 1_000_000

@@ -183,16 +183,17 @@ process but the load generator.
 ## Where the time goes
 
 {sum_ms} ms of CPU an order, one a request, all processes together and the load generator with them: {cores} cores are
-full at {full} orders/s. That is the bound. A second plan host on the same cores gains a few per cent, because both
-would share them.
+full at {full} orders/s. That is the bound. One plan host does not reach it: it decides and commits in turn, so a core
+is idle while it waits for its commit. A second one on the same cores gains about a quarter.
 
 - The plan host comes first. Four fifths of its time are in the interpreter, and its profile is flat: deciding, facts
   and their JSON, rows for COPY, messages in and out. What could be done once a tick instead of once an item is.
 - PostgreSQL comes next: facts with two indexes, order rows at their beginning and end, one commit a tick.
 - The adapters' process has no work of its own here: what it spends is a task and a closure for each call, so that one
   slow call holds up no other.
-- From due to completed at low load is a matter of steps, not of CPU: `ten` is seven commits in sequence, with a call
-  to the adapters' process and one back between each and the next. `deep` tells what a step costs.
+- From due to completed at low load is a matter of steps, not of CPU: `ten` is seven commits in sequence, each a single
+  statement, with a message to the adapters' process and one back between each and the next. `deep` tells what a step
+  costs.
 
 To 2,000 orders/s and half of the floor every process would have to do with a quarter of what it takes. That needs
 less interpreted code an item: facts that are encoded where they are made, plans that keep their items in columns and

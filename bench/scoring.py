@@ -94,7 +94,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=60.0, help="of each load")
     parser.add_argument("--connections", type=int, default=64)
-    parser.add_argument("--plan-hosts", type=int, default=1)
+    parser.add_argument("--plan-hosts", type=int, default=2)
     parser.add_argument("--waiting", type=int, default=0, help="orders in progress beside them, which are scored")
     given = parser.parse_args()
     settings = Settings(given.seconds, given.connections, given.plan_hosts, waiting=given.waiting)

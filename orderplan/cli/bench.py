@@ -21,7 +21,7 @@ def bench(
     rounds: Annotated[int, typer.Option(min=1, max=99, help="Rounds; the figures are their medians.")] = 1,
     seconds: Annotated[float, typer.Option(min=3, max=3600, help="Length of each sustained load.")] = 60.0,
     connections: Annotated[int, typer.Option(min=1, max=2000, help="Connections of the closed loop.")] = 64,
-    plan_hosts: Annotated[int, typer.Option(min=1, max=64, help="Plan hosts.")] = 1,
+    plan_hosts: Annotated[int, typer.Option(min=1, max=64, help="Plan hosts.")] = 2,
     waiting: Annotated[int, typer.Option(min=1, help="Plans that wait in `waiting` and `struck`.")] = 1_000_000,
     finished: Annotated[int, typer.Option(min=20_000, help="Orders that are over in `finished`.")] = 1_000_000,
     as_json: Annotated[bool, typer.Option("--json", help="The last line is one JSON object.")] = False,

@@ -161,11 +161,12 @@ class ManualQueues:
         return {"id": task_id, "by": worker, "text": text}
 
     async def bulk(self, action: str, task_ids: Sequence[str], worker: str, argument: Any) -> list[Any]:
-        """Claim, release or complete each task; the outcomes in order: the task, or the refusal."""
+        """Claim, release, complete or assign each task; the outcomes in order: the task, or the refusal."""
         one: Callable[[str], Awaitable[Any]] = {
             "claim": lambda task_id: self.claim(task_id, worker, argument),
             "release": lambda task_id: self.release(task_id, worker),
             "complete": lambda task_id: self.complete(task_id, worker, argument),
+            "assign": lambda task_id: self.hand_over(task_id, worker, argument[0], argument[1], True),
         }[action]
         places = asyncio.Semaphore(BULK_AT_ONCE)
 

@@ -36,6 +36,7 @@ KEPT: Final = {
     "erasure": "the account's name, and the ids of its orders and secrets: so that it can be shown what was erased",
     "value_access": "who has seen an encrypted value of a product, by the product's id: so that it can be shown",
     "plan_template": "structures of plans, which orders share; where an attribute is the key of a scope, its values",
+    "saved_view": "searches that people keep under a name, which may name an account: until their owner deletes them",
     "job_line": "orders of campaigns that have not been submitted: encrypted, and no longer than the campaign runs",
 }
 """Tables that may name the customer and stay, and why."""

@@ -566,6 +566,22 @@ job_line = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+# What people look for again, under a name of theirs; `query` is what the console puts into its filters.
+saved_view = sa.Table(
+    "saved_view",
+    metadata,
+    sa.Column("view_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("desk", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("is_shared", sa.Boolean, nullable=False),
+    sa.Column("query", JSONB, nullable=False),
+    sa.Column("changed_at", _Instant, nullable=False),
+    sa.CheckConstraint("desk in ('orders', 'queues')", name="saved_view_desk_check"),
+    sa.Index("saved_view_name_key", "tenant", "desk", "owner", "name", unique=True),
+)
+
 delay_score = sa.Table(
     "delay_score",
     metadata,

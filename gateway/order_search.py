@@ -64,7 +64,8 @@ async def start_order_job(request: web.Request) -> web.Response:
     if is_dry_run(request):
         return native_json(await _rehearsed(context, tenant, chosen, orders))
     reason, rate = reason_of(body), rate_of(body, RATE_DEFAULT)
-    shown = {name: body[name] for name in ("search", "zone", "from") if name in body} or {"orders": len(orders)}
+    shown: dict[str, Any] = {name: body[name] for name in ("search", "zone", "from") if name in body}
+    shown = shown or {"orders": len(orders)}
     key = request.headers.get("Idempotency-Key") or uuid.uuid4().hex
     made = await ask_jobs(
         context,

@@ -36,7 +36,7 @@ _NAMES: Final = {
     "error": "error_code",
     "queue": "queue",
 }
-_TIMES: Final = {"ordered": "ordered", "ended": "ended", "due": "due"}
+_TIMES: Final = ("ordered", "ended", "due")
 _GROUPS: Final[dict[str, dict[str, Any]]] = {
     "open": {"is_open": True},
     "ended": {"is_open": False},
@@ -98,8 +98,8 @@ def _with_term(
     if not value:
         raise BadDocument(f"{name} has no value", path=at)
     if name in _TIMES:
-        before = getattr(found, _TIMES[name])
-        return replace(found, **{_TIMES[name]: _narrowed(before, sign, value, zone, now, at)})
+        span: dict[str, Any] = {name: _narrowed(getattr(found, name), sign, value, zone, now, at)}
+        return replace(found, **span)
     if name == "risk":
         return replace(found, risk=_risk(found.risk, sign, value, at))
     if name != "state" and name not in _NAMES:
@@ -113,7 +113,8 @@ def _with_term(
         return _states(found, value, at)
     if name == "priority" and value not in CLASSES:
         raise BadDocument(f"{value!r} is no priority", path=at, mend=f"use {', '.join(CLASSES)}")
-    return replace(found, **{_NAMES[name]: value})
+    named: dict[str, Any] = {_NAMES[name]: value}
+    return replace(found, **named)
 
 
 def _states(found: OrderFilter, value: str, at: str) -> OrderFilter:

@@ -18,6 +18,11 @@ export const OPERATIONS = {
   cut_over_orders: { method: "POST", path: "/v1/orders:cutover", role: "admin" },
   act_on_order: { method: "POST", path: "/v1/orders/{order_id}:{action}", role: "agent" },
   force_order: { method: "POST", path: "/v1/orders/{order_id}:force{action}", role: "manager" },
+  list_orders: { method: "GET", path: "/v1/orders", role: "agent" },
+  start_order_job: { method: "POST", path: "/v1/orders:{action}", role: "operator" },
+  list_order_views: { method: "GET", path: "/v1/order-views", role: "agent" },
+  put_order_view: { method: "PUT", path: "/v1/order-views/{name}", role: "agent" },
+  delete_order_view: { method: "DELETE", path: "/v1/order-views/{view_id}", role: "agent" },
   patch_order: { method: "PATCH", path: "/v1/orders/{order_id}", role: "agent" },
   get_order: { method: "GET", path: "/v1/orders/{order_id}", role: "agent" },
   get_plan: { method: "GET", path: "/v1/orders/{order_id}/plan", role: "agent" },
@@ -62,6 +67,10 @@ export const OPERATIONS = {
   list_notes: { method: "GET", path: "/v1/tasks/{task_id}/notes", role: "worker" },
   take_next_task: { method: "POST", path: "/v1/tasks:next", role: "worker" },
   bulk_tasks: { method: "POST", path: "/v1/tasks:{action}", role: "worker" },
+  assign_tasks: { method: "POST", path: "/v1/tasks:assign", role: "manager" },
+  list_queue_views: { method: "GET", path: "/v1/queue-views", role: "worker" },
+  put_queue_view: { method: "PUT", path: "/v1/queue-views/{name}", role: "worker" },
+  delete_queue_view: { method: "DELETE", path: "/v1/queue-views/{view_id}", role: "worker" },
   list_queues: { method: "GET", path: "/v1/queues", role: "worker" },
   get_queue: { method: "GET", path: "/v1/queues/{code}", role: "worker" },
   put_member: { method: "PUT", path: "/v1/queues/{code}/members/{worker}", role: "manager" },
@@ -129,6 +138,11 @@ export interface Parameters {
   cut_over_orders: Record<never, string>;
   act_on_order: { order_id: string; action: "hold" | "resume" | "freeze" | "thaw" | "prioritize" | "amend" | "cancel" | "move" };
   force_order: { order_id: string; action: "Amend" | "Cancel" | "Move" };
+  list_orders: Record<never, string>;
+  start_order_job: { action: "cancel" | "hold" | "resume" | "prioritize" };
+  list_order_views: Record<never, string>;
+  put_order_view: { name: string };
+  delete_order_view: { view_id: string };
   patch_order: { order_id: string };
   get_order: { order_id: string };
   get_plan: { order_id: string };
@@ -173,6 +187,10 @@ export interface Parameters {
   list_notes: { task_id: string };
   take_next_task: Record<never, string>;
   bulk_tasks: { action: "claim" | "release" | "complete" };
+  assign_tasks: Record<never, string>;
+  list_queue_views: Record<never, string>;
+  put_queue_view: { name: string };
+  delete_queue_view: { view_id: string };
   list_queues: Record<never, string>;
   get_queue: { code: string };
   put_member: { code: string; worker: string };

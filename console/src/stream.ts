@@ -1,4 +1,5 @@
-// One event stream per browser: the tab that holds the lock listens and tells the others, a few times a second.
+// One event stream per browser: the tab that holds the lock listens and tells the others, a few times a second. When
+// that tab closes the next one has the lock: nobody knows what was told between, so all read anew.
 
 import { addressOf } from "./api";
 
@@ -12,11 +13,17 @@ const channel = new BroadcastChannel("orderplan.stream");
 const hearers = new Set<(message: Message) => void>();
 let live: Live = "connecting";
 let isLeader = false;
+let isPaused = false;
+let hasMissed = false;
+let resyncedAt: number | undefined;
 let waiting: Heard[] = [];
 
 function tell(message: Message) {
   if ("live" in message) live = message.live;
-  hearers.forEach((hear) => hear(message));
+  if ("resync" in message) resyncedAt = Date.now();
+  // Of this tab alone: the others go on.
+  if (isPaused && !("live" in message)) hasMissed = true;
+  else hearers.forEach((hear) => hear(message));
 }
 
 function spread(message: Message) {
@@ -24,11 +31,12 @@ function spread(message: Message) {
   channel.postMessage(message);
 }
 
-function listen() {
+function listen(isSuccessor = false) {
   const source = new EventSource(addressOf("get_stream", {}));
   source.onopen = () => {
     // After a break the source resumes by itself; what is on the screen is read anew to be sure.
-    if (live === "reconnecting") spread({ resync: true });
+    if (isSuccessor || live === "reconnecting") spread({ resync: true });
+    isSuccessor = false;
     spread({ live: "live" });
   };
   source.addEventListener("fact", (event) => {
@@ -38,7 +46,7 @@ function listen() {
   });
   source.onerror = () => {
     spread({ live: "reconnecting" });
-    if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY_MS + Math.random() * 1_000);
+    if (source.readyState === EventSource.CLOSED) setTimeout(() => listen(), RETRY_MS + Math.random() * 1_000);
   };
 }
 
@@ -51,12 +59,22 @@ export function start() {
   channel.postMessage({ hello: true });
   void navigator.locks.request("orderplan.stream", () => {
     isLeader = true;
-    listen();
+    listen(live !== "connecting");
     return new Promise(() => undefined); // held until the tab closes
   });
 }
 
 export const liveNow = () => live;
+export const pausedNow = () => isPaused;
+export const resyncedNow = () => resyncedAt;
+
+export function pause(shall: boolean) {
+  isPaused = shall;
+  if (!shall && hasMissed) {
+    hasMissed = false;
+    tell({ resync: true });
+  } else tell({ live });
+}
 
 export function hear(listener: (message: Message) => void): () => void {
   hearers.add(listener);

@@ -92,7 +92,6 @@ export function Orders() {
         <label>State <select value={STATES.find((each) => each.toLowerCase() === valueOf(text, "state")?.toLowerCase()) ?? ""} onChange={(event) => find(withValue(text, "state", event.target.value))}>
           <option value="">any</option>{STATES.map((each) => <option key={each}>{each}</option>)}
         </select></label>
-        <Views desk="orders" />
       </form>
       <p className="by" id="hints">{HINTS}</p>
       {url.searchParams.get("job") && <JobPanel key={url.searchParams.get("job")} jobId={url.searchParams.get("job")!} choose={(outcomes) => setChosen(new Set(outcomes.map((each) => each.orderId)))} />}
@@ -102,6 +101,7 @@ export function Orders() {
         {!!read.data?.newer && <button onClick={() => { setAnchor({ text }); pane.current?.scrollTo(0, 0); read.again(); }}>{read.data.newer} new: show</button>}
         {total > 0 && <button data-key="a" aria-pressed={isAll} onClick={() => setChosen(isAll ? new Set() : "all")}>{isAll ? "Choose none" : `Choose all ${more ? "" : total.toLocaleString()} found`}</button>}
         {!isAll && number > 0 && <button onClick={() => setChosen(new Set())}>Choose none</button>}
+        <Views desk="orders" />
       </div>
       {number > 0 && <Bulk key={isAll ? "all" : "some"} what={what} selection={selection} done={(job) => { setChosen(new Set()); go(withQuery(url, { job: job.id })); }} />}
       <div className="list orders" ref={pane} role="table" aria-label="Orders" aria-rowcount={more ? -1 : total + 1} onKeyDown={move} tabIndex={0}>

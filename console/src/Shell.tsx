@@ -68,8 +68,9 @@ export function Shell() {
           ))}
           <a href="/status">Status</a>
         </nav>
+        <div className="tools">
         <button className="plain" aria-keyshortcuts="Control+K" onClick={() => setDialog("palette")}>Go to…</button>
-        <button className="plain" onClick={() => setDialog("help")}>Keys</button>
+        <button className="plain" aria-label="Keys" title="Keys" onClick={() => setDialog("help")}>?</button>
         <span className={`live ${isPaused ? "paused" : live}`} role="status">{isPaused ? "Paused" : LIVE[live]}{!isPaused && live === "live" && resyncedNow() !== undefined && <span className="by">, read anew {new Date(resyncedNow()!).toLocaleTimeString()}</span>}</span>
         <button className="plain" aria-pressed={isPaused} onClick={() => { pause(!isPaused); setPaused(!isPaused); }}>{isPaused ? "Go on" : "Pause"}</button>
         <label>Role <select value={role} onChange={(event) => { keep("role", event.target.value); setRole(event.target.value); }}>
@@ -85,6 +86,7 @@ export function Shell() {
         }}>
           {["system", "light", "dark"].map((each) => <option key={each}>{each}</option>)}
         </select></label>
+        </div>
       </header>
       {dialog === "palette" && <Palette places={PLACES} close={() => setDialog(undefined)} />}
       {dialog === "help" && <Help close={() => setDialog(undefined)} />}

@@ -39,7 +39,7 @@ WAITING_MAX: Final = 20_000
 CLIENTS_MAX: Final = 200
 HEARTBEAT_S: Final = 15.0
 LOOK_S: Final = 1.0
-"""How soon a client that has gone gives its place back: to a quiet one nothing is written by which it would be noticed."""
+"""How soon one that has gone gives its place back: to a quiet one nothing is written by which that would be noticed."""
 VECTOR_LENGTH_MAX: Final = 8_000
 
 Vector = dict[int, int]

@@ -1,6 +1,6 @@
 // A job of the server: how far it is, what became of each item, and those that are to be chosen again.
 
-import { useState } from "react";
+import { useEffect, useRef, useState } from "react";
 import { ask } from "./api";
 import { DESK_GAP_MS, useAddress, useLive, withQuery } from "./hooks";
 import { Act, Head, Link, Trouble, many, orderAddress } from "./parts";
@@ -25,11 +25,14 @@ export function JobPanel({ jobId, choose }: { jobId: string; choose?: (outcomes:
     const items = wanted ? (await ask<Outcome[]>("list_job_items", { job_id: jobId }, { query: { outcome: wanted, limit: SHOWN }, signal })).body : [];
     return { told, wanted, items };
   }, (fact) => fact.kind === "item.fatallyFailed" || fact.kind === "item.completed", { gapMs: DESK_GAP_MS, pollMs: ({ told: { open, state } }) => (open && state === "running" ? POLL_MS : undefined) });
+  // What was pressed may be gone by now: whoever works by keys goes on here.
+  const panel = useRef<HTMLElement>(null);
+  useEffect(() => { if (document.activeElement === document.body) panel.current?.focus(); }, [!job.data]);
   const again = async (which: Kind) => choose?.((await ask<Outcome[]>("list_job_items", { job_id: jobId }, { query: { outcome: which, limit: CHOSEN_MAX } })).body);
   if (!job.data) return <Trouble error={job.error} again={job.again} />;
   const { told, wanted, items } = job.data;
   return (
-    <section className="job" aria-label="The job">
+    <section className="job" aria-label="The job" ref={panel} tabIndex={-1}>
       <h2>Job “{told.action}”: {told.state}</h2>
       <progress max={told.total || 1} value={told.total - told.open} aria-label="Progress of the job" />
       <p role="status">{told.total} chosen: {told.done} carried out, {told.refused} refused, {told.failed} failed, {told.open} open. {told.failedAgain} of those carried out failed again.</p>

@@ -139,10 +139,10 @@ def test_a_failed_order_is_found_and_repaired_once(
 
 
 def press_until(page: Any, key: str, text: str) -> None:
-    """Press a key until the element that has the focus shows the text."""
+    """Press a key until the link or button that has the focus shows the text."""
     for _ in range(60):
         page.keyboard.press(key)
-        if text in page.evaluate("document.activeElement.textContent"):
+        if text in page.evaluate("document.activeElement.matches('a, button') ? document.activeElement.textContent : ''"):
             return
     raise AssertionError(f"{key} does not lead to {text!r}")
 

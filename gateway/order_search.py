@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -17,29 +19,42 @@ from gateway.orders import is_dry_run, native_json, read_object, reason_of
 from gateway.queries import limit_of
 from gateway.search_text import read_search
 from persistence import search
-from persistence.search import COUNT_MAX, OrderSelection
+from persistence.database import is_unavailable
+from persistence.search import COUNT_MAX, OrderSelection, Place
 
 LIMIT_MAX: Final = 1_000
 RATE_DEFAULT: Final = 50.0
 """Orders a second: a cancellation is more work than a repair."""
-_QUERY: Final = frozenset({"search", "zone", "from", "offset", "limit"})
+_QUERY: Final = frozenset({"search", "zone", "from", "offset", "limit", "format"})
+CSV_PAGE: Final = 1_000
+COLUMNS: Final = (
+    "orderId", "externalId", "state", "account", "channel", "priority", "releaseId", "items", "failedItems", "risk",
+    "dueAt", "orderedAt", "endedAt",
+)  # fmt: skip
+"""Of an order in the list, in the order of its CSV."""
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _MEMBERS: Final = frozenset({"search", "zone", "from", "orders", "reason", "rate"})
 
 
-async def list_orders(request: web.Request) -> web.Response:
-    """GET /v1/orders?search=&zone=&from=&offset=&limit=: orders that a search text finds, newest first.
+async def list_orders(request: web.Request) -> web.StreamResponse:
+    """GET /v1/orders?search=&zone=&from=&offset=&limit=&format=: orders that a search text finds, newest first.
 
     `search` is as in the search box: words (order, external id or account; `acme*` by its beginning), `state:`,
     `customer:`, `external:`, `channel:`, `priority:`, `release:`, `system:` and `error:` of failed items, `queue:` of
     open tasks, `ordered`, `ended` and `due` with `<`, `<=`, `>`, `>=` or `:` and a time, `risk>=60`. Days are those of
     `zone` (UTC). `from`, the id of an order, leaves out what is newer than it: so pages by `offset` stay as they are
-    while new orders come. `total` counts to 100,000; `more` says that there are more.
+    while new orders come. `total` counts to 100,000; `more` says that there are more. With `format=csv` all of them up
+    to there, as CSV.
     """
     context, tenant = context_of(request), tenant_of(request)
     for name in request.query:
         if name not in _QUERY:
             raise BadDocument("is no parameter of the list", path=name[:100], mend=f"use {', '.join(sorted(_QUERY))}")
     chosen = await _chosen(context, tenant, request.query)
+    if request.query.get("format", "json") not in ("json", "csv"):
+        raise BadDocument("must be json or csv", path="format")
+    if request.query.get("format") == "csv":
+        return await _send_csv(request, chosen)
     limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     offset = _offset(request.query.get("offset", "0"))
     rows = await search.list_orders(context.pool, tenant, chosen, offset=offset, limit=limit)
@@ -47,6 +62,48 @@ async def list_orders(request: web.Request) -> web.Response:
     return native_json(
         {"items": [_view(row) for row in rows], "total": min(total, COUNT_MAX), "more": total > COUNT_MAX}
     )
+
+
+async def _send_csv(request: web.Request, chosen: OrderSelection) -> web.StreamResponse:
+    """All that was found up to the bound, page by page: each goes on where the one before ended."""
+    context, tenant = context_of(request), tenant_of(request)
+    name = f"orders-{context.now():%Y%m%dT%H%M%SZ}.csv"
+    response = web.StreamResponse(
+        headers={"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
+    )
+    rows = await search.list_orders(context.pool, tenant, chosen, offset=0, limit=CSV_PAGE)
+    await response.prepare(request)
+    await response.write(_csv_of([COLUMNS, *map(_cells, rows)]))
+    try:
+        sent = len(rows)
+        while len(rows) == CSV_PAGE and sent < COUNT_MAX:
+            rest = OrderSelection(chosen.wanted, Place(rows[-1]["created_at"], rows[-1]["order_id"]), is_begun=True)
+            rows = await search.list_orders(context.pool, tenant, rest, offset=0, limit=CSV_PAGE)
+            await response.write(_csv_of(map(_cells, rows)))
+            sent += len(rows)
+    except Exception as error:
+        if not (isinstance(error, ConnectionError) or is_unavailable(error)):
+            raise
+        # Half of it must not look like all of it: the connection breaks, which whoever reads is told.
+        if request.transport is not None:
+            request.transport.abort()
+    return response
+
+
+def _csv_of(rows: Iterable[Iterable[Any]]) -> bytes:
+    written = io.StringIO()
+    csv.writer(written).writerows(rows)
+    return written.getvalue().encode()
+
+
+def _cells(row: Mapping[str, Any]) -> list[Any]:
+    view = _view(row)
+    return [_harmless(view[name]) for name in COLUMNS]
+
+
+def _harmless(value: Any) -> Any:
+    """The value as no spreadsheet takes it for a formula: external ids and accounts are what a channel sends."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
 async def start_order_job(request: web.Request) -> web.Response:

@@ -61,10 +61,14 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class OrderSelection:
-    """Orders that fit, up to the newest one that counts: what comes later changes no page and joins no job."""
+    """Orders that fit, up to the newest one that counts: what comes later changes no page and joins no job.
+
+    With `is_begun` that one does not count any more: it is the last of a page that was read.
+    """
 
     wanted: OrderFilter
     begin: Place | None = None
+    is_begun: bool = False
 
 
 _FROM: Final = "from product_order as o left join delay_score as s on s.order_id = o.order_id"
@@ -133,7 +137,8 @@ def _conditions(tenant: str, chosen: OrderSelection) -> _Conditions:
     if below is not None:
         made.add("s.p_late < {}", below)
     if begin is not None:
-        made.parts.append(f"(o.created_at, o.order_id) <= ({made.place(begin[0])}, {made.place(begin[1])})")
+        sign = "<" if chosen.is_begun else "<="
+        made.parts.append(f"(o.created_at, o.order_id) {sign} ({made.place(begin[0])}, {made.place(begin[1])})")
     return made
 
 

@@ -3,7 +3,7 @@
 
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { type Refusal, ask } from "./api";
+import { type Refusal, addressOf, ask } from "./api";
 import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
 import { type Job, JobPanel } from "./Job";
 import { Due, Link, State, Trouble, WithReason, accountAddress, many, orderAddress, when } from "./parts";
@@ -101,6 +101,7 @@ export function Orders() {
         {!!read.data?.newer && <button onClick={() => { setAnchor({ text }); pane.current?.scrollTo(0, 0); read.again(); }}>{read.data.newer} new: show</button>}
         {total > 0 && <button data-key="a" aria-pressed={isAll} onClick={() => setChosen(isAll ? new Set() : "all")}>{isAll ? "Choose none" : `Choose all ${more ? "" : total.toLocaleString()} found`}</button>}
         {!isAll && number > 0 && <button onClick={() => setChosen(new Set())}>Choose none</button>}
+        {total > 0 && <a className="button" download href={addressOf("list_orders", {}, { search: text, zone: ZONE, from: anchor.id, format: "csv" })}>CSV</a>}
         <Views desk="orders" />
       </div>
       {number > 0 && <Bulk key={isAll ? "all" : "some"} what={what} selection={selection} done={(job) => { setChosen(new Set()); go(withQuery(url, { job: job.id })); }} />}

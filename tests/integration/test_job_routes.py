@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from actors.jobs import Jobs
 from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
+from gateway.order_search import COLUMNS
 from persistence import catalogue
 from persistence.database import Pool, open_pool
 from persistence.readstore import ReadStore
@@ -203,6 +205,22 @@ async def test_a_job_over_orders_takes_what_the_search_found_and_tells_what_beca
     assert (told["done"], told["refused"]) == (0, 3)
 
 
+async def test_all_that_was_found_is_written_as_csv_which_no_spreadsheet_takes_for_formulas(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.order_search.CSV_PAGE", 2)
+    for number in range(5):
+        await desk.host.submit(order_of(line("1", "port"), account="=acme", external_id=f"e-{number}"))
+        desk.host.advance(1)
+    async with desk.client.get("/v1/orders?format=csv&search=%3Dacme") as answer:
+        names, *rows = csv.reader((await answer.text()).splitlines())
+
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert names == list(COLUMNS)
+    assert [row[1] for row in rows] == [f"e-{number}" for number in (4, 3, 2, 1, 0)]
+    assert {row[3] for row in rows} == {"'=acme"}
+
+
 WRONG_ORDERS: dict[str, tuple[str, Any, int, str | None]] = {
     "no reason": ("hold", {"search": ""}, 400, "reason"),
     "no selection": ("hold", {"reason": "r"}, 400, "search"),
@@ -226,6 +244,7 @@ async def test_what_is_asked_wrongly_of_orders_names_the_field_and_makes_no_job(
 
     shown = {name: (status, answer.get("path")) for name, (status, answer) in answers.items()}
     assert shown == {name: (status, path) for name, (_, _, status, path) in WRONG_ORDERS.items()}
+    assert (await desk.call("GET", "/v1/orders?format=xml"))[1]["path"] == "format"
     assert [(status, answer["path"]) for status, answer in lists] == [
         (400, "offset"), (400, "offset"), (400, "limit"), (400, "x"),
     ]  # fmt: skip

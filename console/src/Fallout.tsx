@@ -3,8 +3,8 @@
 import { useEffect, useRef, useState } from "react";
 import { ask, refusedBecause } from "./api";
 import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
-import { type Job, JobPanel, type Outcome } from "./Job";
-import { Head, Link, Trouble, WithReason, when } from "./parts";
+import { Before, type Job, JobPanel, type Outcome } from "./Job";
+import { Head, Link, Trouble, WithReason, many, when } from "./parts";
 
 interface Group { system: string | null; errorCode: string | null; count: number; retrying: number; oldest: string; newest: string; sample: string | null }
 interface Failed { orderId: string; item: string; name: string; errorCode: string | null; error: string | null; attempt: number; failedAt: string; account: string | null }
@@ -48,13 +48,14 @@ export function Fallout() {
           })}</tbody>
         </table>
       )}
-      {(system || errorCode) && <Cause key={`${system} ${errorCode}`} system={system} errorCode={errorCode} picked={picked} setPicked={setPicked} />}
+      {(system || errorCode) && <Cause key={`${system} ${errorCode}`} system={system} errorCode={errorCode} picked={picked} setPicked={setPicked} count={system && errorCode ? groups.data?.find((group) => group.system === system && group.errorCode === errorCode)?.count : undefined} />}
     </>
   );
 }
 
 const idOf = ({ orderId, item }: { orderId: string; item: string }) => JSON.stringify([orderId, item]);
 const EFFECTS = { retry: "sends each of them again", skip: "skips each of them; what waits for them goes on" } as const;
+interface Foretold { total: number; done: number; refused: number; more: boolean }
 type Pick = (change: Set<string> | ((before: Set<string>) => Set<string>)) => void;
 
 // One repair of all that is chosen; without a choice, of all that `filter` finds when it begins.
@@ -66,7 +67,8 @@ function Repair({ picked, clear, filter, count }: { picked: Set<string>; clear: 
     <div className="actions">
       {(["retry", "skip"] as const).map((action) => (
         <WithReason key={action} operation="start_job" parameters={{ action }} body={selection} label={`${action === "retry" ? "Retry" : "Skip"} ${what}`} letter={action[0]}
-          effect={`The server ${EFFECTS[action]}, in a job. ${picked.size ? "One that is not failed any more is refused." : "It takes those that are failed when it begins."}`}
+          effect={<>The server {EFFECTS[action]}, in a job. {picked.size ? "One that is not failed any more is refused." : "It takes those that are failed when it begins."} <Before<Foretold> operation="start_job" parameters={{ action }} body={selection}
+            tell={({ total, done, refused, more }) => `${more ? `Of the ${total.toLocaleString()} that failed longest ago` : `Of ${many(total, "item")} by now`} ${done.toLocaleString()} would be carried out, ${refused.toLocaleString()} refused.`} /></>}
           done={(job) => { clear(); go(withQuery(url, { job: (job as Job).id })); }} />
       ))}
       {picked.size > 0 && <button onClick={clear}>Choose none</button>}
@@ -74,7 +76,7 @@ function Repair({ picked, clear, filter, count }: { picked: Set<string>; clear: 
   );
 }
 
-function Cause({ system, errorCode, picked, setPicked }: { system?: string; errorCode?: string; picked: Set<string>; setPicked: Pick }) {
+function Cause({ system, errorCode, picked, setPicked, count }: { system?: string; errorCode?: string; picked: Set<string>; setPicked: Pick; count?: number }) {
   const url = useAddress();
   const query = { system, errorCode };
   const shown = useRef(new Set<string>());
@@ -88,7 +90,7 @@ function Cause({ system, errorCode, picked, setPicked }: { system?: string; erro
       <h2>{system ?? "no system"} · {errorCode ?? "any error"} <Link className="button" data-back href={withQuery(url, { system: undefined, errorCode: undefined })}>All causes</Link></h2>
       <Trouble error={found.error} again={found.again} />
       {found.data && !items.length && <p>No item of this cause is failed now.</p>}
-      {(items.length > 0 || picked.size > 0) && <Repair picked={picked} clear={() => setPicked(new Set())} filter={query} count={found.data?.next ? "all of this cause" : `all ${items.length}`} />}
+      {(items.length > 0 || picked.size > 0) && <Repair picked={picked} clear={() => setPicked(new Set())} filter={query} count={!found.data?.next ? `all ${items.length}` : count ? `all ${count.toLocaleString()}` : "all of this cause"} />}
       {items.length > 0 && <>
         <table>
           <Head names={["", "Order", "Item", "Error", "Attempts", "Since"]} />

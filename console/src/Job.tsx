@@ -1,7 +1,8 @@
 // A job of the server: how far it is, what became of each item, and those that are to be chosen again.
 
 import { useEffect, useRef, useState } from "react";
-import { ask } from "./api";
+import { type Parameters } from "./api.generated";
+import { type Refusal, ask } from "./api";
 import { DESK_GAP_MS, useAddress, useLive, withQuery } from "./hooks";
 import { Act, Head, Link, Trouble, many, orderAddress } from "./parts";
 
@@ -63,4 +64,20 @@ export function JobPanel({ jobId, choose }: { jobId: string; choose?: (outcomes:
       <Trouble error={job.error} again={job.again} />
     </section>
   );
+}
+
+interface BeforeProps<T> { operation: "start_job" | "start_order_job"; parameters: Parameters["start_job"] | Parameters["start_order_job"]; body: Record<string, unknown>; tell: (told: T) => string }
+
+// What a job would take or do, told by the server just before it is begun; nothing is done for that.
+export function Before<T>({ operation, parameters, body, tell }: BeforeProps<T>) {
+  const [told, setTold] = useState<T>();
+  const [error, setError] = useState<Refusal>();
+  const key = JSON.stringify(body);
+  useEffect(() => {
+    const stop = new AbortController();
+    ask<T>(operation, parameters as Parameters["start_job"], { query: { dryRun: "true" }, body: { reason: "to see what it would do", ...JSON.parse(key) }, signal: stop.signal })
+      .then(({ body: answer }) => setTold(answer), (problem) => { if (!stop.signal.aborted) setError(problem); });
+    return () => stop.abort();
+  }, [key]);
+  return <><span role="status">{told ? tell(told) : error ? "" : "Counting…"}</span><Trouble error={error} /></>;
 }

@@ -2,10 +2,10 @@
 // what is chosen or over all that was found.
 
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type FormEvent, type ReactNode, useEffect, useRef, useState } from "react";
-import { type Refusal, addressOf, ask } from "./api";
+import { type FormEvent, useEffect, useRef, useState } from "react";
+import { addressOf, ask } from "./api";
 import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
-import { type Job, JobPanel } from "./Job";
+import { Before, type Job, JobPanel } from "./Job";
 import { Due, Link, State, Trouble, WithReason, accountAddress, many, orderAddress, when } from "./parts";
 import { mayChange, searchOf, valueOf, withValue } from "./search";
 import { Views } from "./Views";
@@ -14,6 +14,7 @@ export interface OrderRow {
   orderId: string; externalId: string | null; state: string; account: string | null; priority: string; items: number; failedItems: number;
   risk: number | null; dueAt: string | null; orderedAt: string;
 }
+interface Counted { total: number; states: Record<string, number> } // before any action: the same for all of them
 interface Page { items: OrderRow[]; total: number; more: boolean }
 
 const PAGE = 100;
@@ -38,9 +39,11 @@ export function Orders() {
   const seen = list.getVirtualItems();
   const [first, last] = [Math.floor((seen[0]?.index ?? 0) / PAGE), Math.floor((seen.at(-1)?.index ?? 0) / PAGE)];
   const shown = useRef(new Set<string>());
+  const isAll = chosen === "all";
+  const number = isAll ? Infinity : chosen.size;
   const read = useLive(`${text}\n${first} ${last}`, async (signal) => {
     const query = { search: text, zone: ZONE };
-    const isAtRest = first === 0 && !pane.current?.scrollTop && !pane.current?.matches(":hover, :focus-within");
+    const isAtRest = !number && first === 0 && !pane.current?.scrollTop && !pane.current?.matches(":hover, :focus-within");
     const begin = isAtRest ? undefined : from;
     const pages = Array.from({ length: last - first + 1 }, (_, index) => first + index);
     const [head, ...bodies] = await Promise.all([
@@ -79,10 +82,9 @@ export function Orders() {
     list.scrollToIndex(at);
     focusRow(pane.current, at);
   };
-  const isAll = chosen === "all";
-  const number = isAll ? total : chosen.size;
+  const count = isAll ? total : number;
   const selection = isAll ? { search: text, zone: ZONE, from: anchor.id } : { orders: [...chosen] };
-  const what = isAll && more ? `more than ${many(total, "order")}` : many(number, "order");
+  const what = isAll && more ? `more than ${many(total, "order")}` : many(count, "order");
   return (
     <>
       <h1>Orders <Link className="button" href="/console/new">New order…</Link></h1>
@@ -146,7 +148,10 @@ const ACTIONS = { hold: "Nothing more of them begins; work under way goes on.", 
 
 function Bulk({ what, selection, done }: { what: string; selection: Record<string, unknown>; done: (job: Job) => void }) {
   const [priority, setPriority] = useState("high");
-  const effect = (text: string) => <Frozen selection={selection}>{text}</Frozen>;
+  const effect = (text: string) => (
+    <>{text} The server does it one by one, in a job. <Before<Counted> operation="start_order_job" parameters={{ action: "hold" }} body={selection}
+      tell={({ total, states }) => `It takes ${many(total, "order")}: ${Object.entries(states).map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ")}. What comes later is left out.`} /></>
+  );
   const shared = { operation: "start_order_job", done: (job: unknown) => done(job as Job) } as const;
   return (
     <div className="actions" role="group" aria-label="What is done with the orders that are chosen">
@@ -156,25 +161,5 @@ function Bulk({ what, selection, done }: { what: string; selection: Record<strin
       <WithReason {...shared} parameters={{ action: "prioritize" }} body={{ ...selection, priority }} label={`Give ${what} priority ${priority}`} effect={effect("Their work goes before or behind that of others.")} />
       <label>Priority <select value={priority} onChange={(event) => setPriority(event.target.value)}>{["high", "normal", "low"].map((each) => <option key={each}>{each}</option>)}</select></label>
     </div>
-  );
-}
-
-// What a job would take, counted by the server just before it is begun.
-function Frozen({ selection, children }: { selection: Record<string, unknown>; children: ReactNode }) {
-  const [told, setTold] = useState<{ total: number; states: Record<string, number> }>();
-  const [error, setError] = useState<Refusal>();
-  const key = JSON.stringify(selection);
-  useEffect(() => {
-    const stop = new AbortController();
-    ask<{ total: number; states: Record<string, number> }>("start_order_job", { action: "hold" }, { query: { dryRun: "true" }, body: JSON.parse(key), signal: stop.signal })
-      .then(({ body }) => setTold(body), (problem) => { if (!stop.signal.aborted) setError(problem); });
-    return () => stop.abort();
-  }, [key]);
-  return (
-    <>
-      {children} The server does it one by one, in a job.{" "}
-      <span role="status">{told ? `It takes ${many(told.total, "order")}: ${Object.entries(told.states).map(([state, count]) => `${count.toLocaleString()} ${state}`).join(", ")}. What comes later is left out.` : error ? "" : "Counting…"}</span>
-      <Trouble error={error} />
-    </>
   );
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
 from itertools import count
 from typing import Any
 
@@ -28,7 +29,7 @@ def submit(running: Running, account: str) -> str:
 
 
 @pytest.fixture
-def systems(running: Running) -> None:
+def systems(running: Running) -> Iterator[None]:
     running.ok(
         "POST",
         "/v1/releases:publish",
@@ -56,6 +57,8 @@ def systems(running: Running) -> None:
             f"/v1/systems/console-{system}",
             {"adapter": "http", "config": {"url": url}, "concurrency": 10, "breaker": None},
         )
+    yield
+    running.behave(system="billing", failNext=0)
 
 
 @pytest.fixture
@@ -154,10 +157,13 @@ def test_after_an_outage_37_items_are_repaired_in_bulk_by_the_keyboard_alone(
     from playwright.sync_api import expect
 
     page.goto("/console/overview")
+    expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
     page.keyboard.press("Control+k")
+    expect(page.get_by_role("dialog", name="Go to")).to_be_visible()
     page.keyboard.type("fallout")
     look(page, "palette")
     page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="Fallout")).to_be_visible()
     cause = page.get_by_role("row").filter(has=page.get_by_role("rowheader", name="console-billing"))
     expect(cause.get_by_role("cell").first).to_have_text(str(STRUCK))
     page.keyboard.press("?")

@@ -12,6 +12,7 @@ products that are gone, and write them again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,13 +31,14 @@ _BY_ORDER: Final = (
     "delay_tick", "manual_task", "product_order",
 )  # fmt: skip
 """Rows of these name their order; it is the last that goes."""
-ERASED: Final = frozenset({*_BY_ORDER, "fact", "asset", "task_claim", "hub_delivery", "job", "job_item", "value_key"})
+ERASED: Final = frozenset({
+    *_BY_ORDER, "fact", "asset", "task_claim", "hub_delivery", "job", "job_item", "saved_view", "value_key",
+})  # fmt: skip
 """Tables that lose what is about the account: rows, or of jobs the names in them."""
 KEPT: Final = {
     "erasure": "the account's name, and the ids of its orders and secrets: so that it can be shown what was erased",
     "value_access": "who has seen an encrypted value of a product, by the product's id: so that it can be shown",
     "plan_template": "structures of plans, which orders share; where an attribute is the key of a scope, its values",
-    "saved_view": "searches that people keep under a name, which may name an account: until their owner deletes them",
     "job_line": "orders of campaigns that have not been submitted: encrypted, and no longer than the campaign runs",
 }
 """Tables that may name the customer and stay, and why."""
@@ -263,11 +265,22 @@ async def _delete(connection: Connection, erasure: Erasure) -> dict[str, int]:
             [number for _, number in erasure.job_items],
         ),
         "job": await connection.fetchval(
-            _counted("update job set selection = selection #- '{filter,account}' #- '{filter,orderId}' "
-                     "where tenant = $1 and (selection #>> '{filter,account}' = $2 "
-                     "or selection #>> '{filter,orderId}' = any($3))"),
+            _counted("update job set selection = "
+                     "selection #- '{filter,account}' #- '{filter,order}' #- '{search}' #- '{from}' where tenant = $1 "
+                     "and (selection #>> '{filter,account}' = $2 or selection #>> '{filter,order}' = any($3) "
+                     "or selection ->> 'from' = any($3) or selection ->> 'search' ~ $4 "
+                     "or string_to_array(selection ->> 'search', ' ') && $3)"),
             erasure.tenant,
             erasure.account,
+            order_ids,
+            _naming(erasure.account),
+        ),
+        # Nobody looks for it again.
+        "saved_view": await connection.fetchval(
+            _counted("delete from saved_view where tenant = $1 "
+                     "and (query ->> 'search' ~ $2 or string_to_array(query ->> 'search', ' ') && $3)"),
+            erasure.tenant,
+            _naming(erasure.account),
             order_ids,
         ),
     }  # fmt: skip
@@ -276,6 +289,11 @@ async def _delete(connection: Connection, erasure: Erasure) -> dict[str, int]:
             _counted(f"delete from {table} where order_id = any($1)"), order_ids
         )
     return {table: count for table, count in sorted(rows.items()) if count}
+
+
+def _naming(account: str) -> str:
+    """A regular expression for searches of orders that name the account: as a word, or behind a name of the search."""
+    return f'(^|[\\s:="]){re.escape(account)}($|[\\s"])'
 
 
 def _counted(statement: str) -> str:

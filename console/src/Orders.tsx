@@ -6,6 +6,7 @@ import { type FormEvent, useEffect, useRef, useState } from "react";
 import { addressOf, ask } from "./api";
 import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
 import { Before, type Job, JobPanel } from "./Job";
+import { lettersAreOn } from "./keys";
 import { Due, Link, State, Trouble, WithReason, accountAddress, many, orderAddress, when } from "./parts";
 import { mayChange, searchOf, valueOf, withValue } from "./search";
 import { Views } from "./Views";
@@ -70,7 +71,7 @@ export function Orders() {
     return now;
   });
   const move = (event: React.KeyboardEvent) => {
-    const by = { ArrowDown: 1, j: 1, ArrowUp: -1, k: -1 }[event.key];
+    const by = { ArrowDown: 1, ArrowUp: -1, ...(lettersAreOn() && { j: 1, k: -1 }) }[event.key];
     const jump = { Home: 0, End: total - 1 }[event.key];
     if ((by === undefined && jump === undefined) || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();

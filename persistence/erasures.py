@@ -28,7 +28,7 @@ from persistence.consumers import Connection
 
 _BY_ORDER: Final = (
     "fact_archive", "related_wait", "sealed_value", "held_item", "fallout_item", "delay_score", "delay_history",
-    "delay_tick", "manual_task", "product_order",
+    "delay_tick", "manual_task", "ended_order", "product_order",
 )  # fmt: skip
 """Rows of these name their order; it is the last that goes."""
 ERASED: Final = frozenset({
@@ -45,7 +45,8 @@ KEPT: Final = {
 OF_NO_CUSTOMER: Final = frozenset({
     "setting", "incarnation", "shard", "release", "release_change", "key_change", "archive_mark", "queue_member",
     "worker", "worker_skill", "people_change", "system", "system_hold", "system_change", "delay_model",
-    "delay_model_change", "consumer", "consumer_cursor", "hub_listener", "order_key", "tenant_key", "master_key",
+    "delay_model_change", "consumer", "consumer_cursor", "fact_count", "hub_listener", "order_key", "tenant_key",
+    "master_key",
 })  # fmt: skip
 """Tables that know nothing of customers; of an order's keys there is an empty row at most, for an hour."""
 ALSO_KEPT: Final = {

@@ -144,6 +144,7 @@ async def fill(pool: Pool, order_id: str) -> None:
         "insert into delay_score select $1, 'main', now(), 0, now(), now(), now(), now(), 'b', $2, '1', '[]', now()",
         "insert into delay_history select $1, now(), 'main', 0, now() where $2 <> ''",
         "insert into delay_tick select $1, 1, $2, 'main', now(), 0, now(), false, now()",
+        "insert into ended_order select $1, 'main', 'completed', now(), now(), array[$2], true",
         "insert into job select 'j1', 'main', 'retry', 'ann', 'r', '{\"filter\": {\"account\": \"acc-1\"}}', null, 1, "
         "'done', 1, 0, now(), now() where $1 <> $2",
         "insert into job select 'j2', 'main', 'hold', 'ann', 'r', "

@@ -16,6 +16,7 @@ const REPAIRS = new Set(["item.retried", "item.skipped", "item.edited", "item.co
 export function Fallout() {
   const url = useAddress();
   const system = url.searchParams.get("system") ?? undefined, errorCode = url.searchParams.get("errorCode") ?? undefined;
+  const plan = url.searchParams.get("plan") ?? undefined, name = url.searchParams.get("name") ?? undefined; // of the links of the overview
   const job = url.searchParams.get("job") ?? undefined;
   const isRetrying = useRef(false);
   // (order, item) of those that are chosen, whether or not the page shows them.
@@ -41,14 +42,14 @@ export function Fallout() {
             const isChosen = (group.system ?? undefined) === system && (group.errorCode ?? undefined) === errorCode;
             return (
               <tr key={`${group.system} ${group.errorCode}`} data-row className={isChosen ? "chosen" : undefined}>
-                <th scope="row"><Link href={withQuery(url, { system: group.system ?? undefined, errorCode: group.errorCode ?? undefined, job: undefined })}>{group.system ?? "no system"} · {group.errorCode ?? "no code"}</Link></th>
+                <th scope="row"><Link href={withQuery(url, { system: group.system ?? undefined, errorCode: group.errorCode ?? undefined, plan: undefined, name: undefined, job: undefined })}>{group.system ?? "no system"} · {group.errorCode ?? "no code"}</Link></th>
                 <td>{group.count}</td><td>{group.retrying}</td><td>{when(group.oldest)}</td><td>{when(group.newest)}</td><td className="long">{group.sample ?? "–"}</td>
               </tr>
             );
           })}</tbody>
         </table>
       )}
-      {(system || errorCode) && <Cause key={`${system} ${errorCode}`} system={system} errorCode={errorCode} picked={picked} setPicked={setPicked} count={system && errorCode ? groups.data?.find((group) => group.system === system && group.errorCode === errorCode)?.count : undefined} />}
+      {(system || errorCode || plan || name) && <Cause key={`${system} ${errorCode} ${plan} ${name}`} system={system} errorCode={errorCode} plan={plan} name={name} picked={picked} setPicked={setPicked} count={system && errorCode ? groups.data?.find((group) => group.system === system && group.errorCode === errorCode)?.count : undefined} />}
     </>
   );
 }
@@ -76,18 +77,18 @@ function Repair({ picked, clear, filter, count }: { picked: Set<string>; clear: 
   );
 }
 
-function Cause({ system, errorCode, picked, setPicked, count }: { system?: string; errorCode?: string; picked: Set<string>; setPicked: Pick; count?: number }) {
+function Cause({ system, errorCode, plan, name, picked, setPicked, count }: { system?: string; errorCode?: string; plan?: string; name?: string; picked: Set<string>; setPicked: Pick; count?: number }) {
   const url = useAddress();
-  const query = { system, errorCode };
+  const query = { system, errorCode, plan, name };
   const shown = useRef(new Set<string>());
-  const found = useLive(`${system} ${errorCode}`, async (signal) => (await ask<{ items: Failed[]; next: string | null }>("list_fallout", {}, { query: { ...query, limit: PAGE }, signal })).body, (fact) =>
+  const found = useLive(JSON.stringify(query), async (signal) => (await ask<{ items: Failed[]; next: string | null }>("list_fallout", {}, { query: { ...query, limit: PAGE }, signal })).body, (fact) =>
     fact.kind === "item.fatallyFailed" || (REPAIRS.has(fact.kind) && shown.current.has(fact.orderId ?? "")), { gapMs: DESK_GAP_MS });
   const items = found.data?.items ?? [];
   shown.current = new Set(items.map((item) => item.orderId));
   const flip = (id: string) => setPicked((before) => { const now = new Set(before); if (!now.delete(id)) now.add(id); return now; });
   return (
     <section aria-label="Items of the cause">
-      <h2>{system ?? "no system"} · {errorCode ?? "any error"} <Link className="button" data-back href={withQuery(url, { system: undefined, errorCode: undefined })}>All causes</Link></h2>
+      <h2>{system ?? (name ? "any system" : "no system")} · {errorCode ?? "any error"}{name && ` · ${name}`} <Link className="button" data-back href={withQuery(url, { system: undefined, errorCode: undefined, plan: undefined, name: undefined })}>All causes</Link></h2>
       <Trouble error={found.error} again={found.again} />
       {found.data && !items.length && <p>No item of this cause is failed now.</p>}
       {(items.length > 0 || picked.size > 0) && <Repair picked={picked} clear={() => setPicked(new Set())} filter={query} count={!found.data?.next ? `all ${items.length}` : count ? `all ${count.toLocaleString()}` : "all of this cause"} />}

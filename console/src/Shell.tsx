@@ -2,8 +2,10 @@
 
 import { type ComponentType, useEffect, useRef, useState } from "react";
 import { Account } from "./Account";
+import { Calibration } from "./Calibration";
 import { Amend, NewOrder } from "./Change";
 import { Designer } from "./Designer";
+import { Ended } from "./Ended";
 import { Fallout } from "./Fallout";
 import { useAddress, useLiveState } from "./hooks";
 import { listen } from "./keys";
@@ -27,6 +29,7 @@ const LIVE = { connecting: "Connecting…", live: "Live", reconnecting: "Reconne
 const NOWHERE = <><h1>There is no such page</h1><p>Begin at <Link href="/console/orders">the orders</Link>.</p></>;
 const SCREENS: Record<string, ComponentType> = {
   overview: Overview, fallout: Fallout, tasks: Tasks, risk: Risk, systems: Systems, releases: Releases, listeners: Listeners, designer: Designer, new: NewOrder,
+  calibration: Calibration, ended: Ended,
 };
 
 function screenOf(path: string) {

@@ -46,6 +46,9 @@ export const OPERATIONS = {
   list_job_items: { method: "GET", path: "/v1/jobs/{job_id}/items", role: "operator" },
   steer_job: { method: "POST", path: "/v1/jobs/{job_id}:{action}", role: "operator" },
   receive_callback: { method: "POST", path: "/v1/callbacks/{token}", role: "system" },
+  get_numbers: { method: "GET", path: "/v1/numbers", role: "manager" },
+  list_ended_orders: { method: "GET", path: "/v1/ended-orders", role: "manager" },
+  get_number_table: { method: "GET", path: "/v1/numbers/{table}", role: "manager" },
   list_risks: { method: "GET", path: "/v1/risk", role: "manager" },
   get_risk: { method: "GET", path: "/v1/orders/{order_id}/risk", role: "agent" },
   what_if: { method: "POST", path: "/v1/orders/{order_id}/risk:whatIf", role: "agent" },
@@ -88,6 +91,7 @@ export const OPERATIONS = {
   import_tmf620_catalogue: { method: "POST", path: "/v1/releases:import-tmf620", role: "designer" },
   import_dro_catalogue: { method: "POST", path: "/v1/releases:import-dro", role: "designer" },
   list_systems: { method: "GET", path: "/v1/systems", role: "operator" },
+  list_calls: { method: "GET", path: "/v1/systems:calls", role: "operator" },
   steer_everything: { method: "POST", path: "/v1/systems:{action}", role: "admin" },
   put_system: { method: "PUT", path: "/v1/systems/{code}", role: "admin" },
   steer_system: { method: "POST", path: "/v1/systems/{code}:{action}", role: "admin" },
@@ -166,6 +170,9 @@ export interface Parameters {
   list_job_items: { job_id: string };
   steer_job: { job_id: string; action: "pause" | "resume" | "stop" };
   receive_callback: { token: string };
+  get_numbers: Record<never, string>;
+  list_ended_orders: Record<never, string>;
+  get_number_table: { table: string };
   list_risks: Record<never, string>;
   get_risk: { order_id: string };
   what_if: { order_id: string };
@@ -208,6 +215,7 @@ export interface Parameters {
   import_tmf620_catalogue: Record<never, string>;
   import_dro_catalogue: Record<never, string>;
   list_systems: Record<never, string>;
+  list_calls: Record<never, string>;
   steer_everything: { action: "hold" | "release" };
   put_system: { code: string };
   steer_system: { code: string; action: "hold" | "release" };

@@ -90,7 +90,6 @@ def test_a_failed_order_is_found_and_repaired_once(
     expect(
         page.get_by_role("region", name="Failed").get_by_role("row").filter(has_text="console-billing")
     ).to_contain_text("1")
-    look(page, "overview")
     page.goto("/")
     expect(page.get_by_role("link", name=failed)).to_be_visible()
     box = page.get_by_label("Search orders")

@@ -14,7 +14,8 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base
-.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models console console-pictures clean
+.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models console console-pictures
+.PHONY: console-dashboard-load clean
 
 help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,6 +103,9 @@ console: install  ## Build the console anew into gateway/console; needs Node 20.
 
 console-pictures: install  ## Pictures of every screen of the console, light and dark, into docs/console; needs chromium
 	ORDERPLAN_PICTURES=docs/console ORDERPLAN_REQUIRE_BROWSER=1 $(BIN)/pytest -q tests/acceptance/console
+
+console-dashboard-load: install  ## The console's overview at 1,000 orders/s for MINUTES=10; fails when memory grows or it falls behind
+	$(BIN)/python -m tests.console_load $(if $(MINUTES),--minutes $(MINUTES)) $(if $(RATE),--rate $(RATE))
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -33,12 +33,13 @@ from actors.envelopes import Envelope, ToPlan
 from domain import facts as f
 from domain.errors import NotFound, OrderplanError
 from domain.ids import shard_of
-from domain.messages import OperateItem
+from domain.messages import ChangeOrder, OperateItem, SteerOrder
 from domain.states import ItemState
 from persistence import jobs
 from persistence.database import Pool, is_unavailable
 from persistence.fallout import FalloutFilter
-from persistence.jobs import SUBMIT, JobItem, JobLost, NewJob, Outcome, Taken
+from persistence.jobs import ORDER_ACTIONS, SUBMIT, JobItem, JobLost, NewJob, Outcome, Taken
+from persistence.search import OrderSelection
 from persistence.vault import Vault, unwrapped, wrapped
 
 log = structlog.get_logger(__name__)
@@ -65,9 +66,23 @@ DID: Final = {
     f.ITEM_SKIPPED: "skipped",
     f.ITEM_COMPLETED: "completed",
     f.ITEM_RETRIED: "retried",
+    f.PLAN_HELD: "held",
+    f.PLAN_RESUMED: "resumed",
+    f.ORDER_PRIORITIZED: "prioritized",
+    f.CHANGE_ASKED: "asked",
 }
-"""What a fact that a repair makes says was done; of several the first, since what follows happens by itself."""
-_WANTED: Final = {"retry": "retried", "skip": "skipped", "complete": "completed", "edit": "edited"}
+"""What a fact that a job makes says was done; of several the first, since what follows happens by itself."""
+_WANTED: Final = {
+    "retry": "retried",
+    "skip": "skipped",
+    "complete": "completed",
+    "edit": "edited",
+    "hold": "held",
+    "resume": "resumed",
+    "prioritize": "prioritized",
+    "cancel": "asked",
+}
+"""`asked`: a cancellation is carried out when work under way has ended."""
 
 
 class Asks(Protocol):
@@ -121,13 +136,15 @@ class Jobs:
         operator: str,
         reason: str,
         selection: Mapping[str, Any],
-        wanted: FalloutFilter | None,
+        wanted: FalloutFilter | OrderSelection | None,
         items: Sequence[tuple[str, str]],
         argument: Mapping[str, Any],
         rate: float,
         key: str,
     ) -> dict[str, Any]:
         """Freeze a selection and begin; the job as it stands. The same job under the same key is the first one.
+
+        Of a job over orders each item is an order's id and an empty text.
 
         `argument` is an answer or a payload. It may hold what must not stay: it is kept encrypted, and only for as long
         as the job runs.
@@ -234,6 +251,8 @@ class Jobs:
             await jobs.steer(self._pool, job.tenant, job.job_id, "pause", self._clock())
             await jobs.leave_job(self._pool, job)
             return None
+        if job.action in ORDER_ACTIONS:
+            return dict(opened)
         return {"answer": opened} if job.action == "complete" else {"payload": opened, "is_patch": True}
 
     async def _go_on(self, job: Taken, argument: Mapping[str, Any]) -> None:
@@ -357,15 +376,7 @@ class Jobs:
 
     async def _ask(self, job: Taken, item: JobItem, argument: Mapping[str, Any]) -> dict[str, Any] | OrderplanError:
         message_id = message_id_of(job.job_id, item.number)
-        message = OperateItem(
-            item=item.item,
-            action=cast("Any", job.action),
-            operator=job.operator,
-            reason=job.reason,
-            message_id=message_id,
-            is_fallout_only=True,
-            **argument,
-        )
+        message = _message(job, item, message_id, argument)
         envelope = ToPlan(item.order_id, message, actor=f"person:{job.operator}", cause=message_id)
         try:
             answer: dict[str, Any] = await self._hosts.ask(
@@ -400,6 +411,25 @@ class Jobs:
         return state
 
 
+def _message(
+    job: Taken, item: JobItem, message_id: str, argument: Mapping[str, Any]
+) -> OperateItem | SteerOrder | ChangeOrder:
+    """What the plan is told of one item of a job."""
+    if job.action == "cancel":
+        return ChangeOrder("cancel", job.reason, message_id)
+    if job.action in ORDER_ACTIONS:
+        return SteerOrder(cast("Any", job.action), job.reason, message_id, **argument)
+    return OperateItem(
+        item=item.item,
+        action=cast("Any", job.action),
+        operator=job.operator,
+        reason=job.reason,
+        message_id=message_id,
+        is_fallout_only=True,
+        **argument,
+    )
+
+
 def _owner(job_id: str) -> str:
     """What a campaign is called where keys are kept."""
     return f"job {job_id}"
@@ -428,6 +458,9 @@ def _window(job: Taken, items: Sequence[JobItem]) -> Sequence[JobItem]:
 
 
 def _done(job: Taken, number: int, answer: Mapping[str, Any]) -> Outcome:
+    if job.action in ORDER_ACTIONS:
+        waits = "waits for work under way; " if answer.get("pending") else ""
+        return Outcome(number, "done", _WANTED[job.action], f"{waits}{answer['state']} right after")
     state = answer.get("itemState")
     if state is None:
         return Outcome(number, "done", _WANTED[job.action], "the plan had heard of it before")

@@ -19,6 +19,7 @@ from typing import Any, Final
 import structlog
 
 from actors.config import GATEWAY, ClusterConfig
+from actors.counting import Counter
 from actors.envelopes import ToPlan
 from actors.erasure_desk import ErasureDesk
 from actors.folding import PlanFolder
@@ -33,6 +34,7 @@ from domain.errors import Busy, NotPossibleNow, OrderplanError
 from domain.ids import shard_of
 from domain.messages import AnnotateItem, ClaimTask, CompleteTask, PlanMessage, ReleaseTask
 from persistence import tasks
+from persistence.counting import Counting
 from persistence.database import Pool, is_unavailable, open_pool
 from persistence.holds import HeldItems
 from persistence.incarnations import Ownership
@@ -161,11 +163,12 @@ class ManualQueues:
         return {"id": task_id, "by": worker, "text": text}
 
     async def bulk(self, action: str, task_ids: Sequence[str], worker: str, argument: Any) -> list[Any]:
-        """Claim, release or complete each task; the outcomes in order: the task, or the refusal."""
+        """Claim, release, complete or assign each task; the outcomes in order: the task, or the refusal."""
         one: Callable[[str], Awaitable[Any]] = {
             "claim": lambda task_id: self.claim(task_id, worker, argument),
             "release": lambda task_id: self.release(task_id, worker),
             "complete": lambda task_id: self.complete(task_id, worker, argument),
+            "assign": lambda task_id: self.hand_over(task_id, worker, argument[0], argument[1], True),
         }[action]
         places = asyncio.Semaphore(BULK_AT_ONCE)
 
@@ -252,6 +255,7 @@ class ManualQueueActor:
         self._jobs: Jobs | None = None
         self._resumer: Resumer | None = None
         self._related: RelatedOrders | None = None
+        self._counter: Counter | None = None
         self._working = asyncio.get_running_loop().create_task(self._work())
 
     async def _sweep(self) -> None:
@@ -292,13 +296,14 @@ class ManualQueueActor:
                     self._resumer = Resumer(HeldItems(pool, tenant), hosts, clock=lambda: datetime.now(UTC))
                     store = ReadStore(pool)
                     self._related = RelatedOrders(RelatedWaitRows(pool, tenant), store, PlanFolder(store), hosts)
+                    self._counter = Counter(Counting(pool, tenant), clock=lambda: datetime.now(UTC))
                     self._queues = ManualQueues(pool, hosts, tenant)
                     opened.pop_all()
             return self._queues
 
     async def _work(self) -> None:
-        """Work on bulk jobs, let held items go, and tell of related orders, as soon as the database is there."""
-        while self._jobs is None or self._resumer is None or self._related is None:
+        """Work on bulk jobs, let held items go, tell of related orders and count, as soon as the database is there."""
+        while self._jobs is None or self._resumer is None or self._related is None or self._counter is None:
             try:
                 await self._ready()
             except Exception as error:
@@ -307,7 +312,11 @@ class ManualQueueActor:
                 await asyncio.sleep(SWEEP_S)
         assert self._vault is not None
         await asyncio.gather(
-            self._jobs.run(), self._resumer.run(), self._related.run(), self._vault.keep_current()
+            self._jobs.run(),
+            self._resumer.run(),
+            self._related.run(),
+            self._counter.run(),
+            self._vault.keep_current(),
         )
 
     async def ask_keys(self, method: str, *args: Any, **options: Any) -> Any:
@@ -340,6 +349,7 @@ class ManualQueueActor:
             "jobItems": self._jobs.settled if self._jobs is not None else 0,
             "resumed": self._resumer.resumed if self._resumer is not None else 0,
             "relatedTold": self._related.told if self._related is not None else 0,
+            "counted": self._counter.counted if self._counter is not None else 0,
             "pid": os.getpid(),
         }
 

@@ -17,13 +17,19 @@ ROWS_MAX: Final = 10_000
 
 
 async def rolling(pool: Pool, tenant: str, model: str) -> dict[str, Any]:
-    """Figures of a model over the newest outcomes, with the number of orders and the middle of the label lag."""
+    """Figures of a model over the newest outcomes, with the number of orders, from when to when these were known, and
+    the middle of the label lag.
+    """
     found = await ticks.judged(pool, tenant, model, ROWS_MAX)
     late, p_late = np.array(found.late, dtype=np.float64), np.array(found.p_late, dtype=np.float64)
     shown = await asyncio.to_thread(figures, late, p_late)
     shown |= by_tick(late, p_late, np.array(found.ticks, dtype=np.float64) / 100)
     lag_s = round(float(np.median(found.lag_s)), 1) if found.lag_s else None
-    return {"outcomes": len(set(found.order_ids)), "labelLagS": lag_s, **shown}
+    known = {
+        "knownFrom": found.known_at[-1].isoformat() if found.known_at else None,
+        "knownTo": found.known_at[0].isoformat() if found.known_at else None,
+    }
+    return {"outcomes": len(set(found.order_ids)), **known, "labelLagS": lag_s, **shown}
 
 
 async def compared(

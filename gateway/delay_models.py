@@ -15,6 +15,7 @@ from aiohttp import web
 
 from actors.model_watch import compared, rolling
 from delay.critical_path import NAME as BUILTIN
+from delay.critical_path import VERSION as BUILTIN_VERSION
 from delay.stock.artefact import Artefact
 from delay.stock.rule import MARGIN, OUTCOMES_MIN
 from domain.errors import BadDocument, NotFound, NotPossibleNow
@@ -175,6 +176,7 @@ async def report_models(request: web.Request) -> web.Response:
         found.append(
             {
                 "name": name,
+                "version": known[name]["digest"] if name in known else BUILTIN_VERSION,
                 "stage": stage,
                 "simulated": signature.get("simulated"),
                 "live": await rolling(context.pool, tenant, name),

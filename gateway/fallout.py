@@ -21,7 +21,7 @@ from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import read_instant
 from gateway.orders import is_dry_run, native_json, read_object, reason_of
 from gateway.queries import limit_of
-from persistence import fallout, jobs
+from persistence import fallout, jobs, reads
 from persistence.fallout import FalloutFilter, Place
 
 LIMIT_MAX: Final = 1_000
@@ -38,6 +38,7 @@ _TEXTS: Final = {
 }
 STATES: Final = ("failed", "retrying", "all")
 """Failed for good, failed and tried again later, both."""
+OUTCOMES: Final = ("done", "refused", "failed", "open", "failedAgain")
 _INSTANTS: Final = {"failedAfter": "failed_after", "failedBefore": "failed_before"}
 _ARGUMENT: Final = {"retry": None, "skip": None, "complete": "answer", "edit": "payload"}
 _MEMBERS: Final = frozenset({"filter", "items", "reason", "rate"})
@@ -247,18 +248,24 @@ async def get_job(request: web.Request) -> web.Response:
 
 
 async def list_job_items(request: web.Request) -> web.Response:
-    """GET /v1/jobs/{id}/items?outcome=&after=: what became of each item, and the state it is in now."""
+    """GET /v1/jobs/{id}/items?outcome=&after=: what became of each item, and the state it is in now.
+
+    `outcome`: done, refused, failed, open, or failedAgain for those done that are Fatally Failed now. Items of a job
+    over orders are the orders: their `item` is empty.
+    """
     context, tenant, job_id = context_of(request), tenant_of(request), request.match_info["job_id"]
     outcome = request.query.get("outcome")
-    if outcome not in (None, "done", "refused", "failed", "open"):
-        raise BadDocument("must be done, refused, failed or open", path="outcome")
+    if outcome is not None and outcome not in OUTCOMES:
+        raise BadDocument(f"must be one of {', '.join(OUTCOMES)}", path="outcome")
     await jobs.read_job(context.pool, tenant, job_id)
     limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     after = request.query.get("after", "0")
     if not after.isdecimal() or len(after) > 9:
         raise BadDocument("must be the number of an item", path="after")
     rows = await jobs.job_items(context.pool, tenant, job_id, outcome=outcome, after=int(after), limit=limit)
-    states = await _states_now(context, tenant, {row["order_id"] for row in rows})
+    states = await _states_now(context, tenant, {row["order_id"] for row in rows if row["item"]})
+    of_orders = await reads.states_of(context.pool, tenant, {row["order_id"] for row in rows if not row["item"]})
+    states |= {(order_id, ""): state for order_id, state in of_orders.items()}
     return native_json(
         [
             {

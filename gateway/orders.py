@@ -191,6 +191,8 @@ async def list_product_orders(request: web.Request) -> web.Response:
         account=query.billing_account or query.related_party,
         created_after=query.ordered_after,
         created_before=query.ordered_before,
+        due_after=query.due_after,
+        due_before=query.due_before,
         offset=query.offset,
         limit=query.limit,
     )

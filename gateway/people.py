@@ -116,13 +116,29 @@ async def bulk_tasks(request: web.Request) -> web.Response:
     """POST /v1/tasks:claim|:release|:complete with `{"ids": [...]}`, up to 200: an outcome for each, in order."""
     action = request.match_info["action"]
     body = await read_object(request)
+    task_ids, argument = _task_ids(body), _BULK_ARGUMENT[action](body)
+    return await _bulk(request, action, task_ids, _worker(request, body), argument)
+
+
+async def assign_tasks(request: web.Request) -> web.Response:
+    """POST /v1/tasks:assign with `{"ids": [...], "to": worker}`, up to 200: somebody holds them from now on, whoever
+    held them before; an outcome for each, in order.
+    """
+    body = await read_object(request)
+    task_ids, to = _task_ids(body), name_of(body.get("to"), "to")
+    return await _bulk(request, "assign", task_ids, _worker(request, body), (to, _lease_s(body)))
+
+
+def _task_ids(body: dict[str, Any]) -> list[str]:
     task_ids = body.get("ids")
     if not _is_texts(task_ids) or not 1 <= len(task_ids) <= BULK_MAX:
         raise BadDocument(f"must be a list of 1 to {BULK_MAX} task ids", path="ids")
     if twice := [task_id for task_id, count in Counter(task_ids).items() if count > 1]:
         raise BadDocument(f"names {twice[0][:100]!r} twice", path="ids")
-    argument = _BULK_ARGUMENT[action](body)
-    worker = _worker(request, body)
+    return task_ids
+
+
+async def _bulk(request: web.Request, action: str, task_ids: list[str], worker: str, argument: Any) -> web.Response:
     found = await _people(request, "bulk", action, task_ids, worker, argument, timeout_s=BULK_TIMEOUT_S)
     outcomes = [
         {"id": task_id, "done": False, "error": {"status": each.status, **each.as_dict()}}

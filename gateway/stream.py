@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import cached_property
+from typing import Final, TypeVar
 
 import orjson
 import structlog
@@ -21,6 +22,7 @@ from aiohttp import web
 from domain.errors import BadDocument, Busy, StreamGone
 from domain.facts import VERSIONS
 from gateway.context import Context, context_of, tenant_of
+from gateway.frames import NAMED_MAX, Batch, FrameClient, send_frames
 from gateway.views import fact_view
 from persistence import reads
 from persistence.database import is_unavailable
@@ -38,7 +40,11 @@ WAITING_MAX: Final = 20_000
 """Facts that may wait for one client; a slower one is cut off and resumes."""
 CLIENTS_MAX: Final = 200
 HEARTBEAT_S: Final = 15.0
+LOOK_S: Final = 1.0
+"""How soon one that has gone gives its place back: to a quiet one nothing is written by which that would be noticed."""
 VECTOR_LENGTH_MAX: Final = 8_000
+# A proxy that collects answers would hold events back.
+_HEADERS: Final = {"Content-Type": "text/event-stream", "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 Vector = dict[int, int]
 
@@ -70,13 +76,19 @@ def decode_vector(text: str) -> Vector:
     return found
 
 
-@dataclass(slots=True)
+@dataclass
 class _Event:
-    """One fact, ready to send."""
+    """One fact; its text is made when somebody wants it whole."""
 
     fact: StoredFact
     account: str | None
-    text: bytes
+
+    @cached_property
+    def text(self) -> bytes:
+        """The event as it is sent, without its place."""
+        order_id = self.fact.order_id if self.fact.order_id.startswith("o") else None
+        shown = fact_view(self.fact) | {"orderId": order_id, "account": self.account}
+        return b"event: fact\ndata: " + orjson.dumps(shown) + b"\n"
 
 
 @dataclass(slots=True, eq=False)
@@ -99,13 +111,16 @@ class Client:
         self.wake.set()
 
 
+Joined = TypeVar("Joined", Client, FrameClient)
+
+
 class Fanout:
     """The reader of one gateway; at work only while somebody listens."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
         self._feed = Feed(context.pool, context.config.tenant)
-        self._clients: set[Client] = set()
+        self._clients: set[Client | FrameClient] = set()
         self._at: Vector = {}
         self._reading: asyncio.Task[None] | None = None
         self._joining = asyncio.Lock()
@@ -120,17 +135,24 @@ class Fanout:
         Raises:
             Busy: too many listen already.
         """
+        return await self._join(lambda: Client(dict(self._at)))
+
+    async def join_frames(self) -> FrameClient:
+        """As `join`, for a client that wants frames."""
+        return await self._join(FrameClient)
+
+    async def _join(self, make: Callable[[], Joined]) -> Joined:
         if len(self._clients) >= CLIENTS_MAX:
             raise Busy("too many clients listen to the stream of this gateway", retryAfterS=30)
         async with self._joining:
             if self._reading is None or self._reading.done():
                 self._at = await self._feed.heads()
                 self._reading = asyncio.get_running_loop().create_task(self._read())
-            client = Client(dict(self._at))
+            client = make()
             self._clients.add(client)
         return client
 
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Client | FrameClient) -> None:
         """The client has gone; the last one lets the reader rest."""
         self._clients.discard(client)
         if not self._clients and self._reading is not None:
@@ -143,11 +165,11 @@ class Fanout:
             client.is_cut_off = True
             client.wake.set()
 
-    async def events_after(self, offsets: Vector) -> list[_Event]:
-        """The next events after these offsets; empty when there are none."""
+    async def events_after(self, offsets: Vector, named_max: int | None = None) -> Batch:
+        """The next events after these offsets; empty when there are none. Accounts are known of the first so many."""
         facts = await self._feed.facts_after(offsets, PAGE)
-        accounts = await reads.accounts_of(self._context.pool, {fact.order_id for fact in facts})
-        return [_event(fact, accounts.get(fact.order_id)) for fact in facts]
+        accounts = await reads.accounts_of(self._context.pool, {fact.order_id for fact in facts[:named_max]})
+        return Batch(_event(fact, accounts) for fact in facts)
 
     async def is_gone(self, offsets: Vector) -> bool:
         """Whether facts after these offsets have left for the archive."""
@@ -158,11 +180,11 @@ class Fanout:
         # Polled too often to be as far behind as what the archive may take, which ended an hour ago at least.
         while True:
             try:
-                batch = await self.events_after(self._at)
+                batch = await self._next()
             except Exception as error:
                 if not is_unavailable(error):
                     log.exception("the stream of facts cannot be read; tried again")
-                batch = []
+                batch = Batch()
             for event in batch:
                 self._at[event.fact.shard] = event.fact.offset
             if batch:
@@ -171,12 +193,19 @@ class Fanout:
             else:
                 await asyncio.sleep(POLL_S)
 
+    async def _next(self) -> Batch:
+        wanted = self._wants_all()
+        batch = await self.events_after(self._at, None if wanted else NAMED_MAX)
+        # Somebody who wants all of each event may have come meanwhile.
+        return batch if wanted or not self._wants_all() else await self.events_after(self._at)
 
-def _event(fact: StoredFact, account: str | None) -> _Event:
+    def _wants_all(self) -> bool:
+        return any(isinstance(client, Client) for client in self._clients)
+
+
+def _event(fact: StoredFact, accounts: Mapping[str, str | None]) -> _Event:
     is_order = fact.order_id.startswith("o")
-    account = account if is_order else fact.payload.get("account")
-    shown = fact_view(fact) | {"orderId": fact.order_id if is_order else None, "account": account}
-    return _Event(fact, account, b"event: fact\ndata: " + orjson.dumps(shown) + b"\n")
+    return _Event(fact, accounts.get(fact.order_id) if is_order else fact.payload.get("account"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +258,12 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
     """GET /v1/stream: facts as they are committed, as server-sent events.
 
     `?order=`, `?account=` and `?kinds=` choose; `Last-Event-ID` resumes, without it the stream begins now. Too far back
-    is 410 (`streamGone`).
+    is 410 (`streamGone`). With `?frames=true` four events a second at most, `frame`: `counts` of all facts by their
+    kinds, the first of them as `facts` without payload, and how many `more` there were; these begin now.
     """
     assert tenant_of(request) == context_of(request).config.tenant
+    if "frames" in request.query:
+        return await _get_frames(request)
     wanted = read_filter(request.query)
     fanout = request.app[FANOUT]
     given = request.headers.get("Last-Event-ID") or request.query.get("lastEventId")
@@ -245,14 +277,32 @@ async def get_stream(request: web.Request) -> web.StreamResponse:
                 path="Last-Event-ID",
                 mend="begin anew without it, and read what you follow: /v1/orders/{id} and its /facts have everything",
             )
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
+        response = web.StreamResponse(headers=_HEADERS)
         await response.prepare(request)
         try:
-            await _serve(response, fanout, client, wanted, dict(at))
+            await _serve(request, response, fanout, client, wanted, dict(at))
         except Exception as error:
             # The client comes back by itself, and resumes.
             if not (isinstance(error, ConnectionError) or is_unavailable(error)):
                 raise
+        return response
+    finally:
+        fanout.leave(client)
+
+
+async def _get_frames(request: web.Request) -> web.StreamResponse:
+    if dict(request.query) != {"frames": "true"}:
+        raise BadDocument("is true, and stands alone", path="frames", mend="leave the other parameters out")
+    fanout = request.app[FANOUT]
+    client = await fanout.join_frames()
+    try:
+        response = web.StreamResponse(headers=_HEADERS)
+        await response.prepare(request)
+        try:
+            await response.write(b": orderplan\n\n")
+            await send_frames(client, response.write, heartbeat_s=HEARTBEAT_S)
+        except ConnectionError:
+            log.debug("a client of the stream has gone")
         return response
     finally:
         fanout.leave(client)
@@ -267,7 +317,9 @@ def _resumed_at(resumed: Vector, joined_at: Vector) -> Vector:
     return {shard: resumed.get(shard, 0) for shard in joined_at}
 
 
-async def _serve(response: web.StreamResponse, fanout: Fanout, client: Client, wanted: Filter, at: Vector) -> None:
+async def _serve(
+    request: web.Request, response: web.StreamResponse, fanout: Fanout, client: Client, wanted: Filter, at: Vector
+) -> None:
     """Send what the client has missed since `at`, then what comes."""
     await response.write(f": orderplan\nid: {encode_vector(at)}\n\n".encode())
     while any(at[shard] < offset for shard, offset in client.joined_at.items()):
@@ -280,6 +332,7 @@ async def _serve(response: web.StreamResponse, fanout: Fanout, client: Client, w
             break
         await _send(response, fanout, missed, wanted, at)
     at.update({shard: max(at[shard], offset) for shard, offset in client.joined_at.items()})
+    quiet_s = 0.0
     while not client.is_cut_off:
         while client.waiting and not client.is_cut_off:
             batch = client.waiting.popleft()
@@ -289,9 +342,15 @@ async def _serve(response: web.StreamResponse, fanout: Fanout, client: Client, w
         if client.waiting or client.is_cut_off:
             continue
         try:
-            async with asyncio.timeout(HEARTBEAT_S):
+            async with asyncio.timeout(LOOK_S):
                 await client.wake.wait()
         except TimeoutError:
+            if request.transport is None or request.transport.is_closing():
+                return
+            quiet_s += LOOK_S
+            if quiet_s < HEARTBEAT_S:
+                continue
+            quiet_s = 0.0
             # The id goes with it: whoever hears little must not read everything again when he comes back.
             await response.write(f": still here\nid: {encode_vector(at)}\n\n".encode())
     await response.write(b": cut off, resume with Last-Event-ID\n\n")

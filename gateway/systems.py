@@ -42,6 +42,14 @@ async def list_systems(request: web.Request) -> web.Response:
     return native_json([_shown(each, held, rows, count) for each, count in zip(systems, counts, strict=True)])
 
 
+async def list_calls(request: web.Request) -> web.Response:
+    """GET /v1/systems:calls: calls running and waiting at each system just now, and its breaker."""
+    tenant = tenant_of(request)
+    found = (await context_of(request).stats()).get("adapters", {}).get("systems", ())
+    shown = ("code", "running", "waiting", "breaker", "held")
+    return native_json([{name: each[name] for name in shown} for each in found if each["tenant"] == tenant])
+
+
 async def put_system(request: web.Request) -> web.Response:
     """PUT /v1/systems/{code}: say how it is reached and how many calls it takes; what is left out is as by default.
 

@@ -31,7 +31,8 @@ ORDER_STATES: Final = frozenset(
     }
 )
 _TICK: Final = timedelta(microseconds=1)
-_DATE_FILTERS: Final = ("orderDate.gt", "orderDate.gte", "orderDate.lt", "orderDate.lte")
+_DATES: Final = ("orderDate", "requestedCompletionDate")
+_DATE_FILTERS: Final = tuple(f"{name}.{bound}" for name in _DATES for bound in ("gt", "gte", "lt", "lte"))
 _FILTERS: Final = frozenset(
     {"offset", "limit", "fields", "state", "externalId", "billingAccount.id", "relatedParty.id", *_DATE_FILTERS}
 )
@@ -42,7 +43,8 @@ class ListQuery:
     """Which orders a list asks for; None and () mean any.
 
     Several `states` are alternatives. `ordered_after` is the first instant that counts, `ordered_before` the first that
-    no longer does: `.gt` and `.lte` have been moved by a microsecond, the finest time that is stored.
+    no longer does: `.gt` and `.lte` have been moved by a microsecond, the finest time that is stored. `due_after` and
+    `due_before` are the same of the requested completion date.
     """
 
     offset: int = 0
@@ -54,6 +56,8 @@ class ListQuery:
     related_party: str | None = None
     ordered_after: datetime | None = None
     ordered_before: datetime | None = None
+    due_after: datetime | None = None
+    due_before: datetime | None = None
 
 
 def parse_list_query(query: Mapping[str, str]) -> ListQuery:
@@ -79,7 +83,8 @@ def parse_list_query(query: Mapping[str, str]) -> ListQuery:
     for name in ("externalId", "billingAccount.id", "relatedParty.id"):
         if name in given and (not given[name] or "\0" in given[name]):
             problems.add(name, "needs a value")
-    after, before = _date_range(given, problems)
+    after, before = _date_range(given, "orderDate", problems)
+    due_after, due_before = _date_range(given, "requestedCompletionDate", problems)
     asked = ListQuery(
         offset=_number(given, "offset", 0, 0, _OFFSET_MAX, problems),
         limit=_number(given, "limit", LIMIT_DEFAULT, 1, LIMIT_MAX, problems),
@@ -90,6 +95,8 @@ def parse_list_query(query: Mapping[str, str]) -> ListQuery:
         related_party=given.get("relatedParty.id"),
         ordered_after=after,
         ordered_before=before,
+        due_after=due_after,
+        due_before=due_before,
     )
     problems.raise_if_any()
     return asked
@@ -106,22 +113,24 @@ def _number(given: Mapping[str, str], name: str, default: int, least: int, most:
     return value
 
 
-def _date_range(given: Mapping[str, str], problems: Problems) -> tuple[datetime | None, datetime | None]:
-    """First instant inside and first instant after the range of order dates."""
+def _date_range(
+    given: Mapping[str, str], date: str, problems: Problems
+) -> tuple[datetime | None, datetime | None]:
+    """First instant inside and first instant after the range of dates."""
     after: datetime | None = None
     before: datetime | None = None
     for name in _DATE_FILTERS:
-        if name not in given:
+        if name not in given or not name.startswith(f"{date}."):
             continue
         # The plus of a time zone arrives as a blank from clients that do not escape it.
         instant = read_instant(given[name].replace(" ", "+"))
         if instant is None:
             problems.add(name, "needs date, time and time zone, as in 2026-11-23T09:00:00Z")
-        elif name.startswith("orderDate.g"):
-            first = instant + _TICK if name == "orderDate.gt" else instant
+        elif name.startswith(f"{date}.g"):
+            first = instant + _TICK if name.endswith(".gt") else instant
             after = first if after is None else max(after, first)
         else:
-            end = instant + _TICK if name == "orderDate.lte" else instant
+            end = instant + _TICK if name.endswith(".lte") else instant
             before = end if before is None else min(before, end)
     return after, before
 

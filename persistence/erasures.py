@@ -12,6 +12,7 @@ products that are gone, and write them again.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -27,10 +28,12 @@ from persistence.consumers import Connection
 
 _BY_ORDER: Final = (
     "fact_archive", "related_wait", "sealed_value", "held_item", "fallout_item", "delay_score", "delay_history",
-    "delay_tick", "manual_task", "product_order",
+    "delay_tick", "manual_task", "ended_order", "product_order",
 )  # fmt: skip
 """Rows of these name their order; it is the last that goes."""
-ERASED: Final = frozenset({*_BY_ORDER, "fact", "asset", "task_claim", "hub_delivery", "job", "job_item", "value_key"})
+ERASED: Final = frozenset({
+    *_BY_ORDER, "fact", "asset", "task_claim", "hub_delivery", "job", "job_item", "saved_view", "value_key",
+})  # fmt: skip
 """Tables that lose what is about the account: rows, or of jobs the names in them."""
 KEPT: Final = {
     "erasure": "the account's name, and the ids of its orders and secrets: so that it can be shown what was erased",
@@ -42,7 +45,8 @@ KEPT: Final = {
 OF_NO_CUSTOMER: Final = frozenset({
     "setting", "incarnation", "shard", "release", "release_change", "key_change", "archive_mark", "queue_member",
     "worker", "worker_skill", "people_change", "system", "system_hold", "system_change", "delay_model",
-    "delay_model_change", "consumer", "consumer_cursor", "hub_listener", "order_key", "tenant_key", "master_key",
+    "delay_model_change", "consumer", "consumer_cursor", "fact_count", "hub_listener", "order_key", "tenant_key",
+    "master_key",
 })  # fmt: skip
 """Tables that know nothing of customers; of an order's keys there is an empty row at most, for an hour."""
 ALSO_KEPT: Final = {
@@ -262,11 +266,22 @@ async def _delete(connection: Connection, erasure: Erasure) -> dict[str, int]:
             [number for _, number in erasure.job_items],
         ),
         "job": await connection.fetchval(
-            _counted("update job set selection = selection #- '{filter,account}' #- '{filter,orderId}' "
-                     "where tenant = $1 and (selection #>> '{filter,account}' = $2 "
-                     "or selection #>> '{filter,orderId}' = any($3))"),
+            _counted("update job set selection = "
+                     "selection #- '{filter,account}' #- '{filter,order}' #- '{search}' #- '{from}' where tenant = $1 "
+                     "and (selection #>> '{filter,account}' = $2 or selection #>> '{filter,order}' = any($3) "
+                     "or selection ->> 'from' = any($3) or selection ->> 'search' ~ $4 "
+                     "or string_to_array(selection ->> 'search', ' ') && $3)"),
             erasure.tenant,
             erasure.account,
+            order_ids,
+            _naming(erasure.account),
+        ),
+        # Nobody looks for it again.
+        "saved_view": await connection.fetchval(
+            _counted("delete from saved_view where tenant = $1 "
+                     "and (query ->> 'search' ~ $2 or string_to_array(query ->> 'search', ' ') && $3)"),
+            erasure.tenant,
+            _naming(erasure.account),
             order_ids,
         ),
     }  # fmt: skip
@@ -275,6 +290,11 @@ async def _delete(connection: Connection, erasure: Erasure) -> dict[str, int]:
             _counted(f"delete from {table} where order_id = any($1)"), order_ids
         )
     return {table: count for table, count in sorted(rows.items()) if count}
+
+
+def _naming(account: str) -> str:
+    """A regular expression for searches of orders that name the account: as a word, or behind a name of the search."""
+    return f'(^|[\\s:="]){re.escape(account)}($|[\\s"])'
 
 
 def _counted(statement: str) -> str:

@@ -1,4 +1,5 @@
-"""Bulk jobs: one repair over a frozen selection of items, or a campaign of orders, with an outcome for each.
+"""Bulk jobs: one repair over a frozen selection of items, one step with a frozen selection of orders, or a campaign of
+orders to submit, with an outcome for each.
 
 A job is worked on under a lease and an epoch. Whoever takes it raises the epoch, and every write of a runner is
 conditional on the epoch that it was given: one that has lost its lease changes nothing any more. `sent_to` moves before
@@ -17,10 +18,13 @@ import orjson
 
 from domain.errors import NotFound, NotPossibleNow, OrderplanError
 from persistence.fallout import FalloutFilter, select_items
+from persistence.search import OrderSelection, select_orders
 
 ITEMS_MAX: Final = 100_000
 SUBMIT: Final = "submit"
 """The action of a campaign: each of its items is a line, an order to submit."""
+ORDER_ACTIONS: Final = frozenset({"cancel", "hold", "resume", "prioritize"})
+"""Of jobs whose items are orders as a whole: their `item` is empty."""
 LINES_MAX: Final = 1_000_000
 """Of a campaign."""
 
@@ -104,7 +108,8 @@ select j.job_id, j.action, j.operator, j.reason, j.selection, j.rate, j.state, j
     select count(*) filter (where outcome = 'done') as done, count(*) filter (where outcome = 'refused') as refused,
            count(*) filter (where outcome = 'failed') as failed, count(f.item) as failed_again
       from job_item as i
-      left join fallout_item as f on i.outcome = 'done' and f.order_id = i.order_id and f.item = i.item
+      left join fallout_item as f
+        on i.outcome = 'done' and f.order_id = i.order_id and f.item = i.item and f.retry_at is null
      where i.job_id = j.job_id) as c
  where j.tenant = $1 and ($2::text is null or j.job_id = $2)
  order by j.created_at desc, j.job_id desc limit $3"""
@@ -133,7 +138,7 @@ async def create_job(
     pool: asyncpg.Pool[Any],
     job: NewJob,
     *,
-    wanted: FalloutFilter | None,
+    wanted: FalloutFilter | OrderSelection | None,
     items: Sequence[tuple[str, str]],
     now: datetime,
 ) -> bool:
@@ -142,7 +147,7 @@ async def create_job(
     Args:
         pool: of the order database.
         job: what to do.
-        wanted: takes every failed item that fits just now.
+        wanted: takes every failed item, or every order, that fits just now.
         items: (order, item), each once; counts where `wanted` is None.
         now: the time.
     Raises:
@@ -153,14 +158,18 @@ async def create_job(
         if await connection.fetchval("select true from job where job_id = $1", job.job_id):
             return False
         found = list(items)
-        if wanted is not None:
+        if isinstance(wanted, OrderSelection):
+            found = [(each, "") for each in await select_orders(connection, job.tenant, wanted, ITEMS_MAX + 1)]
+        elif wanted is not None:
             found = await select_items(connection, job.tenant, wanted, ITEMS_MAX + 1)
+        is_of_orders = job.action in ORDER_ACTIONS
+        what, look_at = ("order", "GET /v1/orders") if is_of_orders else ("failed item", "GET /v1/fallout")
         if not found:
-            raise NotPossibleNow("no failed item fits the selection", mend="look at GET /v1/fallout")
+            raise NotPossibleNow(f"no {what} fits the selection", mend=f"look at {look_at}")
         if len(found) > ITEMS_MAX:
-            raise NotPossibleNow(f"more than {ITEMS_MAX} items fit the selection", mend="choose fewer, job by job")
+            raise NotPossibleNow(f"more than {ITEMS_MAX} fit the selection", mend="choose fewer, job by job")
         if wanted is None:
-            await _require_orders(connection, job.tenant, found)
+            await _require_orders(connection, job.tenant, found, "orders" if is_of_orders else "items", look_at)
         is_new = await _insert(connection, job, "running", len(found), now)
         if is_new:
             await connection.copy_records_to_table(
@@ -279,7 +288,9 @@ async def key_is_gone(pool: asyncpg.Pool[Any], job_ids: Sequence[str]) -> None:
     await pool.execute("update job set argument = null where job_id = any($1)", list(job_ids))
 
 
-async def _require_orders(connection: Any, tenant: str, items: Sequence[tuple[str, str]]) -> None:
+async def _require_orders(
+    connection: Any, tenant: str, items: Sequence[tuple[str, str]], member: str, look_at: str
+) -> None:
     rows = await connection.fetch(
         "select order_id from product_order where tenant = $1 and order_id = any($2)",
         tenant,
@@ -288,8 +299,8 @@ async def _require_orders(connection: Any, tenant: str, items: Sequence[tuple[st
     known = {row["order_id"] for row in rows}
     for index, (order_id, _) in enumerate(items):
         if order_id not in known:
-            named = f"items[{index}]"
-            raise NotFound(f"there is no order {order_id[:100]!r}", path=named, mend="look at GET /v1/fallout")
+            named = f"{member}[{index}]"
+            raise NotFound(f"there is no order {order_id[:100]!r}", path=named, mend=f"look at {look_at}")
 
 
 async def steer(pool: asyncpg.Pool[Any], tenant: str, job_id: str, action: str, now: datetime) -> None:
@@ -494,11 +505,15 @@ def _shown(row: asyncpg.Record) -> dict[str, Any]:
 async def job_items(
     pool: asyncpg.Pool[Any], tenant: str, job_id: str, *, outcome: str | None, after: int, limit: int
 ) -> list[dict[str, Any]]:
-    """Items of a job in order, after a number; `open` asks for those without an outcome."""
+    """Items of a job in order, after a number; `open` asks for those without an outcome, `failedAgain` for those done
+    that are Fatally Failed now.
+    """
     rows = await pool.fetch(
-        "select number, order_id, item, outcome, code, reason, settled_at from job_item "
-        "where tenant = $1 and job_id = $2 and number > $3 "
-        "and ($4::text is null or outcome = $4 or ($4 = 'open' and outcome is null)) order by number limit $5",
+        "select i.number, i.order_id, i.item, i.outcome, i.code, i.reason, i.settled_at from job_item as i "
+        "where i.tenant = $1 and i.job_id = $2 and i.number > $3 "
+        "and ($4::text is null or i.outcome = $4 or ($4 = 'open' and i.outcome is null) "
+        "or ($4 = 'failedAgain' and i.outcome = 'done' and exists (select from fallout_item as f "
+        "where f.order_id = i.order_id and f.item = i.item and f.retry_at is null))) order by i.number limit $5",
         tenant,
         job_id,
         after,

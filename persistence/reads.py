@@ -13,6 +13,11 @@ import orjson
 
 from domain.errors import NotFound
 
+OPEN_STATES: Final = frozenset(
+    {"acknowledged", "pending", "held", "inProgress", "assessingCancellation", "pendingCancellation"}
+)
+"""Of an order that has not ended."""
+
 
 async def list_orders(
     pool: asyncpg.Pool[Any],
@@ -23,19 +28,29 @@ async def list_orders(
     account: str | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
+    due_after: datetime | None = None,
+    due_before: datetime | None = None,
     offset: int = 0,
     limit: int = 50,
 ) -> tuple[list[str], int]:
-    """(ids of one page, newest first; number of all matches). `created_after` counts, `created_before` does not."""
+    """(ids of one page, newest first; number of all matches). `created_after` counts, `created_before` does not; so it
+    is with the promised date.
+    """
+    is_open = bool(states) and OPEN_STATES.issuperset(each.partition(".")[0] for each in states)
     where = (
         "where tenant = $1 and (cardinality($2::text[]) = 0 or state = any($2)) "
         "and ($3::text is null or external_id = $3) "
         "and ($4::text is null or account = $4) and ($5::timestamptz is null or created_at >= $5) "
         "and ($6::timestamptz is null or created_at < $6)"
+        "and ($7::timestamptz is null or requested_due_at >= $7) "
+        "and ($8::timestamptz is null or requested_due_at < $8)"
+        # What the states say already, in the words of the indexes of open orders.
+        + (" and ended_at is null" if is_open else "")
+        + (" and requested_due_at is not null" if due_after or due_before else "")
     )
-    values = (tenant, list(states), external_id, account, created_after, created_before)
+    values = (tenant, list(states), external_id, account, created_after, created_before, due_after, due_before)
     rows = await pool.fetch(
-        f"select order_id from product_order {where} order by created_at desc, order_id desc limit $7 offset $8",
+        f"select order_id from product_order {where} order by created_at desc, order_id desc limit $9 offset $10",
         *values,
         limit,
         offset,

@@ -224,6 +224,13 @@ product_order = sa.Table(
         postgresql_where=sa.text("account is not null and ended_at is not null"),
     ),
     sa.Index("product_order_list_idx", "tenant", "created_at", "order_id"),
+    sa.Index(
+        "product_order_due_idx",
+        "tenant",
+        "requested_due_at",
+        "order_id",
+        postgresql_where=sa.text("ended_at is null and requested_due_at is not null"),
+    ),
     sa.Index("product_order_fallout_idx", "tenant", postgresql_where=sa.text("fallout > 0")),
     sa.Index("product_order_unshredded_idx", "shard", postgresql_where=sa.text("sealed and ended_at is not null")),
     sa.Index(
@@ -287,6 +294,7 @@ manual_task = sa.Table(
         "task_id",
         postgresql_where=sa.text("closed_at is not null"),
     ),
+    sa.Index("manual_task_closed_idx", "tenant", "closed_at", postgresql_where=sa.text("closed_at is not null")),
     # The order of take-next, over all queues.
     sa.Index(
         "manual_task_next_idx",
@@ -566,6 +574,22 @@ job_line = sa.Table(
     sa.Column("body", sa.LargeBinary, nullable=False),
 )
 
+# What people look for again, under a name of theirs; `query` is what the console puts into its filters.
+saved_view = sa.Table(
+    "saved_view",
+    metadata,
+    sa.Column("view_id", sa.Text, primary_key=True),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("desk", sa.Text, nullable=False),
+    sa.Column("owner", sa.Text, nullable=False),
+    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("is_shared", sa.Boolean, nullable=False),
+    sa.Column("query", JSONB, nullable=False),
+    sa.Column("changed_at", _Instant, nullable=False),
+    sa.CheckConstraint("desk in ('orders', 'queues')", name="saved_view_desk_check"),
+    sa.Index("saved_view_name_key", "tenant", "desk", "owner", "name", unique=True),
+)
+
 delay_score = sa.Table(
     "delay_score",
     metadata,
@@ -679,6 +703,41 @@ consumer_cursor = sa.Table(
     sa.Column("shard", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("offset", sa.BigInteger, nullable=False),
     postgresql_with={"fillfactor": "20"},
+)
+
+# How many facts of a kind there were in an hour (UTC); written by the counting consumer (`persistence/counting.py`).
+fact_count = sa.Table(
+    "fact_count",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("hour", _Instant, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    # Empty where the fact has none, like `item`: the item's definition, `plan/item`.
+    sa.Column("release_id", sa.Text, primary_key=True),
+    sa.Column("item", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, nullable=False),
+    postgresql_with={"fillfactor": "50", **_CHURNING},
+)
+
+# What orders came to, as far as managers count it; by the same consumer.
+ended_order = sa.Table(
+    "ended_order",
+    metadata,
+    sa.Column(
+        "order_id",
+        sa.Text,
+        sa.ForeignKey("product_order.order_id", name="ended_order_order_id_fkey", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("tenant", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", _Instant, nullable=False),
+    sa.Column("ended_at", _Instant, nullable=False),
+    # As it was accepted: the offerings of its lines, of lines without one the specifications.
+    sa.Column("offers", ARRAY(sa.Text), nullable=False),
+    # Whether nobody had to repair anything.
+    sa.Column("is_right", sa.Boolean, nullable=False),
+    sa.Index("ended_order_time_idx", "tenant", "ended_at", "order_id"),
 )
 
 hub_listener = sa.Table(

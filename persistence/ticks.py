@@ -25,13 +25,16 @@ class TickRow(NamedTuple):
 
 
 class Judged(NamedTuple):
-    """Rows with known outcomes, as columns: orders, whether late, what was said, seconds until it was known, ticks."""
+    """Rows with known outcomes, as columns: orders, whether late, what was said, seconds until it was known, ticks, and
+    when it was known, the last first.
+    """
 
     order_ids: list[str]
     late: list[bool]
     p_late: list[float]
     lag_s: list[float]
     ticks: list[int]
+    known_at: list[datetime]
 
 
 class Pairs(NamedTuple):
@@ -121,7 +124,7 @@ async def drop_old_ticks(pool: asyncpg.Pool[Any], tenant: str, before: datetime,
 async def judged(pool: asyncpg.Pool[Any], tenant: str, model: str, limit: int) -> Judged:
     """The rows of a model whose outcomes were known last, at most so many."""
     rows = await pool.fetch(
-        "select order_id, late, p_late, extract(epoch from known_at - scored_at)::float8 as lag_s, tick "
+        "select order_id, late, p_late, extract(epoch from known_at - scored_at)::float8 as lag_s, tick, known_at "
         "from delay_tick where tenant = $1 and model = $2 and late is not null "
         "order by known_at desc, order_id, tick limit $3",
         tenant,
@@ -134,6 +137,7 @@ async def judged(pool: asyncpg.Pool[Any], tenant: str, model: str, limit: int) -
         [row["p_late"] for row in rows],
         [row["lag_s"] for row in rows],
         [row["tick"] for row in rows],
+        [row["known_at"] for row in rows],
     )
 
 

@@ -4,6 +4,7 @@ import { useState } from "react";
 import { type Refusal, ask } from "./api";
 import { DESK_GAP_MS, useLive } from "./hooks";
 import { Head, Link, State, Trouble, many, orderAddress, when } from "./parts";
+import { quoted } from "./search";
 
 interface Summary { account: string; orders: number; openOrders: number; products: number; openTasks: number; failedItems: number }
 interface Entry { at: string; kind: string; id: string; state: string | null; orderId?: string; item?: string; name?: string }
@@ -42,7 +43,7 @@ export function Account({ account }: { account: string }) {
       <h1>Account {account}</h1>
       <Trouble error={found.error ?? error} again={found.again} />
       <p className="facts">
-        <Link href={`/console/orders?billingAccount.id=${encodeURIComponent(account)}`}>{many(summary.orders, "order")}</Link>, {summary.openOrders} open · {many(summary.products, "product")} · {many(summary.openTasks, "open task")} · {many(summary.failedItems, "failed item")}
+        <Link href={`/console/orders?${new URLSearchParams({ search: `customer:${quoted(account)}` })}`}>{many(summary.orders, "order")}</Link>, {summary.openOrders} open · {many(summary.products, "product")} · {many(summary.openTasks, "open task")} · {many(summary.failedItems, "failed item")}
       </p>
       <div className="columns">
         <section aria-label="What happened">

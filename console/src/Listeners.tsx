@@ -2,7 +2,7 @@
 
 import { type FormEvent, useState } from "react";
 import { ask, refusedBecause } from "./api";
-import { useLive } from "./hooks";
+import { NO_FACT, useLive } from "./hooks";
 import { Act, Head, Trouble, age, many, usePress, when } from "./parts";
 
 interface Listener {
@@ -13,7 +13,7 @@ interface Listener {
 const POLL_MS = 3_000; // deliveries are no facts
 
 export function Listeners() {
-  const found = useLive("listeners", async (signal) => (await ask<Listener[]>("list_listeners", {}, { signal })).body, () => false, { pollMs: () => POLL_MS });
+  const found = useLive("listeners", async (signal) => (await ask<Listener[]>("list_listeners", {}, { signal })).body, NO_FACT, { pollMs: () => POLL_MS });
   const [callback, setCallback] = useState(""), [query, setQuery] = useState("");
   const [leaving, setLeaving] = useState<string>();
   const press = usePress("register_listener", {}, () => { setCallback(""); setQuery(""); found.again(); });

@@ -1,15 +1,18 @@
-// How it stands: what comes in and is done while one looks, what has failed, is late, waits for people or for systems.
-// Every number leads to the list behind it.
+// How it stands: what is due and what fails, how long orders take, what waits for people and for systems; what comes in
+// and is done while one looks. Every number leads to the list behind it.
 
 import { useEffect, useState } from "react";
-import { ask } from "./api";
-import { useLive } from "./hooks";
+import { ask, refusedBecause } from "./api";
+import { NO_FACT, go, useAddress, useLive, withQuery } from "./hooks";
+import { Columns, Csv, Failures, Hours, Num, Offers, Teams, useFew } from "./Numbers";
+import { BEGUN, type Numbers, WINDOWS, due, ended, failed, lasted, orders, percent, useNumbers } from "./figures";
 import { Due, Head, Link, Trouble, age, many, span } from "./parts";
 import { type Queue } from "./Tasks";
 import { hear } from "./stream";
 
 interface Group { system: string | null; errorCode: string | null; count: number; retrying: number; oldest: string }
 interface System { code: string; state: string; holds: { reason: string; cause: string }[]; heldItems: number; heldItemsAreMore: boolean }
+interface Calls { code: string; running: number; waiting: number; breaker: string }
 interface Late { orderId: string; externalId: string | null; account: string | null; risk: number; dueAt: string; reasons: { reason: string }[] }
 
 const POLL_MS = 5_000;
@@ -17,90 +20,105 @@ const BUCKET_S = 10;
 const BUCKETS = 60;
 const SHOWN = 100;
 const HIGH = "0.5";
-const COUNTED = { "order.accepted": "in", "order.ended": "done", "item.fatallyFailed": "failed" } as Record<string, "in" | "done" | "failed">;
+const BEHIND_MS = 60_000; // counted to longer ago than this is worth a word
+const COUNTED = { "order.accepted": "in", "order.ended": "done", "item.fatallyFailed": "failed" } as const;
+const BREAKERS: Record<string, string> = { closed: "closed", open: "OPEN", halfOpen: "trying" };
 
-interface Bucket { at: number; in: number; done: number; failed: number }
+type Kind = (typeof COUNTED)[keyof typeof COUNTED];
+type Counts = Record<Kind, number>;
+interface Flowing { since: number; totals: Counts; buckets: Counts[] }
 
-// What the stream tells, counted in parts of ten seconds since the screen was opened.
-function useFlow(): { since: number; buckets: Bucket[] } {
-  const [flow, setFlow] = useState<{ since: number; buckets: Bucket[] }>(() => ({ since: Date.now(), buckets: [] }));
+const NONE: Counts = { in: 0, done: 0, failed: 0 };
+const part = () => Math.floor(Date.now() / 1_000 / BUCKET_S);
+
+// What the stream tells since the screen was opened, and of the last ten minutes in parts of ten seconds.
+function useFlow(): Flowing {
+  const [flow, setFlow] = useState<Flowing>(() => ({ since: Date.now(), totals: NONE, buckets: Array<Counts>(BUCKETS).fill(NONE) }));
   useEffect(() => {
-    let counted: Bucket[] = [];
+    const totals = { ...NONE };
+    let last = part(), buckets = Array.from({ length: BUCKETS }, () => ({ ...NONE }));
+    const roll = () => {
+      const now = part(), passed = Math.min(BUCKETS, now - last);
+      if (passed > 0) buckets = [...buckets.slice(passed), ...Array.from({ length: passed }, () => ({ ...NONE }))];
+      last = now;
+    };
     const deaf = hear((message) => {
-      if (!("facts" in message)) return;
-      const at = Math.floor(Date.now() / 1_000 / BUCKET_S);
-      for (const fact of message.facts) {
-        const kind = COUNTED[fact.kind];
-        if (!kind) continue;
-        if (counted.at(-1)?.at !== at) counted = [...counted, { at, in: 0, done: 0, failed: 0 }].slice(-BUCKETS);
-        counted.at(-1)![kind]++;
+      if (!("counts" in message)) return;
+      roll();
+      for (const [kind, name] of Object.entries(COUNTED)) {
+        const count = message.counts[kind] ?? 0;
+        totals[name] += count;
+        buckets[BUCKETS - 1][name] += count;
       }
     });
-    const timer = setInterval(() => { if (!document.hidden) setFlow(({ since }) => ({ since, buckets: [...counted] })); }, 1_000);
+    const timer = setInterval(() => {
+      if (document.hidden) return;
+      roll();
+      setFlow(({ since }) => ({ since, totals: { ...totals }, buckets: buckets.map((each) => ({ ...each })) }));
+    }, 1_000);
     return () => { deaf(); clearInterval(timer); };
   }, []);
   return flow;
 }
 
 export function Overview() {
+  const url = useAddress();
+  const asked = url.searchParams.get("window") ?? "24h", window = asked in WINDOWS ? asked : "24h";
+  const refused = refusedBecause("get_numbers");
   const found = useLive("overview", async (signal) => {
-    const [groups, queues, systems, risks] = await Promise.all([
-      ask<Group[]>("list_groups", {}, { signal }), ask<Queue[]>("list_queues", {}, { signal }), ask<System[]>("list_systems", {}, { signal }),
-      ask<{ orders: Late[]; next: string | null }>("list_risks", {}, { query: { minRisk: HIGH, limit: SHOWN }, signal }),
+    // What the role may not ask for is left out, with its part of the screen.
+    const read = async <T,>(operation: "list_groups" | "list_queues" | "list_systems" | "list_calls" | "list_risks", query = {}) =>
+      (refusedBecause(operation) ? undefined : (await ask<T>(operation, {}, { query, signal })).body);
+    const [groups, queues, systems, calls, risks] = await Promise.all([
+      read<Group[]>("list_groups"), read<Queue[]>("list_queues"), read<System[]>("list_systems"), read<Calls[]>("list_calls"),
+      read<{ orders: Late[]; next: string | null }>("list_risks", { minRisk: HIGH, limit: SHOWN }),
     ]);
-    return { groups: groups.body, queues: queues.body, systems: systems.body, risks: risks.body };
-  }, () => false, { pollMs: () => POLL_MS });
-  const flow = useFlow();
-  const data = found.data;
-  const sum = (kind: "in" | "done" | "failed") => flow.buckets.reduce((all, each) => all + each[kind], 0);
-  const failed = data?.groups.reduce((all, each) => all + each.count, 0) ?? 0;
-  const open = data?.queues.reduce((all, each) => all + each.open, 0) ?? 0;
-  const late = data?.queues.filter((each) => each.dueNextAt && Date.parse(each.dueNextAt) < Date.now()).length ?? 0;
-  const offline = data?.systems.filter((each) => each.state !== "online") ?? [];
+    return { groups, queues, systems, calls, risks };
+  }, NO_FACT, { pollMs: () => POLL_MS });
+  const told = useNumbers(window, !refused);
+  const numbers = told.data ?? undefined;
+  const { groups, queues, systems, calls, risks } = found.data ?? {};
+  const count = groups?.reduce((all, each) => all + each.count, 0) ?? 0;
+  const open = queues?.reduce((all, each) => all + each.open, 0) ?? 0;
+  const late = queues?.filter((each) => each.dueNextAt && Date.parse(each.dueNextAt) < Date.now()).length ?? 0;
+  const offline = systems?.filter((each) => each.state !== "online").length ?? 0;
   return (
     <>
       <h1>Overview</h1>
       <Trouble error={found.error} again={found.again} />
-      {!data && !found.error && <p role="status">Reading…</p>}
-      {data && <>
-        <div className="tiles">
-          <Tile href="/console/fallout" label="items failed for good" value={failed.toLocaleString()} tone={failed ? "bad" : "good"} />
-          <Tile href={`/console/risk?minRisk=${HIGH}`} label="open orders with high risk" value={`${data.risks.orders.length}${data.risks.next ? " or more" : ""}`} tone={data.risks.orders.length ? "bad" : "good"} />
-          <Tile href="/console/tasks?show=all" label={`manual tasks open${late ? `, ${many(late, "queue")} overdue` : ""}`} value={open.toLocaleString()} tone={late ? "warn" : "run"} />
-          <Tile href="/console/systems" label="systems offline" value={String(offline.length)} tone={offline.length ? "bad" : "good"} />
-        </div>
-        <section aria-label="Flow">
-          <h2>While you look: {span(Date.now() - flow.since)}</h2>
-          <p role="status">{many(sum("in"), "order")} in, {sum("done").toLocaleString()} ended, {many(sum("failed"), "item")} failed for good.</p>
-          <Flow buckets={flow.buckets} />
-        </section>
-        <div className="columns even">
-          <section aria-label="Failed">
-            <h2>Failed for good</h2>
-            {!data.groups.length ? <p>Nothing.</p> : <table><Head names={["Cause", "Items", "Oldest"]} /><tbody>{data.groups.slice(0, 20).map((each) => (
-              <tr key={`${each.system} ${each.errorCode}`}><th scope="row"><Link href={`/console/fallout?${new URLSearchParams(Object.entries({ system: each.system ?? "", errorCode: each.errorCode ?? "" }).filter(([, value]) => value))}`}>{each.system ?? "no system"} · {each.errorCode ?? "no code"}</Link></th><td>{each.count}</td><td>{age(each.oldest)}</td></tr>
-            ))}</tbody></table>}
-          </section>
-          <section aria-label="Late">
-            <h2>Most likely late</h2>
-            {!data.risks.orders.length ? <p>None.</p> : <table><Head names={["Order", "Risk", "Due", "Why"]} /><tbody>{data.risks.orders.slice(0, 10).map((each) => (
-              <tr key={each.orderId}><th scope="row"><Link href={`/console/risk?minRisk=${HIGH}&order=${encodeURIComponent(each.orderId)}`}>{each.externalId ?? each.orderId}</Link></th><td>{Math.round(each.risk * 100)} %</td><td><Due at={each.dueAt} /></td><td className="long">{each.reasons[0]?.reason ?? "–"}</td></tr>
-            ))}</tbody></table>}
-          </section>
-          <section aria-label="Queues">
-            <h2>Queues</h2>
-            {!data.queues.length ? <p>None.</p> : <table><Head names={["Queue", "Open", "Free", "Oldest", "Next due"]} /><tbody>{data.queues.slice(0, 12).map((each) => (
-              <tr key={each.code}><th scope="row"><Link href={`/console/tasks?show=all&queue=${encodeURIComponent(each.code)}`}>{each.name}</Link></th><td>{each.open}</td><td>{each.free}</td><td>{age(each.oldestAt)}</td><td><Due at={each.dueNextAt} /></td></tr>
-            ))}</tbody></table>}
-          </section>
-          <section aria-label="Systems">
-            <h2>Systems that take no calls</h2>
-            {!offline.length ? <p>None.</p> : <table><Head names={["System", "Items On Hold", "Why"]} /><tbody>{offline.map((each) => (
-              <tr key={each.code}><th scope="row"><Link href={`/console/systems?system=${encodeURIComponent(each.code)}`}>{each.code}</Link></th><td>{each.heldItems.toLocaleString()}{each.heldItemsAreMore && " or more"}</td><td className="long">{each.holds.map((hold) => hold.reason || hold.cause).join("; ")}</td></tr>
-            ))}</tbody></table>}
-          </section>
-        </div>
-      </>}
+      {!found.data && !found.error && <p role="status">Reading…</p>}
+      <div className="tiles">
+        {numbers && <>
+          <Tile href={due(numbers.dayStartsAt, numbers.dayEndsAt)} label="open orders due today" value={numbers.orders[0].dueToday.toLocaleString()} tone="run" />
+          <Tile href={due(undefined, numbers.at)} label="open orders overdue" value={numbers.orders[0].overdue.toLocaleString()} tone={numbers.orders[0].overdue ? "bad" : "good"} />
+        </>}
+        {risks && <Tile href={`/console/risk?minRisk=${HIGH}`} label="open orders with high risk" value={`${risks.orders.length}${risks.next ? "+" : ""}`} tone={risks.orders.length ? "bad" : "good"} />}
+        {groups && <Tile href="/console/fallout" label="items failed for good" value={count.toLocaleString()} tone={count ? "bad" : "good"} />}
+        {queues && <Tile href="/console/tasks?show=all" label={`manual tasks open${late ? `, ${many(late, "queue")} overdue` : ""}`} value={open.toLocaleString()} tone={late ? "warn" : "run"} />}
+        {systems && <Tile href="/console/systems" label="systems offline" value={String(offline)} tone={offline ? "bad" : "good"} />}
+      </div>
+      <Flow />
+      <div className="filters bar">
+        <label>Numbers of <select value={window} onChange={(event) => go(withQuery(url, { window: event.target.value }), false)}>{Object.entries(WINDOWS).map(([value, label]) => <option key={value} value={value}>{label}</option>)}</select></label>
+        {numbers && <span className="why">Today is that of {numbers.zone}. {numbers.countedTo === null ? "Nothing is counted yet." : Date.parse(numbers.at) - Date.parse(numbers.countedTo) > BEHIND_MS ? `Counted up to ${span(Date.parse(numbers.at) - Date.parse(numbers.countedTo))} ago.` : ""}</span>}
+      </div>
+      {refused && <p className="trouble">{refused}</p>}
+      <Trouble error={told.error} again={told.again} />
+      {numbers && <Totals numbers={numbers} window={window} />}
+      {numbers && <Hours numbers={numbers} window={window} />}
+      <div className="columns even">
+        {numbers && <Offers numbers={numbers} window={window} />}
+        {risks && <section aria-label="Late">
+          <h2>Most likely late <Link className="button" href="/console/calibration">How good the scores are</Link></h2>
+          {!risks.orders.length ? <p>None.</p> : <table><Head names={["Order", "Risk", "Due", "Why"]} /><tbody>{risks.orders.slice(0, 10).map((each) => (
+            <tr key={each.orderId}><th scope="row"><Link href={`/console/risk?minRisk=${HIGH}&order=${encodeURIComponent(each.orderId)}`}>{each.externalId ?? each.orderId}</Link></th><td>{Math.round(each.risk * 100)} %</td><td><Due at={each.dueAt} /></td><td className="long">{each.reasons[0]?.reason ?? "–"}</td></tr>
+          ))}</tbody></table>}
+        </section>}
+      </div>
+      {numbers && <Failures numbers={numbers} window={window} />}
+      {groups && <Causes groups={groups} />}
+      {systems && <Systems systems={systems} calls={calls ?? []} numbers={numbers} window={window} />}
+      {numbers && <Teams numbers={numbers} window={window} />}
     </>
   );
 }
@@ -109,17 +127,77 @@ function Tile({ href, label, value, tone }: { href: string; label: string; value
   return <Link href={href} className="tile"><strong className={tone}>{value}</strong> <span>{label}</span></Link>;
 }
 
-// In above the line, ended below it; the sentence beside it says the sums.
-function Flow({ buckets }: { buckets: Bucket[] }) {
-  if (!buckets.length) return null;
-  const most = Math.max(1, ...buckets.map((each) => Math.max(each.in, each.done))), last = buckets.at(-1)!.at;
+function Totals({ numbers, window }: { numbers: Numbers; window: string }) {
+  const [all] = numbers.orders;
   return (
-    <svg className="flow" viewBox={`0 0 ${BUCKETS * 10} 84`} role="img" aria-label={`Orders in and ended, in parts of ${BUCKET_S} s; at most ${most}`}>
-      {buckets.map((each) => {
-        const x = (BUCKETS - 1 - (last - each.at)) * 10;
-        return x < 0 ? null : <g key={each.at}><rect className="in" x={x} width="8" y={40 - (each.in / most) * 38} height={(each.in / most) * 38} /><rect className="done" x={x} width="8" y="44" height={(each.done / most) * 38} /></g>;
-      })}
-      <line x1="0" x2={BUCKETS * 10} y1="42" y2="42" />
-    </svg>
+    <section aria-label="Orders">
+      <h2>Orders in {WINDOWS[window as keyof typeof WINDOWS]} <Csv table="orders" window={window} what="Orders" /></h2>
+      <div className="tiles">
+        <Tile href={orders(`${BEGUN} ordered>=${numbers.since}`)} label="accepted" value={all.accepted.toLocaleString()} tone="run" />
+        <Tile href={ended(numbers, { state: "completed" })} label="completed" value={all.completed.toLocaleString()} tone="good" />
+        <Tile href={ended(numbers, { state: "completed" })} label={`half took no longer, nine in ten ${lasted(all.cycleP90S)}`} value={lasted(all.cycleP50S)} tone="run" />
+        <Tile href={ended(numbers, { state: "completed", right: "false" })} label={`first time right, ${many(all.completed - all.firstTimeRight, "order")} repaired`} value={percent(all.firstTimeRightShare)} tone={all.completed > all.firstTimeRight ? "warn" : "good"} />
+        <Tile href={orders("state:open")} label="open now" value={all.open.toLocaleString()} tone="run" />
+      </div>
+      {all.lookedAt < all.ended && <p className="why">Times and shares are those of the {all.lookedAt.toLocaleString()} orders that ended last.</p>}
+    </section>
+  );
+}
+
+function Causes({ groups }: { groups: Group[] }) {
+  const [few, more] = useFew(groups, "causes");
+  return (
+    <section aria-label="Failed">
+      <h2>Failed for good, by cause</h2>
+      {!groups.length ? <p>Nothing.</p> : <table className="numbers"><Columns names={["Cause", "#Items", "#Tried again", "#Oldest"]} /><tbody>{few.map((each) => (
+        <tr key={`${each.system} ${each.errorCode}`}><th scope="row"><Link href={failed({ system: each.system, errorCode: each.errorCode })}>{each.system ?? "no system"} · {each.errorCode ?? "no code"}</Link></th><Num>{each.count.toLocaleString()}</Num><Num>{each.retrying.toLocaleString()}</Num><Num>{age(each.oldest)}</Num></tr>
+      ))}</tbody></table>}
+      {more}
+    </section>
+  );
+}
+
+function Systems({ systems, calls, numbers, window }: { systems: System[]; calls: Calls[]; numbers?: Numbers; window: string }) {
+  const of = new Map(calls.map((each) => [each.code, each])), failing = new Map(numbers?.systems.map((each) => [each.system, each]));
+  const [few, more] = useFew(systems, "systems");
+  return (
+    <section aria-label="Systems">
+      <h2>Systems <Csv table="systems" window={window} what="Systems" /></h2>
+      {!systems.length ? <p>None is set up.</p> : <div className="view"><table className="numbers">
+        <Columns names={["System", "State", "Breaker", "#Calls running", "#Calls waiting", "#Items On Hold", "#Completed", "#Tries failed", "#Fallout rate", "#Failed now"]} />
+        <tbody>{few.map((each) => {
+          const now = of.get(each.code), rate = failing.get(each.code);
+          return (
+            <tr key={each.code}>
+              <th scope="row"><Link href={`/console/systems?system=${encodeURIComponent(each.code)}`}>{each.code}</Link></th>
+              <td><span className={`state ${each.state === "online" ? "good" : "bad"}`} title={each.holds.map((hold) => hold.reason || hold.cause).join("; ")}><span aria-hidden="true">{each.state === "online" ? "✓" : "‖"}</span> {each.state}</span></td>
+              <td className={now && now.breaker !== "closed" ? "bad" : undefined}>{now ? BREAKERS[now.breaker] ?? now.breaker : "–"}</td><Num>{now?.running.toLocaleString() ?? "–"}</Num><Num>{now?.waiting.toLocaleString() ?? "–"}</Num>
+              <Num>{each.heldItems.toLocaleString()}{each.heldItemsAreMore && " or more"}</Num><Num>{rate?.completed.toLocaleString() ?? "–"}</Num><Num>{rate?.failedAttempts.toLocaleString() ?? "–"}</Num><Num>{rate ? percent(rate.falloutRate) : "–"}</Num>
+              <Num>{rate?.failedNow ? <Link href={failed({ system: each.code })}>{rate.failedNow.toLocaleString()}</Link> : "0"}</Num>
+            </tr>
+          );
+        })}</tbody>
+      </table></div>}
+      {more}
+    </section>
+  );
+}
+
+// In above the line, ended below it; the sentence beside it says the sums. Drawn by itself: it moves every second.
+function Flow() {
+  const { since, totals, buckets } = useFlow();
+  // The last bucket is still filled, and those from before the screen was opened are empty.
+  const known = Math.min(6, Math.floor((Date.now() - since) / 1_000 / BUCKET_S) - 1), full = buckets.slice(-1 - known, -1);
+  const rate = (kind: Kind) => (full.reduce((all, each) => all + each[kind], 0) / (full.length * BUCKET_S)).toLocaleString(undefined, { maximumFractionDigits: 1 });
+  const most = Math.max(1, ...buckets.map((each) => Math.max(each.in, each.done)));
+  return (
+    <section aria-label="Flow">
+      <h2>While you look: {span(Date.now() - since)}</h2>
+      <p className="flowing">{many(totals.in, "order")} in, {totals.done.toLocaleString()} ended, {many(totals.failed, "item")} failed for good.{known > 0 && ` Of late ${rate("in")} in and ${rate("done")} ended a second.`}</p>
+      <svg className="flow" viewBox={`0 0 ${BUCKETS * 10} 84`} preserveAspectRatio="none" role="img" aria-label={`Orders in and ended of the last ten minutes, in parts of ${BUCKET_S} s; at most ${most}`}>
+        {buckets.map((each, at) => <g key={at}><rect className="in" x={at * 10} width="8" y={40 - (each.in / most) * 38} height={(each.in / most) * 38} /><rect className="done" x={at * 10} width="8" y="44" height={(each.done / most) * 38} /></g>)}
+        <line x1="0" x2={BUCKETS * 10} y1="42" y2="42" />
+      </svg>
+    </section>
   );
 }

@@ -1,7 +1,7 @@
 // The line of releases: what new orders take, how many orders run on each, what differs between two.
 
 import { ask, refusedBecause } from "./api";
-import { go, useAddress, useLive, withQuery } from "./hooks";
+import { NO_FACT, go, useAddress, useLive, withQuery } from "./hooks";
 import { Head, Trouble, WithReason, many, when } from "./parts";
 
 interface Release { id: string; state: string; isCurrent: boolean; publishedAt: string; effectiveFrom: string; retiredAt: string | null; openOrders: number }
@@ -17,7 +17,7 @@ const shown = (value: unknown) => (value === undefined ? "–" : typeof value ==
 
 export function Releases() {
   const url = useAddress();
-  const found = useLive("releases", async (signal) => (await ask<Release[]>("list_releases", {}, { signal })).body, () => false, { pollMs: () => POLL_MS });
+  const found = useLive("releases", async (signal) => (await ask<Release[]>("list_releases", {}, { signal })).body, NO_FACT, { pollMs: () => POLL_MS });
   const chosen = url.searchParams.get("release") ?? undefined, other = url.searchParams.get("to") ?? undefined;
   const refused = refusedBecause("list_releases");
   const releases = found.data ?? [];
@@ -53,7 +53,7 @@ interface OneProps { release: Release; all: Release[]; other?: string; choose: (
 
 function OneRelease({ release, all, other, choose, changed }: OneProps) {
   const of = { release_id: release.id };
-  const changes = useLive(`${release.id} ${release.state}`, async (signal) => (await ask<Change[]>("list_release_changes", of, { signal })).body, () => false);
+  const changes = useLive(`${release.id} ${release.state}`, async (signal) => (await ask<Change[]>("list_release_changes", of, { signal })).body, NO_FACT);
   const done = () => { changed(); changes.again(); };
   const close = () => choose({ release: undefined, to: undefined });
   const next = all.find((each) => each.state === "published" && each.id !== release.id);
@@ -80,7 +80,7 @@ function OneRelease({ release, all, other, choose, changed }: OneProps) {
 }
 
 function Differences({ from, to }: { from: string; to: string }) {
-  const found = useLive(`${from} ${to}`, async (signal) => (await ask<Diff>("diff_two_releases", { release_id: from }, { query: { to }, signal })).body, () => false);
+  const found = useLive(`${from} ${to}`, async (signal) => (await ask<Diff>("diff_two_releases", { release_id: from }, { query: { to }, signal })).body, NO_FACT);
   if (!found.data) return found.error ? <Trouble error={found.error} again={found.again} /> : <p role="status">Comparing…</p>;
   const { changes, effects, added, removed, changed, openOrders } = found.data;
   return (

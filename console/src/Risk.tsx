@@ -2,7 +2,7 @@
 
 import { useState } from "react";
 import { ask, refusedBecause } from "./api";
-import { go, useAddress, useLive, withQuery } from "./hooks";
+import { NO_FACT, go, useAddress, useLive, withQuery } from "./hooks";
 import { Act, Due, Head, Link, Trouble, WithReason, accountAddress, many, orderAddress, span, when } from "./parts";
 
 interface Charge { kind: string; currency: string; net: number | string; period?: string }
@@ -31,13 +31,13 @@ export function Risk() {
   const account = url.searchParams.get("account") ?? "", system = url.searchParams.get("system") ?? "", chosen = url.searchParams.get("order") ?? undefined;
   const query = { sort, minRisk, account, system, limit: PAGE };
   const found = useLive(JSON.stringify(query), async (signal) => (await ask<{ orders: Listed[]; next: string | null }>("list_risks", {}, { query, signal })).body,
-    () => false, { pollMs: () => POLL_MS });
+    NO_FACT, { pollMs: () => POLL_MS });
   const change = (name: string, value?: string) => go(withQuery(url, { [name]: value }), false);
   const orders = found.data?.orders ?? [];
   const refused = refusedBecause("list_risks");
   return (
     <>
-      <h1>Orders at risk</h1>
+      <h1>Orders at risk <Link className="button" href="/console/calibration">How good the scores are</Link></h1>
       {refused && <p className="trouble">{refused}</p>}
       <form className="filters" role="search" onSubmit={(event) => event.preventDefault()}>
         <label>Sorted by <select value={sort} onChange={(event) => change("sort", event.target.value)}>{Object.entries(SORTS).map(([value, label]) => <option key={value} value={value}>{label}</option>)}</select></label>

@@ -2,18 +2,23 @@
 
 import { type ComponentType, useEffect, useRef, useState } from "react";
 import { Account } from "./Account";
+import { Calibration } from "./Calibration";
 import { Amend, NewOrder } from "./Change";
 import { Designer } from "./Designer";
+import { Ended } from "./Ended";
 import { Fallout } from "./Fallout";
 import { useAddress, useLiveState } from "./hooks";
+import { listen } from "./keys";
 import { Listeners } from "./Listeners";
 import { Order } from "./Order";
 import { Orders } from "./Orders";
 import { Overview } from "./Overview";
+import { Help, Palette } from "./Palette";
 import { Link } from "./parts";
 import { Releases } from "./Releases";
 import { Risk } from "./Risk";
 import { ROLES, chosenRole, chosenUser, keep } from "./role";
+import { pause, pausedNow, resyncedNow } from "./stream";
 import { Systems } from "./Systems";
 import { Tasks } from "./Tasks";
 
@@ -24,6 +29,7 @@ const LIVE = { connecting: "Connecting…", live: "Live", reconnecting: "Reconne
 const NOWHERE = <><h1>There is no such page</h1><p>Begin at <Link href="/console/orders">the orders</Link>.</p></>;
 const SCREENS: Record<string, ComponentType> = {
   overview: Overview, fallout: Fallout, tasks: Tasks, risk: Risk, systems: Systems, releases: Releases, listeners: Listeners, designer: Designer, new: NewOrder,
+  calibration: Calibration, ended: Ended,
 };
 
 function screenOf(path: string) {
@@ -43,7 +49,10 @@ export function Shell() {
   const [role, setRole] = useState(chosenRole());
   const [user, setUser] = useState(chosenUser());
   const [theme, setTheme] = useState(document.documentElement.dataset.theme ?? "system");
+  const [isPaused, setPaused] = useState(pausedNow());
+  const [dialog, setDialog] = useState<"palette" | "help">();
   const main = useRef<HTMLElement>(null);
+  useEffect(() => listen(setDialog), []);
   const path = url.pathname === "/" ? "/console/orders" : url.pathname;
   const first = useRef(path);
   useEffect(() => {
@@ -62,7 +71,11 @@ export function Shell() {
           ))}
           <a href="/status">Status</a>
         </nav>
-        <span className={`live ${live}`} role="status">{LIVE[live]}</span>
+        <div className="tools">
+        <button className="plain" aria-keyshortcuts="Control+K" onClick={() => setDialog("palette")}>Go to…</button>
+        <button className="plain" aria-label="Keys" title="Keys" onClick={() => setDialog("help")}>?</button>
+        <span className={`live ${isPaused ? "paused" : live}`} role="status">{isPaused ? "Paused" : LIVE[live]}{!isPaused && live === "live" && resyncedNow() !== undefined && <span className="by">, read anew {new Date(resyncedNow()!).toLocaleTimeString()}</span>}</span>
+        <button className="plain" aria-pressed={isPaused} onClick={() => { pause(!isPaused); setPaused(!isPaused); }}>{isPaused ? "Go on" : "Pause"}</button>
         <label>Role <select value={role} onChange={(event) => { keep("role", event.target.value); setRole(event.target.value); }}>
           {ROLES.map((each) => <option key={each}>{each}</option>)}
         </select></label>
@@ -76,7 +89,10 @@ export function Shell() {
         }}>
           {["system", "light", "dark"].map((each) => <option key={each}>{each}</option>)}
         </select></label>
+        </div>
       </header>
+      {dialog === "palette" && <Palette places={PLACES} close={() => setDialog(undefined)} />}
+      {dialog === "help" && <Help close={() => setDialog(undefined)} />}
       <main id="main" ref={main} tabIndex={-1} key={role}>{screenOf(path)}</main>
     </>
   );

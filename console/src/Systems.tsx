@@ -2,7 +2,7 @@
 
 import { Fragment } from "react";
 import { ask, refusedBecause } from "./api";
-import { go, useAddress, useLive, withQuery } from "./hooks";
+import { NO_FACT, go, useAddress, useLive, withQuery } from "./hooks";
 import { Head, Trouble, WithReason, age, many, when } from "./parts";
 
 interface Hold { system: string; cause: string; isHeld: boolean; reason: string; by: string; since: string; tryAt: string | null }
@@ -61,7 +61,7 @@ export function Systems() {
 
 function OneSystem({ system, close, changed }: { system: System; close: () => void; changed: () => void }) {
   const of = { code: system.code };
-  const changes = useLive(`changes ${system.code} ${JSON.stringify(system.holds)}`, async (signal) => (await ask<Change[]>("list_changes", of, { signal })).body, () => false);
+  const changes = useLive(`changes ${system.code} ${JSON.stringify(system.holds)}`, async (signal) => (await ask<Change[]>("list_changes", of, { signal })).body, NO_FACT);
   const own = system.holds.filter((hold) => hold.system !== ALL);
   return (
     <aside aria-label={`System ${system.code}`} onKeyDown={(event) => { if (event.key === "Escape") close(); }}>

@@ -2,15 +2,17 @@
 
 import { type FormEvent, useEffect, useRef, useState } from "react";
 import { type Problem, ask, refusedBecause } from "./api";
+import { Assign } from "./Assign";
 import { Field } from "./Form";
 import { DESK_GAP_MS, go, useAddress, useLive, withQuery } from "./hooks";
 import { Act, Due, Head, Link, Trouble, WithReason, accountAddress, age, many, orderAddress, usePress, when } from "./parts";
 import { chosenUser } from "./role";
 import { type Schema, cleaned } from "./schema";
 import { type Heard } from "./stream";
+import { Views } from "./Views";
 
 export interface Queue { code: string; name: string; open: number; held: number; free: number; oldestAt: string | null; dueNextAt: string | null; members: number; isOpenToAll: boolean }
-interface Task {
+export interface Task {
   id: string; orderId: string; item: string; queue: string; name: string; priority: number; openedAt: string; dueAt: string | null; closedAt: string | null;
   worker: string | null; claimEndsAt: string | null; formSchema: Schema; skills: { skill: string; level: number }[]; lines: { line: string; name: string; action: string }[];
   account: string | null; externalId: string | null;
@@ -35,6 +37,8 @@ export function Tasks() {
   }, ofTasks, { gapMs: DESK_GAP_MS });
   const open = (task?: string) => go(withQuery(url, { task }), false);
   const [isEmpty, setEmpty] = useState(false);
+  const [picked, setPicked] = useState<Set<string>>(new Set());
+  const flip = (id: string) => setPicked((before) => { const now = new Set(before); if (!now.delete(id)) now.add(id); return now; });
   const tasks = desk.data?.tasks.filter((task) => show !== "mine" || task.worker === user) ?? [];
   const refused = refusedBecause("list_tasks");
   return (
@@ -48,7 +52,7 @@ export function Tasks() {
           <Head names={["Queue", "Open", "Free", "Oldest", "Next due", "Members"]} />
           <tbody>
             {desk.data.queues.map((each) => (
-              <tr key={each.code} className={each.code === queue ? "chosen" : undefined}>
+              <tr key={each.code} data-row className={each.code === queue ? "chosen" : undefined}>
                 <th scope="row"><Link href={withQuery(url, { queue: each.code === queue ? undefined : each.code })}>{each.name}</Link></th>
                 <td>{each.open}</td><td>{each.free}</td><td>{age(each.oldestAt)}</td><td><Due at={each.dueNextAt} /></td><td>{each.isOpenToAll ? "open to all" : each.members}</td>
               </tr>
@@ -56,19 +60,22 @@ export function Tasks() {
           </tbody>
         </table>
         <div className="actions bar">
-          <Act operation="take_next_task" parameters={{}} isMain label={queue ? `Take next of ${queue}` : "Take next"} body={queue ? { queues: [queue] } : {}}
+          <Act operation="take_next_task" parameters={{}} isMain letter="n" label={queue ? `Take next of ${queue}` : "Take next"} body={queue ? { queues: [queue] } : {}}
             done={(task) => { setEmpty(!task); if (task) open((task as Task).id); desk.again(); }} />
           <label>Tasks that are shown <select value={show} onChange={(event) => go(withQuery(url, { show: event.target.value }), false)}>
             {Object.entries(SHOWN).map(([value, label]) => <option key={value} value={value}>{label}</option>)}
           </select></label>
+          <Views desk="queues" />
           <span role="status" className="count">{isEmpty ? "There is no free task that you may do." : `${many(tasks.length, "task")}${desk.data.tasks.length === LIMIT ? ", the most urgent ones" : ""}${queue ? ` in ${queue}` : ""}`}</span>
         </div>
+        {tasks.length > 0 && <Assign picked={[...picked].filter((id) => tasks.some((task) => task.id === id))} all={tasks.map((task) => task.id)} pick={setPicked} done={desk.again} />}
         <div className={`split${chosen ? " open" : ""}`}>
           <div className="view">
             {tasks.length > 0 && <table>
-              <Head names={["Task", "Order", "Queue", "Due", "Age", "Held by"]} />
+              <Head names={["", "Task", "Order", "Queue", "Due", "Age", "Held by"]} />
               <tbody>{tasks.map((task) => (
-                <tr key={task.id} className={task.id === chosen ? "chosen" : undefined}>
+                <tr key={task.id} data-row className={task.id === chosen ? "chosen" : undefined}>
+                  <td><input type="checkbox" aria-label={`Choose ${task.name} of ${task.externalId ?? task.orderId}`} checked={picked.has(task.id)} onChange={() => flip(task.id)} /></td>
                   <th scope="row"><button className="plain" aria-pressed={task.id === chosen} onClick={() => open(task.id)}>{task.name}</button></th>
                   <td><Link href={orderAddress(task.orderId, task.item)}>{task.externalId ?? task.orderId}</Link></td>
                   <td>{task.queue}</td><td><Due at={task.dueAt} /></td><td>{age(task.openedAt)}</td><td>{task.worker === user ? "me" : task.worker ?? "–"}</td>
@@ -103,7 +110,7 @@ function TaskDrawer({ taskId, close, changed }: { taskId: string; close: () => v
   return (
     <aside aria-label={task ? `Task ${task.name}` : "Task"} onKeyDown={(event) => { if (event.key === "Escape") close(); }}>
       <h2>{task?.name ?? "Task"}</h2>
-      <button className="close" onClick={close} aria-label="Close the task">✕</button>
+      <button className="close" data-back onClick={close} aria-label="Close the task">✕</button>
       <Trouble error={found.error} again={found.again} />
       {task && <>
         <p role="status">{task.closedAt ? <>Done {when(task.closedAt)}.</> : isMine ? <>You hold it until {when(task.claimEndsAt)}.</> : task.worker ? <>{task.worker} holds it until {when(task.claimEndsAt)}.</> : "Nobody holds it."}</p>

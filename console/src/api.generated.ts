@@ -18,6 +18,11 @@ export const OPERATIONS = {
   cut_over_orders: { method: "POST", path: "/v1/orders:cutover", role: "admin" },
   act_on_order: { method: "POST", path: "/v1/orders/{order_id}:{action}", role: "agent" },
   force_order: { method: "POST", path: "/v1/orders/{order_id}:force{action}", role: "manager" },
+  list_orders: { method: "GET", path: "/v1/orders", role: "agent" },
+  start_order_job: { method: "POST", path: "/v1/orders:{action}", role: "operator" },
+  list_order_views: { method: "GET", path: "/v1/order-views", role: "agent" },
+  put_order_view: { method: "PUT", path: "/v1/order-views/{name}", role: "agent" },
+  delete_order_view: { method: "DELETE", path: "/v1/order-views/{view_id}", role: "agent" },
   patch_order: { method: "PATCH", path: "/v1/orders/{order_id}", role: "agent" },
   get_order: { method: "GET", path: "/v1/orders/{order_id}", role: "agent" },
   get_plan: { method: "GET", path: "/v1/orders/{order_id}/plan", role: "agent" },
@@ -41,6 +46,9 @@ export const OPERATIONS = {
   list_job_items: { method: "GET", path: "/v1/jobs/{job_id}/items", role: "operator" },
   steer_job: { method: "POST", path: "/v1/jobs/{job_id}:{action}", role: "operator" },
   receive_callback: { method: "POST", path: "/v1/callbacks/{token}", role: "system" },
+  get_numbers: { method: "GET", path: "/v1/numbers", role: "manager" },
+  list_ended_orders: { method: "GET", path: "/v1/ended-orders", role: "manager" },
+  get_number_table: { method: "GET", path: "/v1/numbers/{table}", role: "manager" },
   list_risks: { method: "GET", path: "/v1/risk", role: "manager" },
   get_risk: { method: "GET", path: "/v1/orders/{order_id}/risk", role: "agent" },
   what_if: { method: "POST", path: "/v1/orders/{order_id}/risk:whatIf", role: "agent" },
@@ -62,6 +70,10 @@ export const OPERATIONS = {
   list_notes: { method: "GET", path: "/v1/tasks/{task_id}/notes", role: "worker" },
   take_next_task: { method: "POST", path: "/v1/tasks:next", role: "worker" },
   bulk_tasks: { method: "POST", path: "/v1/tasks:{action}", role: "worker" },
+  assign_tasks: { method: "POST", path: "/v1/tasks:assign", role: "manager" },
+  list_queue_views: { method: "GET", path: "/v1/queue-views", role: "worker" },
+  put_queue_view: { method: "PUT", path: "/v1/queue-views/{name}", role: "worker" },
+  delete_queue_view: { method: "DELETE", path: "/v1/queue-views/{view_id}", role: "worker" },
   list_queues: { method: "GET", path: "/v1/queues", role: "worker" },
   get_queue: { method: "GET", path: "/v1/queues/{code}", role: "worker" },
   put_member: { method: "PUT", path: "/v1/queues/{code}/members/{worker}", role: "manager" },
@@ -79,6 +91,7 @@ export const OPERATIONS = {
   import_tmf620_catalogue: { method: "POST", path: "/v1/releases:import-tmf620", role: "designer" },
   import_dro_catalogue: { method: "POST", path: "/v1/releases:import-dro", role: "designer" },
   list_systems: { method: "GET", path: "/v1/systems", role: "operator" },
+  list_calls: { method: "GET", path: "/v1/systems:calls", role: "operator" },
   steer_everything: { method: "POST", path: "/v1/systems:{action}", role: "admin" },
   put_system: { method: "PUT", path: "/v1/systems/{code}", role: "admin" },
   steer_system: { method: "POST", path: "/v1/systems/{code}:{action}", role: "admin" },
@@ -129,6 +142,11 @@ export interface Parameters {
   cut_over_orders: Record<never, string>;
   act_on_order: { order_id: string; action: "hold" | "resume" | "freeze" | "thaw" | "prioritize" | "amend" | "cancel" | "move" };
   force_order: { order_id: string; action: "Amend" | "Cancel" | "Move" };
+  list_orders: Record<never, string>;
+  start_order_job: { action: "cancel" | "hold" | "resume" | "prioritize" };
+  list_order_views: Record<never, string>;
+  put_order_view: { name: string };
+  delete_order_view: { view_id: string };
   patch_order: { order_id: string };
   get_order: { order_id: string };
   get_plan: { order_id: string };
@@ -152,6 +170,9 @@ export interface Parameters {
   list_job_items: { job_id: string };
   steer_job: { job_id: string; action: "pause" | "resume" | "stop" };
   receive_callback: { token: string };
+  get_numbers: Record<never, string>;
+  list_ended_orders: Record<never, string>;
+  get_number_table: { table: string };
   list_risks: Record<never, string>;
   get_risk: { order_id: string };
   what_if: { order_id: string };
@@ -173,6 +194,10 @@ export interface Parameters {
   list_notes: { task_id: string };
   take_next_task: Record<never, string>;
   bulk_tasks: { action: "claim" | "release" | "complete" };
+  assign_tasks: Record<never, string>;
+  list_queue_views: Record<never, string>;
+  put_queue_view: { name: string };
+  delete_queue_view: { view_id: string };
   list_queues: Record<never, string>;
   get_queue: { code: string };
   put_member: { code: string; worker: string };
@@ -190,6 +215,7 @@ export interface Parameters {
   import_tmf620_catalogue: Record<never, string>;
   import_dro_catalogue: Record<never, string>;
   list_systems: Record<never, string>;
+  list_calls: Record<never, string>;
   steer_everything: { action: "hold" | "release" };
   put_system: { code: string };
   steer_system: { code: string; action: "hold" | "release" };

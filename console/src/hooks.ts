@@ -6,6 +6,7 @@ import { type Heard, type Live, hear, liveNow } from "./stream";
 
 const COALESCE_MS = 150; // the stream is told of in parts already
 const SLOW_FACTOR = 4;
+const MORE_MS = 1_000; // between two readings because of facts that were not named
 const RETRY_MS = 5_000;
 export const DESK_GAP_MS = 1_000;
 const moved = new Set<() => void>();
@@ -38,6 +39,8 @@ interface Rate<T> {
   pollMs?: (data: T) => number | undefined; // what no fact tells of is read again after so long
 }
 
+export const NO_FACT = () => false; // of what is read by the clock alone
+
 // Reads `load` now, when `key` changes, and after facts for which `concerns` says so. One reading at a time; a server
 // that answers slowly is asked less often; a tab that nobody sees waits until it is looked at.
 export function useLive<T>(key: string, load: (signal: AbortSignal) => Promise<T>, concerns: (fact: Heard) => boolean, rate: Rate<T> = {}): Loaded<T> {
@@ -47,7 +50,7 @@ export function useLive<T>(key: string, load: (signal: AbortSignal) => Promise<T
   const again = useRef(() => {});
   useEffect(() => {
     const stop = new AbortController();
-    let timer = 0, poll = 0, isReading = false, isStale = false, notBefore = 0;
+    let timer = 0, poll = 0, unnamed = 0, isReading = false, isStale = false, notBefore = 0;
     const read = async () => {
       clearTimeout(timer);
       clearTimeout(poll);
@@ -84,6 +87,9 @@ export function useLive<T>(key: string, load: (signal: AbortSignal) => Promise<T
     document.addEventListener("visibilitychange", seen);
     const deaf = hear((message) => {
       if ("resync" in message || ("facts" in message && message.facts.some(latest.current.concerns))) soon();
+      else if ("facts" in message && message.more && !unnamed && latest.current.concerns !== NO_FACT) {
+        unnamed = window.setTimeout(() => { unnamed = 0; soon(); }, MORE_MS);
+      }
     });
     return () => {
       stop.abort();
@@ -91,6 +97,7 @@ export function useLive<T>(key: string, load: (signal: AbortSignal) => Promise<T
       document.removeEventListener("visibilitychange", seen);
       clearTimeout(timer);
       clearTimeout(poll);
+      clearTimeout(unnamed);
     };
   }, [key]);
   const now = found.key === key ? found : { key };

@@ -63,17 +63,17 @@ export function usePress<O extends Operation>(operation: O, parameters: Paramete
 }
 
 interface ActProps<O extends Operation> {
-  operation: O; parameters: Parameters[O]; label: string; body?: unknown; isMain?: boolean; isDisabled?: boolean;
+  operation: O; parameters: Parameters[O]; label: string; body?: unknown; isMain?: boolean; isDisabled?: boolean; letter?: string;
   done: (answer: unknown) => void;
 }
 
 // A button that does at once what it says.
-export function Act<O extends Operation>({ operation, parameters, label, body = {}, isMain, isDisabled, done }: ActProps<O>) {
+export function Act<O extends Operation>({ operation, parameters, label, body = {}, isMain, isDisabled, letter, done }: ActProps<O>) {
   const { send, isSending, error } = usePress(operation, parameters, done);
   const refused = refusedBecause(operation);
   return (
     <span className="action">
-      <button className={isMain ? "primary" : undefined} disabled={!!refused || isSending || isDisabled} title={refused} onClick={() => void send(body)}>{isSending ? "Sending…" : label}</button>
+      <button className={isMain ? "primary" : undefined} data-key={letter} disabled={!!refused || isSending || isDisabled} title={refused} onClick={() => void send(body)}>{isSending ? "Sending…" : label}</button>
       {refused && <span className="why">{refused}</span>}
       <Trouble error={error} />
     </span>
@@ -83,6 +83,7 @@ export function Act<O extends Operation>({ operation, parameters, label, body = 
 interface RepairProps<O extends Operation> {
   operation: O; parameters: Parameters[O]; label: string; effect: ReactNode; body?: Record<string, unknown>;
   isOptional?: boolean; // the reason
+  letter?: string; // that presses it
   field?: { name: string; label: string }; // asked for in place of the reason
   done: (answer: unknown) => void;
 }
@@ -90,7 +91,7 @@ interface RepairProps<O extends Operation> {
 const REASON = { name: "reason", label: "Reason" };
 
 // A button that asks for the reason first. What the role may not do is disabled and says why.
-export function WithReason<O extends Operation>({ operation, parameters, label, effect, body, isOptional, field: wanted = REASON, done }: RepairProps<O>) {
+export function WithReason<O extends Operation>({ operation, parameters, label, effect, body, isOptional, letter, field: wanted = REASON, done }: RepairProps<O>) {
   const [isShown, setShown] = useState(false);
   const [reason, setReason] = useState("");
   const field = useRef<HTMLInputElement>(null);
@@ -106,7 +107,7 @@ export function WithReason<O extends Operation>({ operation, parameters, label, 
   if (!isShown) {
     return (
       <span className="action">
-        <button ref={opener} disabled={!!refused} title={refused} onClick={() => setShown(true)}>{label}</button>
+        <button ref={opener} data-key={letter} disabled={!!refused} title={refused} onClick={() => setShown(true)}>{label}</button>
         {refused && <span className="why">{refused}</span>}
       </span>
     );
@@ -124,7 +125,7 @@ export function WithReason<O extends Operation>({ operation, parameters, label, 
 }
 
 export function Head({ names }: { names: string[] }) {
-  return <thead><tr>{names.map((each) => <th key={each} scope="col">{each}</th>)}</tr></thead>;
+  return <thead><tr>{names.map((each) => <th key={each} scope="col">{each || <span className="hidden">Chosen</span>}</th>)}</tr></thead>;
 }
 
 // "3 min", "26 h": how long ago, or how long yet.

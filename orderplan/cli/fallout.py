@@ -244,7 +244,9 @@ def list_jobs(url: Url = URL_DEFAULT, user: User = USER_DEFAULT, as_json: Json =
 @jobs.command("show")
 def show_job(
     job_id: JobId,
-    outcome: Annotated[str | None, typer.Option("--outcome", help="List items: done, refused, failed, open.")] = None,
+    outcome: Annotated[
+        str | None, typer.Option("--outcome", help="List items: done, refused, failed, open, failedAgain.")
+    ] = None,
     url: Url = URL_DEFAULT,
     user: User = USER_DEFAULT,
     as_json: Json = False,

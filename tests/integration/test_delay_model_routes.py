@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from actors.config import ClusterConfig
 from actors.folding import PlanFolder
 from delay.critical_path import NAME as BUILTIN
+from delay.critical_path import VERSION as BUILTIN_VERSION
 from delay.features import Schema
 from delay.histories.files import StoredHistory
 from delay.replay import closed_orders
@@ -177,6 +178,9 @@ async def test_the_report_tells_how_each_has_done_and_what_has_shifted(call, poo
     assert by_name["shadow"]["live"]["auc"] == 1.0
     assert by_name["shadow"]["live"]["brier"] == pytest.approx(0.025)
     assert by_name["shadow"]["live"]["labelLagS"] == 75
+    assert by_name["shadow"]["live"]["knownFrom"] <= by_name["shadow"]["live"]["knownTo"]
+    assert sum(count for _, _, count in by_name["shadow"]["live"]["reliability"]) == by_name["shadow"]["live"]["points"]
+    assert (by_name[BUILTIN]["version"], len(by_name["shadow"]["version"])) == (BUILTIN_VERSION, 64)
     assert by_name["shadow"]["againstChampion"]["isBetter"] is True
     assert by_name[BUILTIN]["live"]["brier"] == pytest.approx(0.16)
     assert by_name["shadow"]["simulated"] is True

@@ -144,8 +144,16 @@ async def fill(pool: Pool, order_id: str) -> None:
         "insert into delay_score select $1, 'main', now(), 0, now(), now(), now(), now(), 'b', $2, '1', '[]', now()",
         "insert into delay_history select $1, now(), 'main', 0, now() where $2 <> ''",
         "insert into delay_tick select $1, 1, $2, 'main', now(), 0, now(), false, now()",
+        "insert into ended_order select $1, 'main', 'completed', now(), now(), array[$2], true",
         "insert into job select 'j1', 'main', 'retry', 'ann', 'r', '{\"filter\": {\"account\": \"acc-1\"}}', null, 1, "
         "'done', 1, 0, now(), now() where $1 <> $2",
+        "insert into job select 'j2', 'main', 'hold', 'ann', 'r', "
+        "jsonb_build_object('search', 'acc-1 state:open', 'from', $1::text), null, 1, 'done', 1, 0, now(), now() "
+        "where $1 <> $2",
+        "insert into saved_view select 'v1', 'main', 'orders', 'ann', 'hers', false, "
+        "'{\"search\": \"customer:\\\"acc-1\\\"\"}', now() where $1 <> $2",
+        "insert into saved_view select 'v2', 'main', 'orders', 'ann', 'of others', false, "
+        "'{\"search\": \"acc-10 customer:my-acc_1\"}', now() where $1 <> $2",
         "insert into job_item select 'j1', 1, 'main', $1, 'i', 'failed', null, $2, now()",
         "insert into hub_listener (listener_id, tenant, callback, query, created_at, starts_after, backlog) "
         "select 'h1', 'main', 'http://there', '', '2030-01-01', '{}', 3 where $1 <> $2",
@@ -166,7 +174,7 @@ async def test_nothing_of_the_customer_is_found_afterwards_and_the_certificate_c
     assert (await found(pool, OWNER)).keys() >= {"fact", "fact_archive", "asset", "fallout_item"}
     done = await erase(desk)
 
-    assert set(await found(pool, ACCOUNT)) == {"erasure"}
+    assert await found(pool, ACCOUNT) == {"erasure": 1, "saved_view": 1}, "the view is of another account"
     assert await found(pool, "marker") == {}
     for text in (OWNER, archived, newest, "p-a"):
         assert set(await found(pool, text)) <= {"erasure"}
@@ -182,6 +190,7 @@ async def test_nothing_of_the_customer_is_found_afterwards_and_the_certificate_c
         "channels": ["web"],
     }
     assert await pool.fetchval("select backlog from hub_listener") == 2
+    assert await pool.fetchval("select array_agg(view_id) from saved_view") == ["v2"]
 
 
 async def test_other_accounts_keep_all_they_have(lines: Host, desk: ErasureDesk, keys: Pool, pool: Pool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ from actors.jobs import Jobs
 from domain.errors import OrderplanError
 from gateway.app import make_app
 from gateway.context import Context
+from gateway.order_search import COLUMNS
 from persistence import catalogue
 from persistence.database import Pool, open_pool
 from persistence.readstore import ReadStore
@@ -161,6 +163,92 @@ async def test_a_job_tells_how_many_of_those_done_have_failed_again(desk: Desk) 
     after = (await desk.call("GET", f"/v1/jobs/{job['id']}"))[1]
 
     assert [(each["done"], each["failedAgain"]) for each in (before, after)] == [(3, 0), (3, 2)]
+    _, again = await desk.call("GET", f"/v1/jobs/{job['id']}/items?outcome=failedAgain")
+    assert sorted(each["stateNow"] for each in again) == ["Fatally Failed", "Fatally Failed"]
+
+
+async def test_a_job_over_orders_takes_what_the_search_found_and_tells_what_became_of_each(desk: Desk) -> None:
+    for _ in range(3):
+        await desk.host.submit(order_of(line("1", "port"), account="acme"))
+        desk.host.advance(1)
+    _, found = await desk.call("GET", "/v1/orders?search=customer:acme%20state:open")
+    seen = [each["orderId"] for each in found["items"]]
+    assert len(seen) == 3
+    wanted = {"search": "customer:acme state:open", "from": seen[1]}  # the newest one has come since
+    _, told = await desk.call("POST", "/v1/orders:hold?dryRun=true", wanted)
+    assert (told["total"], told["states"]) == (2, {"inProgress": 2})
+    status, job = await desk.call("POST", "/v1/orders:hold", wanted | {"reason": "an outage"})
+    assert (status, job["total"], job["selection"]) == (202, 2, wanted)
+    assert desk.jobs is not None
+    assert await desk.jobs.work()
+    _, outcomes = await desk.call("GET", f"/v1/jobs/{job['id']}/items")
+    assert [(each["orderId"], each["outcome"], each["code"], each["stateNow"]) for each in outcomes] == [
+        (seen[2], "done", "held", "held"), (seen[1], "done", "held", "held"),
+    ]  # fmt: skip
+
+    named = {"orders": seen, "reason": "it is over"}
+    for action, members in (("resume", {}), ("prioritize", {"priority": "high"}), ("cancel", {})):
+        _, job = await desk.call("POST", f"/v1/orders:{action}", named | members)
+        assert await desk.jobs.work()
+        _, told = await desk.call("GET", f"/v1/jobs/{job['id']}")
+        assert (told["done"], told["refused"]) == (3, 0), action
+    _, waiting = await desk.call("GET", f"/v1/jobs/{job['id']}/items")
+    assert {(each["code"], each["reason"].partition(";")[0]) for each in waiting} == {
+        ("asked", "waits for work under way")
+    }
+    await desk.host.finish()
+    _, found = await desk.call("GET", "/v1/orders?search=acme%20priority:high%20state:cancelled")
+    assert found["total"] == 3
+    _, job = await desk.call("POST", "/v1/orders:hold", named)
+    assert await desk.jobs.work()
+    _, told = await desk.call("GET", f"/v1/jobs/{job['id']}")
+    assert (told["done"], told["refused"]) == (0, 3)
+
+
+async def test_all_that_was_found_is_written_as_csv_which_no_spreadsheet_takes_for_formulas(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.order_search.CSV_PAGE", 2)
+    for number in range(5):
+        await desk.host.submit(order_of(line("1", "port"), account="=acme", external_id=f"e-{number}"))
+        desk.host.advance(1)
+    async with desk.client.get("/v1/orders?format=csv&search=%3Dacme") as answer:
+        names, *rows = csv.reader((await answer.text()).splitlines())
+
+    assert answer.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert names == list(COLUMNS)
+    assert [row[1] for row in rows] == [f"e-{number}" for number in (4, 3, 2, 1, 0)]
+    assert {row[3] for row in rows} == {"'=acme"}
+
+
+WRONG_ORDERS: dict[str, tuple[str, Any, int, str | None]] = {
+    "no reason": ("hold", {"search": ""}, 400, "reason"),
+    "no selection": ("hold", {"reason": "r"}, 400, "search"),
+    "two selections": ("hold", {"reason": "r", "search": "", "orders": []}, 400, "search"),
+    "a search that cannot be read": ("hold", {"reason": "r", "search": "colour:red"}, 400, "search"),
+    "a search that is no text": ("hold", {"reason": "r", "search": 1}, 400, "search"),
+    "a zone of nowhere": ("hold", {"reason": "r", "search": "", "zone": "Europe/../Zurich"}, 400, "zone"),
+    "a place of nobody": ("hold", {"reason": "r", "search": "", "from": "o0-9"}, 404, "from"),
+    "orders that are no list": ("hold", {"reason": "r", "orders": "o0-1"}, 400, "orders"),
+    "an order of nobody": ("hold", {"reason": "r", "orders": ["o0-9"]}, 404, "orders[0]"),
+    "no orders": ("hold", {"reason": "r", "orders": []}, 409, None),
+    "no priority": ("prioritize", {"reason": "r", "search": ""}, 400, "priority"),
+    "a priority for a hold": ("hold", {"reason": "r", "search": "", "priority": "high"}, 400, "priority"),
+    "a rate of nothing": ("cancel", {"reason": "r", "search": "", "rate": 0}, 400, "rate"),
+}
+
+
+async def test_what_is_asked_wrongly_of_orders_names_the_field_and_makes_no_job(desk: Desk) -> None:
+    answers = {name: await desk.call("POST", f"/v1/orders:{case[0]}", case[1]) for name, case in WRONG_ORDERS.items()}
+    lists = [await desk.call("GET", f"/v1/orders?{each}") for each in ("offset=x", "offset=100000", "limit=0", "x=1")]
+
+    shown = {name: (status, answer.get("path")) for name, (status, answer) in answers.items()}
+    assert shown == {name: (status, path) for name, (_, _, status, path) in WRONG_ORDERS.items()}
+    assert (await desk.call("GET", "/v1/orders?format=xml"))[1]["path"] == "format"
+    assert [(status, answer["path"]) for status, answer in lists] == [
+        (400, "offset"), (400, "offset"), (400, "limit"), (400, "x"),
+    ]  # fmt: skip
+    assert await count(desk.pool, "job") == 0
 
 
 async def test_what_a_callout_would_say_next_is_shown_and_edited_without_its_hidden_values(desk: Desk) -> None:

@@ -358,3 +358,12 @@ async def test_many_tasks_at_once_have_an_outcome_each(desk):
     assert [type(each) for each in done] == [dict, TaskTaken]
     assert done[0]["closedAt"] is not None
     assert [type(each) for each in await desk.queues.bulk("release", [second], "bob", None)] == [dict]
+
+
+async def test_many_tasks_are_assigned_whoever_holds_them(desk):
+    first, second = await desk.task(), await desk.task()
+    await desk.queues.claim(second, "bob", None)
+    assigned = await desk.queues.bulk("assign", [first, second, "none"], "olga", ("ann", None))
+
+    assert [each["worker"] for each in assigned[:2]] == ["ann", "ann"]
+    assert type(assigned[2]) is NotFound

@@ -257,3 +257,40 @@ async def test_streams_end_with_the_gateway(client):
 
     assert text.endswith("resume with Last-Event-ID\n\n")
     assert isinstance(answer, aiohttp.ClientResponse)
+
+
+async def test_frames_count_what_comes_and_name_it_with_its_account(client, journal):
+    await journal.commit(commit_of(fact(1), orders_new={"o0-1": order_row()}))
+    async with client.get("/v1/stream", params={"frames": "true"}) as answer:
+        assert await answer.content.readuntil(b"\n\n") == b": orderplan\n\n"
+        await journal.commit(commit_of(fact(2), fact(1, 1, kind="order.ended", payload='{"state": "completed"}')))
+        frame = await answer.content.readuntil(b"\n\n")
+    told = json.loads(frame.decode().partition("data: ")[2])
+
+    assert frame.startswith(b"event: frame\n")
+    assert (told["counts"], told["more"]) == ({"order.moved": 1, "order.ended": 1}, 0)
+    assert [(each["id"], each["account"], each.get("state")) for each in told["facts"]] == [
+        ("0-2", "acc-1", None),
+        ("1-1", None, "completed"),
+    ]
+
+
+async def test_somebody_who_wants_all_of_each_event_gets_it_beside_frames(client, journal, monkeypatch):
+    monkeypatch.setattr(gateway.stream, "NAMED_MAX", 0)
+    await journal.commit(commit_of(fact(1), orders_new={"o0-1": order_row()}))
+    async with client.get("/v1/stream", params={"frames": "true"}) as answer:
+        assert answer.status == 200
+        listener = Listener(client, account="acc-1")
+        listening = asyncio.create_task(listener.listen(1))
+        await until(lambda: len(client.app[FANOUT]) == 2)
+        await journal.commit(commit_of(fact(2)))
+        async with asyncio.timeout(20):
+            await listening
+
+    assert [each["id"] for each in listener.seen] == ["0-2"]
+
+
+async def test_frames_take_no_other_parameter(client):
+    for query in ({"frames": "false"}, {"frames": "true", "order": "o0-1"}):
+        async with client.get("/v1/stream", params=query) as answer:
+            assert (answer.status, (await answer.json())["path"]) == (400, "frames")

@@ -8,12 +8,12 @@ import { pathToFileURL } from "node:url";
 const sources = resolve("console/src");
 const { build } = await import(pathToFileURL(createRequire(resolve("console/package.json")).resolve("vite")));
 const folder = resolve(process.argv[2]);
-const names = ["plan", "release", "schema"];
+const names = ["plan", "release", "schema", "search"];
 await build({
   root: folder, configFile: false, logLevel: "error",
   build: { outDir: folder, lib: { entry: names.map((name) => join(sources, `${name}.ts`)), formats: ["es"] }, rollupOptions: { output: { entryFileNames: "[name].mjs" } } },
 });
-const [plan, release, schema] = await Promise.all(names.map((name) => import(pathToFileURL(join(folder, `${name}.mjs`)))));
+const [plan, release, schema, search] = await Promise.all(names.map((name) => import(pathToFileURL(join(folder, `${name}.mjs`)))));
 
 // Equal items are one, unless they are opened; what waits for one of them waits for the group.
 const item = (key, dependsOn, state) => ({ key, name: key.split("@")[0], plan: "p", state, dependsOn });
@@ -54,3 +54,17 @@ const form = {
   properties: { address: { type: "object", properties: { street: { type: "string" } } }, place: { type: "object", properties: { x: { type: "string" } } }, slot: { enum: ["a"] }, numbers: { $ref: "#/$defs/list" } },
 };
 assert.deepEqual(schema.cleaned({ address: { street: "" }, place: { x: "" }, numbers: [1] }, form, form), { address: {}, numbers: [1] });
+
+// The search box: a value under a name is read, put in its place and taken away; old addresses are searches.
+assert.equal(search.valueOf('acme customer:"A b" state:held', "customer", "account"), "A b");
+assert.equal(search.valueOf("due<today", "due"), undefined);
+assert.equal(search.withValue("acme state:held due<today", "state", "fallout"), "acme due<today state:fallout");
+assert.equal(search.withValue("state:held", "state", ""), "");
+assert.equal(search.searchOf(new URLSearchParams({ "billingAccount.id": "a b", state: "held", search: "x" })), 'x state:held customer:"a b"');
+const heard = (kind, orderId, account, state) => ({ kind, orderId, account, state });
+assert.equal(search.mayChange("customer:acme", new Set(), heard("order.accepted", "o1", "other")), false);
+assert.equal(search.mayChange("customer:acme", new Set(), heard("order.accepted", "o1", "acme")), true);
+assert.equal(search.mayChange("state:held", new Set(["o2"]), heard("order.moved", "o1", null, "inProgress")), false);
+assert.equal(search.mayChange("state:held", new Set(), heard("order.moved", "o1", null, "held")), true);
+assert.equal(search.mayChange("", new Set(["o1"]), heard("order.ended", "o1", null)), true);
+assert.equal(search.mayChange("state:fallout", new Set(), heard("item.fatallyFailed", "o9", null)), true);

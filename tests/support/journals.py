@@ -16,9 +16,9 @@ TABLES: Final = (
     "incarnation, release, release_change, key_change, value_access, erasure, plan_template, "
     "fact, fact_archive, archive_mark, product_order, asset, manual_task, task_claim, related_wait, sealed_value, "
     "system, system_hold, system_change, held_item, queue_member, worker, worker_skill, people_change, fallout_item, "
-    "job, job_item, job_line, "
+    "job, job_item, job_line, saved_view, "
     "delay_score, delay_history, delay_model, delay_model_change, delay_tick, "
-    "consumer, consumer_cursor, hub_listener, hub_delivery"
+    "consumer, consumer_cursor, fact_count, ended_order, hub_listener, hub_delivery"
 )
 _DROP_PARTITIONS: Final = """
 do $$ declare part text; begin

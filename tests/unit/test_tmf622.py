@@ -1087,6 +1087,9 @@ def test_open_and_closed_ends_of_a_range_differ_by_the_finest_time_stored():
     assert parse_list_query({"orderDate.lte": text}).ordered_before == day + tick
     both = parse_list_query({"orderDate.gt": text, "orderDate.gte": text, "orderDate.lt": text, "orderDate.lte": text})
     assert (both.ordered_after, both.ordered_before) == (day + tick, day)
+    promised = parse_list_query({"requestedCompletionDate.gte": text, "requestedCompletionDate.lte": text})
+    assert (promised.due_after, promised.due_before) == (day, day + tick)
+    assert (promised.ordered_after, promised.ordered_before) == (None, None)
 
 
 @pytest.mark.parametrize(

@@ -40,8 +40,8 @@ KEPT: Final = {
 }
 """Tables that may name the customer and stay, and why."""
 OF_NO_CUSTOMER: Final = frozenset({
-    "setting", "incarnation", "shard", "release", "release_change", "key_change", "archive_mark", "queue_member",
-    "worker", "worker_skill", "people_change", "system", "system_hold", "system_change", "delay_model",
+    "setting", "incarnation", "shard", "release", "release_change", "design", "key_change", "archive_mark",
+    "queue_member", "worker", "worker_skill", "people_change", "system", "system_hold", "system_change", "delay_model",
     "delay_model_change", "consumer", "consumer_cursor", "hub_listener", "order_key", "tenant_key", "master_key",
 })  # fmt: skip
 """Tables that know nothing of customers; of an order's keys there is an empty row at most, for an hour."""

@@ -54,3 +54,20 @@ const form = {
   properties: { address: { type: "object", properties: { street: { type: "string" } } }, place: { type: "object", properties: { x: { type: "string" } } }, slot: { enum: ["a"] }, numbers: { $ref: "#/$defs/list" } },
 };
 assert.deepEqual(schema.cleaned({ address: { street: "" }, place: { x: "" }, numbers: [1] }, form, form), { address: {}, numbers: [1] });
+
+// Copies have codes that are free, and wait for one another as the originals do; what is no clip is none.
+const clip = release.copied(drawn, "p", ["first", "b"]);
+const doubled = release.pasted(drawn, "p", release.clipOf(JSON.stringify(clip)));
+assert.deepEqual(doubled.codes, ["first 2", "b 2"]);
+assert.deepEqual(doubled.release.dependencies.at(-1), { item: at("b 2"), other: at("first 2") });
+assert.deepEqual(release.copied(drawn, "p", ["b"]).waits, []);
+assert.deepEqual(["{", "null", '{"orderplan":"items","items":[{}],"waits":[]}'].map(release.clipOf), [undefined, undefined, undefined]);
+
+// Lanes change places, and are put in the order in which the work flows; where nothing moves the list is the same.
+const codes = ["a", "b", "c"];
+assert.deepEqual([release.movedLane(codes, "c", -1), release.movedLane(codes, "a", 2)], [["a", "c", "b"], ["b", "c", "a"]]);
+assert.equal(release.movedLane(codes, "a", -1), codes);
+const flow = release.connect(release.addItem(release.addItem(release.addPlan(release.addPlan(release.EMPTY, "late"), "early"), "late", { code: "x", type: "milestone" }), "early", { code: "y", type: "milestone" }), { plan: "early", item: "y" }, { plan: "late", item: "x" });
+const ordered = release.tidied(flow, ["late", "early"]);
+assert.deepEqual(ordered, ["early", "late"]);
+assert.equal(release.tidied(flow, ordered), ordered);

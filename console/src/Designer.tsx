@@ -56,7 +56,6 @@ export function Designer() {
   const diagrams = useLive("diagrams", async (signal) => (await ask<Diagram[]>("list_diagrams", {}, { signal })).body, () => false, { pollMs: () => POLL_MS });
   const [beside, setBeside] = useState<"import" | "simulation">();
   const [error, setError] = useState<Refusal>();
-  const frame = useRef<HTMLDivElement>(null);
   const codes = release.plans?.map((plan) => plan.code) ?? [];
   const lanes = draft.lanes ?? codes;
   const shown = lanes.filter((code) => codes.includes(code));
@@ -109,7 +108,8 @@ export function Designer() {
   // The chosen item, or all items of the chosen plan definition, by way of the clipboard.
   useEffect(() => {
     const copy = (event: ClipboardEvent) => {
-      if (isTyping(event) || !chosen || !frame.current || String(getSelection())) return;
+      // Text that is marked is what is meant, but not in the picture.
+      if (isTyping(event) || !chosen || (String(getSelection()) && !document.activeElement?.closest(".graph"))) return;
       const clip = "item" in chosen ? copied(release, chosen.item.plan, [chosen.item.item]) : "plan" in chosen ? copied(release, chosen.plan, release.plans?.find((plan) => plan.code === chosen.plan)?.items.map((item) => item.code) ?? []) : undefined;
       if (!clip?.items.length) return;
       event.preventDefault();
@@ -128,7 +128,7 @@ export function Designer() {
     return () => { document.removeEventListener("copy", copy); document.removeEventListener("paste", paste); };
   });
   return (
-    <div ref={frame} onKeyDown={keys}>
+    <div onKeyDown={keys}>
       <h1>Designer</h1>
       <Drafts draft={draft} />
       <div className="actions bar">
@@ -183,18 +183,18 @@ function Drafts({ draft }: { draft: Working }) {
   return (
     <div role="group" aria-label="Draft">
       <div className="actions bar">
-        <Pick label="Draft" action="Open the draft" value={name ?? ""} pick={(wanted) => { if (wanted) move({ draft: wanted, at: undefined }); else { void draft.leave(); move({ at: undefined }); } }}>
+        <Pick label="Draft" action="Open the draft" text="Open" value={name ?? ""} pick={(wanted) => { if (wanted) move({ draft: wanted, at: undefined }); else { void draft.leave(); move({ at: undefined }); } }}>
           <option value="">{name === undefined ? "none yet" : "a new one"}</option>
           {name !== undefined && !all.data?.some((each) => each.name === name) && <option value={name}>{name}</option>}
           {all.data?.map((each) => <option key={each.name} value={each.name}>{each.name}{each.of ? ` (${each.of})` : ""}</option>)}
         </Pick>
-        <Naming label="Rename the draft…" name={name ?? ""} refused={refused} isDisabled={name === undefined || !isSaved} send={async (to) => {
+        <Naming label="Rename the draft…" text="Rename…" name={name ?? ""} refused={refused} isDisabled={name === undefined || !isSaved} send={async (to) => {
           const { release, base, lanes, diagram } = draft;
           const { body } = await ask<{ version: number }>("put_draft", { name: name! }, { body: { release, base, lanes, diagram, name: to }, version: draft.version });
           draft.renamed(to, body.version);
           all.again();
         }} />
-        <Sure label="Delete the draft…" effect="It goes for everybody; what was published stays." refused={refusedBecause("delete_draft")} isDisabled={name === undefined || !isSaved} send={async () => { await ask("delete_draft", { name: name! }, { version: draft.version }); draft.forgotten(); all.again(); }} />
+        <Sure label="Delete the draft…" text="Delete…" effect="It goes for everybody; what was published stays." refused={refusedBecause("delete_draft")} isDisabled={name === undefined || !isSaved} send={async () => { await ask("delete_draft", { name: name! }, { version: draft.version }); draft.forgotten(); all.again(); }} />
         <span className="count" role="status">{refused ?? told}</span>
       </div>
       {clash && <Clashing what="draft" clash={clash} theirs={() => void draft.takeTheirs()} mine={() => void draft.keepMine()} />}

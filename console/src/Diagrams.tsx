@@ -9,19 +9,19 @@ import { Trouble, many, when } from "./parts";
 export interface Diagram { name: string; version: number; updatedAt: string; updatedBy: string; catalogue: string; plans: string[]; description?: string }
 
 // A list to choose from and a button that does it: the arrow keys go through the list, and nothing happens on the way.
-export function Pick({ label, action, value, pick, isDisabled, children }: { label: string; action: string; value: string; pick: (value: string) => void; isDisabled?: boolean; children: ReactNode }) {
+export function Pick({ label, action, text = action, value, pick, isDisabled, children }: { label: string; action: string; text?: string; value: string; pick: (value: string) => void; isDisabled?: boolean; children: ReactNode }) {
   const [chosen, setChosen] = useState(value);
   useEffect(() => setChosen(value), [value]);
   return (
     <>
       <label>{label} <select className="wide" value={chosen} onChange={(event) => setChosen(event.target.value)}>{children}</select></label>
-      <button type="button" disabled={isDisabled || chosen === value} onClick={() => { pick(chosen); setChosen(value); }}>{action}</button>
+      <button type="button" aria-label={action} disabled={isDisabled || chosen === value} onClick={() => { pick(chosen); setChosen(value); }}>{text}</button>
     </>
   );
 }
 
 // A button that asks for a name first.
-export function Naming({ label, name, send, refused, isDisabled }: { label: string; name: string; send: (name: string) => Promise<void>; refused?: string; isDisabled?: boolean }) {
+export function Naming({ label, text: short = label, name, send, refused, isDisabled }: { label: string; text?: string; name: string; send: (name: string) => Promise<void>; refused?: string; isDisabled?: boolean }) {
   const [isShown, setShown] = useState(false);
   const [text, setText] = useState(name);
   const [error, setError] = useState<Refusal>();
@@ -32,27 +32,27 @@ export function Naming({ label, name, send, refused, isDisabled }: { label: stri
     event.preventDefault();
     try { await send(text.trim()); close(); } catch (problem) { setError(problem as Refusal); }
   };
-  if (!isShown) return <button ref={opener} disabled={!!refused || isDisabled} title={refused} onClick={() => { setText(name); setShown(true); }}>{label}</button>;
+  if (!isShown) return <button ref={opener} aria-label={label} disabled={!!refused || isDisabled} title={refused} onClick={() => { setText(name); setShown(true); }}>{short}</button>;
   return (
     <form className="naming" aria-label={label} onSubmit={(event) => void submit(event)} onKeyDown={(event) => { if (event.key === "Escape") { event.stopPropagation(); close(); } }}>
       <label>Name <input ref={field} required maxLength={200} value={text} onChange={(event) => setText(event.target.value)} /></label>
-      <button className="primary" disabled={!text.trim()}>{label.replace("…", "")}</button><button type="button" onClick={close}>Back</button>
+      <button className="primary" disabled={!text.trim()}>{short.replace("…", "")}</button><button type="button" onClick={close}>Back</button>
       <Trouble error={error} />
     </form>
   );
 }
 
 // A button that asks whether it is meant.
-export function Sure({ label, effect, send, refused, isDisabled }: { label: string; effect: string; send: () => Promise<void>; refused?: string; isDisabled?: boolean }) {
+export function Sure({ label, text = label, effect, send, refused, isDisabled }: { label: string; text?: string; effect: string; send: () => Promise<void>; refused?: string; isDisabled?: boolean }) {
   const [isShown, setShown] = useState(false);
   const [error, setError] = useState<Refusal>();
   const yes = useRef<HTMLButtonElement>(null);
   useEffect(() => { if (isShown) yes.current?.focus(); }, [isShown]);
-  if (!isShown) return <button disabled={!!refused || isDisabled} title={refused} onClick={() => setShown(true)}>{label}</button>;
+  if (!isShown) return <button aria-label={label} disabled={!!refused || isDisabled} title={refused} onClick={() => setShown(true)}>{text}</button>;
   const done = async () => { try { await send(); setShown(false); } catch (problem) { setError(problem as Refusal); } };
   return (
     <span className="naming" role="group" aria-label={label}>
-      <span>{effect}</span> <button ref={yes} onClick={() => void done()}>{label.replace("…", "")}</button><button onClick={() => setShown(false)}>Back</button>
+      <span>{effect}</span> <button ref={yes} onClick={() => void done()}>{text.replace("…", "")}</button><button onClick={() => setShown(false)}>Back</button>
       <Trouble error={error} />
     </span>
   );
@@ -124,18 +124,18 @@ export function Diagrams({ draft, shown, all, open }: Props) {
   return (
     <div role="group" aria-label="Diagram">
       <div className="actions bar">
-        <Pick label="Diagram" action="Open the diagram" value={draft.diagram ?? (draft.lanes ? "-" : "")} pick={choose}>
+        <Pick label="Diagram" action="Open the diagram" text="Open" value={draft.diagram ?? (draft.lanes ? "-" : "")} pick={choose}>
           {draft.lanes && !draft.diagram && <option value="-">not saved yet</option>}
           <option value="">all plan definitions</option>
           {draft.diagram && !stored && <option value={draft.diagram}>{draft.diagram}</option>}
           {mine.length > 0 && <optgroup label={`Of ${catalogue}`}>{mine.map(option)}</optgroup>}
           {others.length > 0 && <optgroup label="Of other catalogues">{others.map(option)}</optgroup>}
         </Pick>
-        <button disabled={!!refused || !isChanged} title={refused} onClick={() => void over()}>Save the diagram</button>
-        <Naming label="Save as…" name={draft.diagram ?? `Diagram of ${catalogue}`} refused={refused} isDisabled={!lanes.length} send={(name) => save(name, {})} />
-        <Naming label="Rename…" name={draft.diagram ?? ""} refused={refused} isDisabled={!stored} send={(name) => save(stored!.name, { version: stored!.version, name })} />
-        <Sure label="Delete…" effect="It goes for everybody; its plan definitions stay." refused={refusedBecause("delete_diagram")} isDisabled={!stored} send={async () => { await ask("delete_diagram", { name: stored!.name }, { version: stored!.version }); draft.show(draft.lanes); all.again(); }} />
-        <span className="count" role="status">{told || (isChanged ? "Other than it is saved." : stored ? `Saved by ${stored.updatedBy}.` : "")}</span>
+        <button aria-label="Save the diagram" disabled={!!refused || !isChanged} title={refused} onClick={() => void over()}>Save</button>
+        <Naming label="Save the diagram as…" text="Save as…" name={draft.diagram ?? `Diagram of ${catalogue}`} refused={refused} isDisabled={!lanes.length} send={(name) => save(name, {})} />
+        <Naming label="Rename the diagram…" text="Rename…" name={draft.diagram ?? ""} refused={refused} isDisabled={!stored} send={(name) => save(stored!.name, { version: stored!.version, name })} />
+        <Sure label="Delete the diagram…" text="Delete…" effect="It goes for everybody; its plan definitions stay." refused={refusedBecause("delete_diagram")} isDisabled={!stored} send={async () => { await ask("delete_diagram", { name: stored!.name }, { version: stored!.version }); draft.show(draft.lanes); all.again(); }} />
+        <span className="count" role="status">{told || (isChanged ? "Changed." : stored ? `Saved by ${stored.updatedBy}.` : "")}</span>
       </div>
       {absent.length > 0 && <p className="warn">Not in this release: {absent.join(", ")}.</p>}
       {clash && <Clashing what="diagram" clash={clash} theirs={() => void take()} mine={() => void over(clash.version)} />}

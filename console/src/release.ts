@@ -53,11 +53,19 @@ export function addItem(release: Release, plan: string, item: ItemDef, after?: R
   return declared(after ? connect(added, after, { plan, item: item.code }) : added);
 }
 
+// What an item named and nobody names any more goes, if nothing else was said of it: a name that is typed is no system
+// after each letter.
+function forgotten(release: Release, old: ItemDef | undefined, changes: Partial<ItemDef>): Release {
+  const isNamed = (code: unknown) => release.plans?.some((plan) => plan.items.some((item) => Object.values(item).includes(code)));
+  const left = (known: Named[] | undefined, member: "system" | "queue") => (member in changes && old?.[member] && !isNamed(old[member]) ? known?.filter((each) => each.code !== old[member] || Object.keys(each).length > 1) : known);
+  return { ...release, systems: left(release.systems, "system"), queues: left(release.queues, "queue") };
+}
+
 export function changeItem(release: Release, ref: Ref, changes: Partial<ItemDef>): Release {
-  const code = changes.code ?? ref.item;
+  const code = changes.code ?? ref.item, old = itemOf(release, ref);
   const moved = (each: Ref) => (isSame(each, ref) ? { plan: ref.plan, item: code } : each);
   const changed = changePlan(release, ref.plan, (plan) => ({ ...plan, items: plan.items.map((item) => (item.code === ref.item ? without({ ...item, ...changes }) : item)) }));
-  return declared({ ...changed, dependencies: release.dependencies?.map((each) => ({ ...each, item: moved(each.item), other: moved(each.other) })) });
+  return declared(forgotten({ ...changed, dependencies: release.dependencies?.map((each) => ({ ...each, item: moved(each.item), other: moved(each.other) })) }, old, changes));
 }
 
 export function removeItem(release: Release, ref: Ref): Release {

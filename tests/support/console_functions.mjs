@@ -38,6 +38,8 @@ drawn = release.changeItem(drawn, at("a"), { code: "first" });
 assert.deepEqual(drawn.dependencies, [{ item: at("b"), other: at("first") }]);
 assert.deepEqual([drawn.systems, drawn.queues], [[{ code: "net" }], [{ code: "desk" }]]);
 assert.equal(release.connect(drawn, at("first"), at("b")), drawn);
+const typed = ["n", "ne", "new"].reduce((before, system) => release.changeItem(before, at("first"), { system }), { ...drawn, systems: [...drawn.systems, { code: "n", name: "kept" }] });
+assert.deepEqual(typed.systems, [{ code: "n", name: "kept" }, { code: "new" }]);
 assert.deepEqual(release.lanesOf(drawn, ["p"])[0].items.map(({ key, column, row }) => [key, column, row]), [["p/first", 0, 0], ["p/b", 1, 0]]);
 assert.deepEqual(release.lanesOf(release.connect(drawn, at("b"), at("first")), ["p"])[0].items.length, 2); // a cycle is drawn, not followed for ever
 assert.deepEqual(release.removeItem(drawn, at("first")).dependencies, []);

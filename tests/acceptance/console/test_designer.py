@@ -91,9 +91,11 @@ def test_a_plan_is_designed_from_nothing_by_keys_alone_published_ordered_and_com
     press(page, "Close", within=panel)
     press(page, "Publish")
     expect(panel.get_by_text("Published as drawn@1.")).to_be_visible()
-    assert running.ok("GET", "/v1/releases/drawn@1")["dependencies"] == [
+    drawn = running.ok("GET", "/v1/releases/drawn@1")
+    assert drawn["dependencies"] == [
         {"item": {"plan": "deliver", "item": "activate"}, "other": {"plan": "deliver", "item": "reserve"}}
     ]
+    assert drawn["systems"] == [{"code": "drawn-network"}]
 
     # The draft is the server's: another browser goes on with it, and who saves over the other's work is told.
     expect(saved).to_have_text("Saved.")
@@ -149,7 +151,7 @@ def test_a_plan_is_designed_from_nothing_by_keys_alone_published_ordered_and_com
     simulation = page.get_by_role("region", name="Simulation")
     simulation.get_by_role("button", name="Try it").click()
     expect(simulation.get_by_role("row").nth(1)).to_contain_text("1 item added")
-    simulation.get_by_text("1 item added").click()
+    simulation.get_by_text("1 item added").first.click()
     look(page, "designer-simulation")
     expect(saved).to_have_text("Saved.")
 

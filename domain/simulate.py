@@ -53,7 +53,7 @@ class Composed:
 
 
 def simulate(plan: Plan, draft: CompiledRelease) -> dict[str, Any] | None:
-    """What the draft would make of an order, against what its release has made of it; None while the order waits.
+    """What the draft would make of an order, against what its release has made of it; None where it was given none.
 
     Args:
         plan: folded up to its composition, or to the order's rejection.

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from domain.errors import BadDocument, OrderplanError
+from domain.errors import BadDocument, Busy, OrderplanError
 from domain.facts import PLAN_COMPOSED
 from domain.plan import Plan
 from domain.publish import compile_release
@@ -25,6 +25,7 @@ ORDERS_DEFAULT: Final = 50
 ORDERS_MAX: Final = 500
 TIME_MAX_S: Final = 10.0
 """What is not looked at by then is left out, and counted."""
+RETRY_S: Final = 5
 _AT_ONCE: Final = 20
 """Orders whose facts are read together."""
 _LOOKED_AT_MAX: Final = 5_000
@@ -45,21 +46,13 @@ async def simulate_release(request: web.Request) -> web.Response:
     if isinstance(wanted, bool) or not isinstance(wanted, int) or not 1 <= wanted <= ORDERS_MAX:
         raise BadDocument(f"must be a whole number between 1 and {ORDERS_MAX}", path="orders")
 
-    def compiled() -> CompiledRelease:
-        return compile_release(read_release(document))
-
-    async with context.compiling:
-        draft = await asyncio.to_thread(compiled)
-    order_ids = await reads.newest_orders_on(context.pool, tenant, draft.source.code, wanted, among=_LOOKED_AT_MAX)
-    until = time.monotonic() + TIME_MAX_S
-    told: list[dict[str, Any]] = []
-    for start in range(0, len(order_ids), _AT_ONCE):
-        if time.monotonic() > until:
-            break
-        found = await context.store.facts_of(order_ids[start : start + _AT_ONCE])
-        for facts in found.values():
-            # One by one: a large order takes as long as many small ones, and other requests are answered in between.
-            told.append(await _told(context, facts, draft))
+    if context.simulating.locked():
+        raise Busy("another simulation is under way", mend="send it again in a moment", retryAfterS=RETRY_S)
+    async with context.simulating:
+        async with context.compiling:
+            draft = await asyncio.to_thread(lambda: compile_release(read_release(document)))
+        order_ids = await reads.newest_orders_on(context.pool, tenant, draft.source.code, wanted, among=_LOOKED_AT_MAX)
+        told = await _all_told(context, order_ids, draft)
     outcomes = Counter(each["outcome"] for each in told)
     return native_json(
         {
@@ -72,10 +65,27 @@ async def simulate_release(request: web.Request) -> web.Response:
     )
 
 
-async def _told(context: Context, facts: list[StoredFact], draft: CompiledRelease) -> dict[str, Any]:
+async def _all_told(context: Context, order_ids: list[str], draft: CompiledRelease) -> list[dict[str, Any]]:
+    """The orders of the answer, as many as there is time for."""
+    until = time.monotonic() + TIME_MAX_S
+    told: list[dict[str, Any]] = []
+    for start in range(0, len(order_ids), _AT_ONCE):
+        found = await context.store.facts_of(order_ids[start : start + _AT_ONCE])
+        for order_id, facts in found.items():
+            if time.monotonic() > until:
+                return told
+            # One by one: a large order takes as long as many small ones, and other requests are answered in between.
+            told.append(await _told(context, order_id, facts, draft))
+    return told
+
+
+async def _told(context: Context, order_id: str, facts: list[StoredFact], draft: CompiledRelease) -> dict[str, Any]:
     """One order of the answer; one that cannot be read says so."""
+    if not facts:
+        # Erased since it was listed.
+        return {"orderId": order_id, "outcome": "notSimulated", "error": {"code": "gone", "reason": "it is gone"}}
     first = next((at for at, each in enumerate(facts) if each.kind == PLAN_COMPOSED), len(facts) - 1)
-    shown: dict[str, Any] = {"orderId": facts[0].order_id, "releaseId": facts[0].release_id}
+    shown: dict[str, Any] = {"orderId": order_id, "releaseId": facts[0].release_id}
     try:
         plan = await context.folder.fold(facts[: first + 1])
     except OrderplanError as error:
@@ -88,6 +98,6 @@ async def _told(context: Context, facts: list[StoredFact], draft: CompiledReleas
 def _simulated(plan: Plan, draft: CompiledRelease) -> dict[str, Any]:
     found = simulate(plan, draft)
     if found is None:
-        reason = "it waits for another order and has no plan to compare with"
-        return {"outcome": "notSimulated", "error": {"code": "waiting", "reason": reason}}
+        reason = "it was given no plan, so there is nothing to compare with"
+        return {"outcome": "notSimulated", "error": {"code": "noPlan", "reason": reason}}
     return found

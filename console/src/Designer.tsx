@@ -65,7 +65,7 @@ export function Designer() {
 
   const begin = async (id: string) => {
     try {
-      draft.begin({ release: id ? (await ask<Release>("get_release", { release_id: id })).body : EMPTY, base: id || undefined });
+      await draft.begin({ release: id ? (await ask<Release>("get_release", { release_id: id })).body : EMPTY, base: id || undefined });
       setError(undefined);
       choose();
     } catch (problem) { setError(problem as Refusal); }
@@ -75,7 +75,7 @@ export function Designer() {
     if (catalogue === release.code) { draft.show(plans, name); return; }
     const id = (await ask<{ id: string }[]>("list_releases", {})).body.find((each) => each.id.startsWith(`${catalogue}@`))?.id;
     if (!id) throw new Refusal(`No release of the catalogue ${catalogue} is published.`, 404, "Open a draft of it, or publish one.");
-    draft.begin({ release: (await ask<Release>("get_release", { release_id: id })).body, base: id, lanes: plans, diagram: name });
+    await draft.begin({ release: (await ask<Release>("get_release", { release_id: id })).body, base: id, lanes: plans, diagram: name });
     choose();
   };
   const wanted = url.searchParams.get("diagram");
@@ -139,14 +139,14 @@ export function Designer() {
         <button onClick={draft.redo} disabled={!draft.undone}>Redo</button>
         <button onClick={tidy} disabled={tidied(release, shown) === shown} title="Lanes in the order in which the work flows (Shift+Alt+T)">Tidy</button>
         <button aria-expanded={beside === "import"} onClick={() => setBeside(beside === "import" ? undefined : "import")}>Import…</button>
-        <Files release={release} begin={(given) => { draft.begin({ release: given }); choose(); }} failed={setError} />
+        <Files release={release} begin={(given) => { draft.replace({ release: given }); choose(); }} failed={setError} />
         <button aria-expanded={beside === "simulation"} onClick={() => setBeside(beside === "simulation" ? undefined : "simulation")}>Simulate…</button>
         <span className="count">{draft.base ? `Begun from ${draft.base}.` : ""}</span>
       </div>
       <Trouble error={error ?? published.error} />
       {refused && <p className="why">{refused}</p>}
       {beside === "import" && <Import version={release.code === EMPTY.code ? "1" : release.version} close={() => setBeside(undefined)} done={({ release: imported, diagrams: [first] }) => {
-        draft.begin({ release: imported, lanes: first?.plans, diagram: first?.name });
+        draft.replace({ release: imported, lanes: first?.plans, diagram: first?.name });
         diagrams.again();
         choose();
       }} />}
@@ -177,13 +177,13 @@ export function Designer() {
 
 // The draft on the server: which one is open, whether it is saved, and what to do where somebody else has saved it too.
 function Drafts({ draft }: { draft: Working }) {
-  const all = useLive("drafts", async (signal) => (await ask<Kept[]>("list_drafts", {}, { signal })).body, () => false, { pollMs: () => POLL_MS });
   const { name, isSaved, clash, error, refused } = draft;
+  const all = useLive(`drafts ${name}`, async (signal) => (await ask<Kept[]>("list_drafts", {}, { signal })).body, () => false);
   const told = draft.isReading ? "Reading…" : clash ? "Not saved: somebody else has saved it." : error ? "Not saved; it is tried again." : name === undefined ? "A draft begins with the first edit." : isSaved ? "Saved." : "Saving…";
   return (
     <div role="group" aria-label="Draft">
       <div className="actions bar">
-        <Pick label="Draft" action="Open the draft" text="Open" value={name ?? ""} pick={(wanted) => { if (wanted) move({ draft: wanted, at: undefined }); else { void draft.leave(); move({ at: undefined }); } }}>
+        <Pick label="Draft" action="Open the draft" text="Open" value={name ?? ""} pick={(wanted) => { if (wanted) move({ draft: wanted, at: undefined }); else { void draft.begin({ release: EMPTY }); move({ at: undefined }); } }}>
           <option value="">{name === undefined ? "none yet" : "a new one"}</option>
           {name !== undefined && !all.data?.some((each) => each.name === name) && <option value={name}>{name}</option>}
           {all.data?.map((each) => <option key={each.name} value={each.name}>{each.name}{each.of ? ` (${each.of})` : ""}</option>)}

@@ -14,6 +14,7 @@ export interface Clash { version: number; updatedBy: string; updatedAt: string; 
 const STEPS_MAX = 200;
 const SAVE_MS = 800;
 const RETRY_MS = 5_000;
+const RETRY_MS_MAX = 60_000;
 const LAST = "draft";
 
 interface Steps { past: Draft[]; now: Draft; future: Draft[]; label?: string }
@@ -32,16 +33,17 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
   const [isReading, setReading] = useState(false);
   const [saved, setSaved] = useState<{ name?: string; version: number; draft: Draft }>(() => ({ version: 0, draft: steps.now }));
   // What saves looks at what is now, also when the screen has gone.
-  const latest = useRef({ now: steps.now, saved, clash, queue: Promise.resolve() });
+  const latest = useRef({ now: steps.now, saved, clash, queue: Promise.resolve(false) });
   latest.current = { ...latest.current, now: steps.now, saved, clash };
   const isKept = () => latest.current.now === latest.current.saved.draft || (latest.current.saved.name === undefined && latest.current.now.release === EMPTY);
   const isSaved = isKept();
   const refused = refusedBecause("put_draft");
 
   const taken = (next: { name?: string; version: number; draft: Draft }) => { latest.current.saved = next; setSaved(next); };
-  const saveNow = async (over?: number): Promise<void> => {
+  // Whether to try again.
+  const saveNow = async (over?: number): Promise<boolean> => {
     const { now, saved: before, clash: open } = latest.current;
-    if (refused || isKept() || (open && over === undefined)) return;
+    if (refused || isKept() || (open && over === undefined)) return false;
     try {
       const to = before.name ?? freeCode((await ask<Kept[]>("list_drafts", {})).body.map((each) => each.name), `Draft of ${chosenUser()}`);
       const version = over ?? (before.name === undefined ? undefined : before.version);
@@ -51,9 +53,14 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
       setClash(undefined);
       setError(undefined);
       if (before.name === undefined) { keep(LAST, to); named(to); }
+      return false;
     } catch (problem) {
-      const found = clashOf(problem as Refusal);
-      if (found) { latest.current.clash = found; setClash(found); } else setError(problem as Refusal);
+      const refusal = problem as Refusal, found = clashOf(refusal), isNew = before.name === undefined;
+      if (found) { latest.current.clash = found; setClash(found); } else setError(refusal);
+      // Somebody has deleted it, or taken the name a moment before: it becomes a new one.
+      const isLost = !isNew && refusal.status === 404;
+      if (isLost) taken({ version: 0, draft: before.draft });
+      return isLost || (isNew && refusal.status === 409) || (refusal.isOpen && !found);
     }
   };
   // One after the other: each is made for the version that the one before has given.
@@ -61,11 +68,17 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
   const saving = useRef(save);
   saving.current = save;
 
-  // A moment after the last edit, and again as long as it has not succeeded.
+  // A moment after the last edit; where the server does not answer again, less and less often.
   useEffect(() => {
     if (isSaved || clash || refused || isReading) return;
-    let timer = setTimeout(function again() { void saving.current().then(() => { timer = setTimeout(again, RETRY_MS); }); }, SAVE_MS);
-    return () => clearTimeout(timer);
+    let waitMs = RETRY_MS, isOver = false;
+    const attempt = async () => {
+      if (!(await saving.current()) || isOver) return;
+      timer = setTimeout(attempt, waitMs);
+      waitMs = Math.min(waitMs * 2, RETRY_MS_MAX);
+    };
+    let timer = setTimeout(attempt, SAVE_MS);
+    return () => { isOver = true; clearTimeout(timer); };
   }, [steps.now, saved, clash, refused, isReading]);
   useEffect(() => () => void saving.current(), []);
   useEffect(() => {
@@ -112,23 +125,21 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
     change,
     commit: (release: Release, label?: string) => change({ release }, label),
     show: (lanes: string[] | undefined, diagram?: string) => change({ lanes, diagram }),
-    // Another beginning, as one step. A copy that nobody has edited is no draft yet.
-    begin: (draft: Draft) => {
-      if (latest.current.saved.name === undefined && latest.current.now === latest.current.saved.draft) taken({ version: 0, draft });
-      setSteps((all) => stepped(all, draft));
-    },
+    // Everything else instead, as one step.
+    replace: (draft: Draft) => setSteps((all) => stepped(all, draft)),
     undo: () => setSteps((all) => (all.past.length ? { past: all.past.slice(0, -1), now: all.past.at(-1)!, future: [all.now, ...all.future] } : all)),
     redo: () => setSteps((all) => (all.future.length ? { past: [...all.past, all.now], now: all.future[0], future: all.future.slice(1) } : all)),
     // Somebody else has saved the draft meanwhile: theirs, with one's own a step back; or one's own over it.
-    takeTheirs: () => (saved.name === undefined ? Promise.resolve() : read(saved.name, true)),
+    takeTheirs: () => (saved.name === undefined ? undefined : read(saved.name, true)),
     keepMine: () => save(clash?.version),
-    leave: async () => {
+    // Another working copy, which is no draft before it is edited; the one before is saved first.
+    begin: async (draft: Draft) => {
       await save();
       if (!isKept()) return; // why is told
-      const empty: Draft = { release: EMPTY };
       keep(LAST, "");
-      taken({ version: 0, draft: empty });
-      setSteps(beginning(empty));
+      latest.current.now = draft;
+      taken({ version: 0, draft });
+      setSteps(beginning(draft));
       named();
     },
     renamed: (to: string, version: number) => { taken({ ...latest.current.saved, name: to, version }); keep(LAST, to); named(to); },

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from actors.config import ClusterConfig
 from actors.folding import PlanFolder
 from gateway.app import make_app
-from gateway.context import Context
+from gateway.context import CONTEXT, Context
 from persistence import catalogue
 from persistence.readstore import ReadStore
 from tests.support import dro
@@ -173,3 +173,11 @@ async def test_a_simulation_ends_when_its_time_is_up_and_says_what_is_left(datab
     host.kill()
 
     assert (told["left"], told["orders"]) == (1, [])
+
+
+async def test_one_simulation_at_a_time_is_carried_out(client):
+    context = client.server.app[CONTEXT]
+    async with context.simulating:
+        answer = await client.post("/v1/releases:simulate", json={"release": release("2", "reserve")})
+
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")

@@ -60,6 +60,18 @@ async def publish_release(request: web.Request) -> web.Response:
     return native_json(await _publish(request, release, compiled, moment), 201)
 
 
+async def read_release_file(request: web.Request) -> web.Response:
+    """POST /v1/releases:read with `{"text": "..."}`: what a release file in YAML (or JSON) says; it is not checked."""
+    body = await read_object(request)
+    text = body.get("text")
+    if not isinstance(text, str):
+        raise BadDocument("must be the text of the file", path="text")
+    document = await _off_the_loop(context_of(request), lambda: _from_yaml(text, "text"))
+    if not isinstance(document, dict):
+        raise BadDocument("is no release: it is not an object", path="text", mend="see docs/CATALOGUE.md for the form")
+    return native_json({"release": document})
+
+
 async def import_tmf620_catalogue(request: web.Request) -> web.Response:
     """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it."""
     context, moment = context_of(request), moment_of(request)
@@ -110,6 +122,18 @@ async def import_dro_catalogue(request: web.Request) -> web.Response:
     return native_json(answer, 200 if is_dry_run(request) else 201)
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases: a short text of them may stand for a value without end."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """The next node."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.MarkedYAMLError(problem="aliases are not taken; write out what it stands for", problem_mark=mark)
+        found: yaml.Node | None = super().compose_node(parent, index)
+        return found
+
+
 def _from_yaml(text: str, path: str) -> Any:
     """What a YAML text says, in JSON's kinds of values.
 
@@ -119,8 +143,8 @@ def _from_yaml(text: str, path: str) -> Any:
     if len(text) > YAML_LENGTH_MAX:
         raise BadDocument(f"is YAML of more than {YAML_LENGTH_MAX} characters", path=path, mend="send it as JSON")
     try:
-        # By way of JSON: a date of YAML is none of its values, and a node that holds itself has no end.
-        return orjson.loads(orjson.dumps(yaml.safe_load(text)))
+        # By way of JSON: a date of YAML is none of its values.
+        return orjson.loads(orjson.dumps(yaml.load(text, _Loader)))
     except (yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
         raise BadDocument(f"is no YAML: {' '.join(str(error).split())[:300]}", path=path) from error
 

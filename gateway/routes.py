@@ -172,6 +172,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         "POST", "/v1/releases/{release_id}:{action:retire|unretire}", releases.steer_release, Role.DESIGNER, body=True
     ),
     Route("POST", "/v1/releases:validate", design.validate_release, Role.DESIGNER, body=True),
+    Route("POST", "/v1/releases:read", design.read_release_file, Role.DESIGNER, body=True),
     Route("POST", "/v1/releases:simulate", simulation.simulate_release, Role.DESIGNER, body=True),
     Route("POST", "/v1/releases:publish", design.publish_release, Role.DESIGNER, 201, body=True),
     Route("POST", "/v1/releases:import-tmf620", design.import_tmf620_catalogue, Role.DESIGNER, 201, body=True),

@@ -248,13 +248,14 @@ function Files({ release, begin, failed }: { release: Release; begin: (release: 
   return (
     <>
       <button onClick={() => input.current?.click()}>Open a file…</button>
-      <input ref={input} hidden type="file" accept="application/json,.json" aria-label="Release file" onChange={async (event) => {
+      <input ref={input} hidden type="file" accept="application/json,.json,.yaml,.yml" aria-label="Release file" onChange={async (event) => {
         const file = event.target.files?.[0];
         event.target.value = "";
         try {
-          if (file) begin(JSON.parse(await file.text()));
+          if (file && /\.ya?ml$/i.test(file.name)) begin((await ask<{ release: Release }>("read_release_file", {}, { body: { text: await file.text() } })).body.release);
+          else if (file) begin(JSON.parse(await file.text()));
           failed(undefined);
-        } catch (problem) { failed(new Refusal(`The file is no JSON: ${(problem as Error).message}`, 400)); }
+        } catch (problem) { failed(problem instanceof Refusal ? problem : new Refusal(`The file is no JSON: ${(problem as Error).message}`, 400)); }
       }} />
       <button onClick={download}>Save as a file</button>
     </>

@@ -75,6 +75,7 @@ export const OPERATIONS = {
   list_release_changes: { method: "GET", path: "/v1/releases/{release_id}/changes", role: "auditor" },
   steer_release: { method: "POST", path: "/v1/releases/{release_id}:{action}", role: "designer" },
   validate_release: { method: "POST", path: "/v1/releases:validate", role: "designer" },
+  read_release_file: { method: "POST", path: "/v1/releases:read", role: "designer" },
   simulate_release: { method: "POST", path: "/v1/releases:simulate", role: "designer" },
   publish_release: { method: "POST", path: "/v1/releases:publish", role: "designer" },
   import_tmf620_catalogue: { method: "POST", path: "/v1/releases:import-tmf620", role: "designer" },
@@ -195,6 +196,7 @@ export interface Parameters {
   list_release_changes: { release_id: string };
   steer_release: { release_id: string; action: "retire" | "unretire" };
   validate_release: Record<never, string>;
+  read_release_file: Record<never, string>;
   simulate_release: Record<never, string>;
   publish_release: Record<never, string>;
   import_tmf620_catalogue: Record<never, string>;

@@ -181,3 +181,24 @@ async def test_one_simulation_at_a_time_is_carried_out(client):
         answer = await client.post("/v1/releases:simulate", json={"release": release("2", "reserve")})
 
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("code: shop\nversion: '1'\nproducts: []\n", {"release": {"code": "shop", "version": "1", "products": []}}),
+        ('{"code": "shop"}', {"release": {"code": "shop"}}),
+        ("- a", "text: is no release: it is not an object"),
+        ("a: [", "text: is no YAML"),
+        ("a: &a [b]\nc: *a", "text: is no YAML: aliases are not taken"),
+        ("1: a", "text: is no YAML"),
+    ],
+)
+async def test_a_release_file_in_yaml_is_read(client, text, said):
+    status, told = await sent(client, "POST", "/v1/releases:read", {"text": text})
+
+    if isinstance(said, dict):
+        assert (status, told) == (200, said)
+    else:
+        assert status == 400
+        assert f"{told['path']}: {told['detail']}".startswith(said)

@@ -86,19 +86,24 @@ export function Diagrams({ draft, shown, all, open }: Props) {
   const absent = draft.lanes?.filter((code) => !known.has(code)) ?? [];
   const lanes = draft.lanes ?? shown;
   const isChanged = !!stored && !same(stored.plans, lanes);
+  // The version that is worked on: as it was when it last looked like this, whatever others have saved since.
+  const [base, setBase] = useState<{ name: string; version: number }>();
+  useEffect(() => { if (stored && !isChanged) setBase({ name: stored.name, version: stored.version }); }, [stored, isChanged]);
+  const version = base && base.name === stored?.name ? base.version : 0;
   const refused = refusedBecause("put_diagram");
   const catalogue = draft.release.code;
   const save = async (name: string, extra: { version?: number; name?: string }) => {
     const body = { catalogue: stored && extra.version !== undefined ? stored.catalogue : catalogue, plans: lanes, ...(stored?.description && { description: stored.description }), ...(extra.name && { name: extra.name }) };
-    await ask("put_diagram", { name }, { body, version: extra.version });
+    const { body: kept } = await ask<{ name: string; version: number }>("put_diagram", { name }, { body, version: extra.version });
+    setBase(kept);
     setClash(undefined);
     setError(undefined);
     draft.show(lanes, extra.name ?? name);
     setTold(`${extra.name ?? name} is saved.`);
     all.again();
   };
-  const over = async (version?: number) => {
-    try { if (stored) await save(stored.name, { version: version ?? stored.version }); } catch (problem) {
+  const over = async (anyway = version) => {
+    try { if (stored) await save(stored.name, { version: anyway }); } catch (problem) {
       const found = clashOf(problem as Refusal);
       if (found) setClash(found); else setError(problem as Refusal);
     }
@@ -107,6 +112,7 @@ export function Diagrams({ draft, shown, all, open }: Props) {
     try {
       const { body } = await ask<Diagram>("get_diagram", { name: draft.diagram! });
       setClash(undefined);
+      setBase({ name: body.name, version: body.version });
       draft.show(body.plans, body.name);
       all.again();
     } catch (problem) { setError(problem as Refusal); }
@@ -116,7 +122,7 @@ export function Diagrams({ draft, shown, all, open }: Props) {
     setTold("");
     setError(undefined);
     setClash(undefined);
-    if (diagram) void open(diagram).catch((problem) => setError(problem as Refusal));
+    if (diagram) void open(diagram).then(() => setBase({ name, version: diagram.version })).catch((problem) => setError(problem as Refusal));
     else draft.show(undefined);
   };
   const [mine, others] = [all.data?.filter((each) => each.catalogue === catalogue) ?? [], all.data?.filter((each) => each.catalogue !== catalogue) ?? []];
@@ -133,7 +139,7 @@ export function Diagrams({ draft, shown, all, open }: Props) {
         </Pick>
         <button aria-label="Save the diagram" disabled={!!refused || !isChanged} title={refused} onClick={() => void over()}>Save</button>
         <Naming label="Save the diagram as…" text="Save as…" name={draft.diagram ?? `Diagram of ${catalogue}`} refused={refused} isDisabled={!lanes.length} send={(name) => save(name, {})} />
-        <Naming label="Rename the diagram…" text="Rename…" name={draft.diagram ?? ""} refused={refused} isDisabled={!stored} send={(name) => save(stored!.name, { version: stored!.version, name })} />
+        <Naming label="Rename the diagram…" text="Rename…" name={draft.diagram ?? ""} refused={refused} isDisabled={!stored} send={(name) => save(stored!.name, { version, name })} />
         <Sure label="Delete the diagram…" text="Delete…" effect="It goes for everybody; its plan definitions stay." refused={refusedBecause("delete_diagram")} isDisabled={!stored} send={async () => { await ask("delete_diagram", { name: stored!.name }, { version: stored!.version }); draft.show(draft.lanes); all.again(); }} />
         <span className="count" role="status">{told || (isChanged ? "Changed." : stored ? `Saved by ${stored.updatedBy}.` : "")}</span>
       </div>

@@ -70,7 +70,7 @@ def simulate(plan: Plan, draft: CompiledRelease) -> dict[str, Any] | None:
     after, error = _try(plan.order, draft, account)
     shown: dict[str, Any] = {
         "outcome": _outcome(before, after),
-        "isApproximate": is_rejected or not _is_proved(plan, account),
+        "isApproximate": is_rejected or not _is_proved(plan, before, account),
         "items": {"before": _count(before), "after": _count(after)},
         "plannedS": {"before": _planned(before), "after": _planned(after)},
     }
@@ -168,10 +168,10 @@ def _composed(order: Order, release: CompiledRelease, account: Account) -> Compo
     return Composed(lines, template)
 
 
-def _is_proved(plan: Plan, account: Account) -> bool:
-    """Whether the order's own release, composed in the same way, gives the plan that it got."""
+def _is_proved(plan: Plan, before: Composed | None, account: Account) -> bool:
+    """Whether the order's own release, composed in the same way, gives what it gave."""
     again, _ = _try(plan.order, plan.release, account)
-    return again is not None and plan.template is not None and again.template.template_id == plan.template.template_id
+    return again is not None and before is not None and not _has_any(_compared(before, again))
 
 
 def _outcome(before: Composed | None, after: Composed | None) -> str:

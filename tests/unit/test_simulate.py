@@ -143,6 +143,18 @@ def test_nothing_differs_under_the_same_release_whatever_accounts_share():
         assert is_unchanged(simulated(engine, plan)), plan.order_id
 
 
+def test_what_waits_for_the_removal_of_a_shared_instance_waits_for_it_in_a_simulation_too():
+    engine = Engine(compile_release(read_release(yaml.safe_load(SHARED.read_text(encoding="utf-8")))))
+    engine.finish(engine.accept(order_of(broadband(1))))
+    asset = next(each for each in engine.account.assets.values() if each.product == "broadband")
+    leaves = engine.accept(order_of(broadband(1, "delete", product_id=asset.asset_id)))
+    comes = engine.accept(order_of(broadband(2)))
+
+    assert any(line.awaits for line in comes.lines), "the shared mailbox is on its way out"
+    assert is_unchanged(simulated(engine, leaves))
+    assert is_unchanged(simulated(engine, comes))
+
+
 @pytest.mark.parametrize("follow_up", [own_mobile.delete_order, own_mobile.mixed_order])
 def test_nothing_differs_under_the_same_release_for_bundles_that_are_added_changed_and_removed(follow_up):
     release, _ = import_tmf620(own_mobile.read("own-mobile-catalogue.json"), None, "1")

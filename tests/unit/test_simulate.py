@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from domain.publish import compile_release
 from domain.release_file import read_release
 from domain.simulate import simulate
 from gateway.tmf622 import parse_order
+from tests.changes.case import Case
 from tests.support import own_mobile
 from tests.support.build import callout, depends, line, order_of, plan_of, release_document, release_of, scenario
 from tests.support.engine import Engine
@@ -180,3 +182,17 @@ def test_the_order_is_not_touched_by_being_tried(engine):
     assert found is not None
     assert found["lines"]["changed"]["first"] == [{"key": "1", "fields": ["attributes.colour"]}]
     assert (plan.order.to_dict(), [each.to_dict() for each in plan.lines], len(plan.items)) == before
+
+
+def test_of_random_orders_nearly_all_prove_themselves_and_the_others_say_that_they_are_approximate():
+    outcomes: Counter[tuple[str, bool]] = Counter()
+    for seed in range(24):
+        case = Case(seed)
+        case.run()
+        for plan in case.world.plans.values():
+            if plan.template is not None:
+                found = simulated(case.world, plan, as_composed(case.world, plan).release)
+                outcomes[found["outcome"], found["isApproximate"]] += 1
+
+    assert ("other", False) not in outcomes
+    assert outcomes["same", False] > 0.95 * outcomes.total() > 30

@@ -128,8 +128,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """The next node."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
-            raise yaml.MarkedYAMLError(problem="aliases are not taken; write out what it stands for", problem_mark=mark)
+            raise yaml.YAMLError("aliases are not taken; write out what they stand for")
         found: yaml.Node | None = super().compose_node(parent, index)
         return found
 

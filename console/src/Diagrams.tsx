@@ -126,7 +126,7 @@ export function Diagrams({ draft, shown, all, open }: Props) {
     else draft.show(undefined);
   };
   const [mine, others] = [all.data?.filter((each) => each.catalogue === catalogue) ?? [], all.data?.filter((each) => each.catalogue !== catalogue) ?? []];
-  const option = (each: Diagram) => <option key={each.name} value={each.name}>{each.name} ({many(each.plans.length, "lane")})</option>;
+  const option = (each: Diagram) => <option key={each.name} value={each.name}>{each.name}</option>;
   return (
     <div role="group" aria-label="Diagram">
       <div className="actions bar">

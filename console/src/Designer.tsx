@@ -179,7 +179,7 @@ export function Designer() {
 function Drafts({ draft }: { draft: Working }) {
   const { name, isSaved, clash, error, refused } = draft;
   const all = useLive(`drafts ${name}`, async (signal) => (await ask<Kept[]>("list_drafts", {}, { signal })).body, () => false);
-  const told = draft.isReading ? "Reading…" : clash ? "Not saved: somebody else has saved it." : error ? "Not saved; it is tried again." : name === undefined ? "A draft begins with the first edit." : isSaved ? "Saved." : "Saving…";
+  const told = draft.isReading ? "Reading…" : clash ? "Not saved: somebody else has saved it." : error && !isSaved ? "Not saved; it is tried again." : name === undefined ? "A draft begins with the first edit." : isSaved ? "Saved." : "Saving…";
   return (
     <div role="group" aria-label="Draft">
       <div className="actions bar">

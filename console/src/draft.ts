@@ -15,7 +15,7 @@ const STEPS_MAX = 200;
 const SAVE_MS = 800;
 const RETRY_MS = 5_000;
 const RETRY_MS_MAX = 60_000;
-const LAST = "draft";
+const LAST = "lastDraft";
 
 interface Steps { past: Draft[]; now: Draft; future: Draft[]; label?: string }
 const beginning = (now: Draft): Steps => ({ past: [], now, future: [] });
@@ -109,7 +109,11 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
   useEffect(() => {
     const wanted = name ?? (latest.current.saved.name === undefined ? localStorage.getItem(`orderplan.${LAST}`) || undefined : undefined);
     if (!wanted || wanted === latest.current.saved.name) return;
-    void saving.current().then(() => read(wanted)).then(() => { if (!name && latest.current.saved.name === wanted) named(wanted); });
+    void saving.current().then(async () => {
+      // What could not be saved stays open.
+      if (isKept() || refused) await read(wanted);
+      if (latest.current.saved.name !== name) named(latest.current.saved.name);
+    });
   }, [name]);
 
   // Edits of one field in a row are one step.

@@ -73,22 +73,28 @@ async def read_release_file(request: web.Request) -> web.Response:
 
 
 async def import_tmf620_catalogue(request: web.Request) -> web.Response:
-    """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it."""
+    """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it.
+
+    `bindings` may be YAML, as a text. With dryRun=true 200 with `release`, and nothing is stored.
+    """
     context, moment = context_of(request), moment_of(request)
     body = await read_object(request)
     document = body.get("catalogue")
     if not isinstance(document, dict):
         raise BadDocument("must be the catalogue document, an object", path="catalogue")
-    bindings, version = body.get("bindings"), str(body.get("version", "1"))
+    version = str(body.get("version", "1"))
 
     def imported() -> tuple[Release, CompiledRelease, list[str]]:
-        release, findings = import_tmf620(document, bindings, version)
+        release, findings = import_tmf620(document, _bindings(body), version)
         return release, compile_release(release), findings
 
     release, compiled, findings = await _off_the_loop(context, imported)
-    answer = await _publish(request, release, compiled, moment)
+    if is_dry_run(request):
+        answer = _checked(compiled) | {"dryRun": True, "release": release_document(release)}
+    else:
+        answer = await _publish(request, release, compiled, moment)
     answer["findings"] = [*findings, *answer["findings"]]
-    return native_json(answer, 201)
+    return native_json(answer, 200 if is_dry_run(request) else 201)
 
 
 async def import_dro_catalogue(request: web.Request) -> web.Response:
@@ -102,11 +108,10 @@ async def import_dro_catalogue(request: web.Request) -> web.Response:
     files = body.get("files")
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
         raise BadDocument("must be an object: file name -> its text", path="files")
-    bindings, version, code = body.get("bindings"), str(body.get("version", "1")), str(body.get("code", "dro"))
+    version, code = str(body.get("version", "1")), str(body.get("code", "dro"))
 
     def imported() -> tuple[Imported, CompiledRelease]:
-        bound = _from_yaml(bindings, "bindings") if isinstance(bindings, str) else bindings
-        found = import_dro(files, bound, version, code)
+        found = import_dro(files, _bindings(body), version, code)
         return found, compile_release(found.release)
 
     found, compiled = await _off_the_loop(context, imported)
@@ -122,15 +127,9 @@ async def import_dro_catalogue(request: web.Request) -> web.Response:
     return native_json(answer, 200 if is_dry_run(request) else 201)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without aliases: a short text of them may stand for a value without end."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """The next node."""
-        if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not taken; write out what they stand for")
-        found: yaml.Node | None = super().compose_node(parent, index)
-        return found
+def _bindings(body: dict[str, Any]) -> Any:
+    given = body.get("bindings")
+    return _from_yaml(given, "bindings") if isinstance(given, str) else given
 
 
 def _from_yaml(text: str, path: str) -> Any:
@@ -142,10 +141,32 @@ def _from_yaml(text: str, path: str) -> Any:
     if len(text) > YAML_LENGTH_MAX:
         raise BadDocument(f"is YAML of more than {YAML_LENGTH_MAX} characters", path=path, mend="send it as JSON")
     try:
+        read = yaml.safe_load(text)
+        if _length(read, {}) > YAML_LENGTH_MAX * 8:
+            raise ValueError("written out, its aliases are too long")
         # By way of JSON: a date of YAML is none of its values.
-        return orjson.loads(orjson.dumps(yaml.load(text, _Loader)))
+        return orjson.loads(orjson.dumps(read))
     except (yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
         raise BadDocument(f"is no YAML: {' '.join(str(error).split())[:300]}", path=path) from error
+
+
+def _length(value: Any, known: dict[int, int]) -> int:
+    """How long a value is about, written out: a short text of aliases may stand for one without end.
+
+    Args:
+        value: read from YAML, where one object may stand in many places.
+        known: the length of objects that were measured, by identity; 0 of those that are being measured.
+    """
+    if not isinstance(value, dict | list):
+        return len(str(value)) + 1
+    length = known.get(id(value))
+    if length == 0:
+        raise ValueError("a value holds itself")
+    if length is None:
+        known[id(value)] = 0
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        length = known[id(value)] = 2 + sum(_length(each, known) for each in parts)
+    return length
 
 
 async def _save_diagrams(request: web.Request, diagrams: Iterable[tuple[str, dict[str, Any]]]) -> AsyncIterator[str]:

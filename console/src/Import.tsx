@@ -1,4 +1,5 @@
-// A catalogue of Dynamic Revenue Orchestrator, read into the working copy as one step; its workspaces become diagrams.
+// A catalogue of another system, read into the working copy as one step: an export of Dynamic Revenue Orchestrator, whose
+// workspaces become diagrams, or a TMF620 catalogue.
 
 import { useRef, useState } from "react";
 import { Refusal, ask, refusedBecause } from "./api";
@@ -8,7 +9,12 @@ import { Trouble, many } from "./parts";
 
 export interface Imported { release: Release; diagrams: Diagram[]; findings: string[] }
 
-const isBindings = (name: string) => /\.(ya?ml|json)$/i.test(name);
+// Tables make an export; without any a document is a TMF620 catalogue. What else is there is the bindings.
+function sorted(files: File[]) {
+  const tables = files.filter((file) => /\.csv$/i.test(file.name)), documents = files.filter((file) => /\.(ya?ml|json)$/i.test(file.name));
+  const catalogue = tables.length ? undefined : documents.find((file) => /\.json$/i.test(file.name) && !/bindings/i.test(file.name));
+  return { tables, catalogue, bindings: documents.find((file) => file !== catalogue) };
+}
 
 export function Import({ version, done, close }: { version: string; done: (imported: Imported) => void; close: () => void }) {
   const [files, setFiles] = useState<File[]>([]);
@@ -17,28 +23,30 @@ export function Import({ version, done, close }: { version: string; done: (impor
   const [found, setFound] = useState<Imported & { told: string[] }>();
   const first = useRef<HTMLInputElement>(null);
   const refused = refusedBecause("import_dro_catalogue");
-  const tables = files.filter((file) => /\.csv$/i.test(file.name)), bindings = files.find((file) => isBindings(file.name));
+  const { tables, catalogue, bindings } = sorted(files);
   const send = async () => {
     setReading(true);
     setError(undefined);
     try {
-      const read = Object.fromEntries(await Promise.all(tables.map(async (file) => [file.name, await file.text()])));
-      const { body } = await ask<Imported>("import_dro_catalogue", {}, { query: { dryRun: "true" }, body: { files: read, version, ...(bindings && { bindings: await bindings.text() }) } });
-      const told = await keep(body.diagrams);
-      setFound({ ...body, told });
-      done(body);
-    } catch (problem) { setError(problem as Refusal); } finally { setReading(false); }
+      const bound = { version, ...(bindings && { bindings: await bindings.text() }) }, query = { dryRun: "true" };
+      const { body } = catalogue
+        ? await ask<Omit<Imported, "diagrams">>("import_tmf620_catalogue", {}, { query, body: { ...bound, catalogue: JSON.parse(await catalogue.text()) } })
+        : await ask<Imported>("import_dro_catalogue", {}, { query, body: { ...bound, files: Object.fromEntries(await Promise.all(tables.map(async (file) => [file.name, await file.text()]))) } });
+      const imported = { diagrams: [], ...body };
+      setFound({ ...imported, told: await keep(imported.diagrams) });
+      done(imported);
+    } catch (problem) { setError(problem instanceof Refusal ? problem : new Refusal(`The file is no JSON: ${(problem as Error).message}`, 400)); } finally { setReading(false); }
   };
   return (
     <section className="job" aria-label="Import a catalogue">
       <h2>Import a catalogue</h2>
-      <p className="why">The CSV files of a Dynamic Revenue Orchestrator export, and a file of bindings (.yaml or .json) if there is one. The import replaces the working copy as one step that can be undone, and publishes nothing. Workspaces are saved as diagrams.</p>
+      <p className="why">The CSV files of a Dynamic Revenue Orchestrator export, or a TMF620 catalogue (.json); and a file of bindings (.yaml) if there is one. The import replaces the working copy as one step that can be undone, and publishes nothing. Workspaces are saved as diagrams.</p>
       <div className="actions">
         <button onClick={() => first.current?.click()} disabled={!!refused} title={refused}>Choose files…</button>
         <input ref={first} hidden multiple type="file" accept=".csv,.yaml,.yml,.json" aria-label="Files of the catalogue" onChange={(event) => { setFiles([...(event.target.files ?? [])]); event.target.value = ""; setFound(undefined); }} />
-        <button className="primary" disabled={!tables.length || isReading || !!refused} onClick={() => void send()}>{isReading ? "Importing…" : "Import"}</button>
+        <button className="primary" disabled={!(tables.length || catalogue) || isReading || !!refused} onClick={() => void send()}>{isReading ? "Importing…" : "Import"}</button>
         <button onClick={close}>Close</button>
-        <span className="count">{files.length ? `${many(tables.length, "table")}${bindings ? `, bindings ${bindings.name}` : ", no bindings"}` : "No file is chosen."}</span>
+        <span className="count">{files.length ? `${catalogue ? `catalogue ${catalogue.name}` : many(tables.length, "table")}${bindings ? `, bindings ${bindings.name}` : ", no bindings"}` : "No file is chosen."}</span>
       </div>
       <Trouble error={error} />
       {error && error.problems.length > 0 && <ul className="findings">{error.problems.map((each) => { const text = typeof each === "string" ? each : `${each.path}: ${each.reason}`; return <li key={text} className="bad">{text}</li>; })}</ul>}

@@ -14,12 +14,16 @@ from gateway.app import make_app
 from gateway.context import CONTEXT, Context
 from persistence import catalogue
 from persistence.readstore import ReadStore
-from tests.support import dro
+from tests.support import dro, own_mobile
 from tests.support.build import callout, line, order_of, plan_of, release_document, scenario
 from tests.support.hosts import Host
 from tests.support.journals import AT
 
 CANVAS: dict[str, Any] = {"catalogue": "test", "plans": ["deliver", "bill"]}
+
+
+LAUGHS = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30))
+"""Thirty lines that stand for more values than there are atoms."""
 
 
 async def _nothing() -> dict[str, Any]:
@@ -133,6 +137,15 @@ async def test_an_import_brings_its_workspaces_and_leaves_alone_what_people_have
     assert bad["path"] == "bindings"
 
 
+async def test_a_tmf620_catalogue_is_tried_without_publishing_it(client):
+    body = {"catalogue": own_mobile.read("own-mobile-catalogue.json"), "version": "7"}
+    bindings = (own_mobile.FOLDER / "bindings.yaml").read_text(encoding="utf-8")
+    status, tried = await sent(client, "POST", "/v1/releases:import-tmf620?dryRun=true", body | {"bindings": bindings})
+
+    assert (status, tried["id"], tried["release"]["version"]) == (200, tried["release"]["code"] + "@7", "7")
+    assert await sent(client, "GET", "/v1/releases") == (200, [])
+
+
 def release(version: str, *calls: str, code: str = "test") -> dict[str, Any]:
     return release_document(
         code=code,
@@ -190,7 +203,9 @@ async def test_one_simulation_at_a_time_is_carried_out(client):
         ('{"code": "shop"}', {"release": {"code": "shop"}}),
         ("- a", "text: is no release: it is not an object"),
         ("a: [", "text: is no YAML"),
-        ("a: &a [b]\nc: *a", "text: is no YAML: aliases are not taken"),
+        ("a: &a [b]\nc: *a", {"release": {"a": ["b"], "c": ["b"]}}),
+        ("a: &a [*a]", "text: is no YAML: a value holds itself"),
+        (LAUGHS, "text: is no YAML: written out, its aliases are too long"),
         ("1: a", "text: is no YAML"),
     ],
 )

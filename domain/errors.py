@@ -188,7 +188,7 @@ class ProtectedAttribute(OrderplanError):
 
 
 class StaleVersion(OrderplanError):
-    """The order has been changed since the version that the request was made for; nothing was changed."""
+    """It has been changed since the version that the request was made for; nothing was changed."""
 
     status = 412
     code = "staleVersion"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import islice
@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from domain import facts as f
 from domain.change import Change, carry_out_asked, decide_change
+from domain.compose import Template
 from domain.decide import decide
 from domain.holds import NOTHING_HELD, HeldSystems
 from domain.inventory import Account
@@ -258,13 +259,16 @@ def planned_rest_s(plan: Plan) -> float:
     """Seconds of planned work on the longest way through what is not done yet; items without a duration count none."""
     if plan.template is None:
         return 0.0
-    template = plan.template
-    is_open = [item.state not in TERMINAL_ITEM_STATES for item in plan.items]
+    return longest_way_s(plan.template, [item.state not in TERMINAL_ITEM_STATES for item in plan.items])
+
+
+def longest_way_s(template: Template, is_open: Sequence[bool]) -> float:
+    """Seconds of planned work on the longest way through those nodes that are open; without a duration one counts 0."""
     rest: dict[int, float] = {}
-    waiting = {item.node: sum(is_open[each] for each in template.waits[item.node]) for item in plan.items}
-    way = [item.node for item in plan.items if is_open[item.node] and not waiting[item.node]]
+    waiting = [sum(is_open[each] for each in waits) for waits in template.waits]
+    way = [node for node, count in enumerate(waiting) if is_open[node] and not count]
     for node in way:
-        definition = plan.items[node].definition
+        definition = template.definitions[node]
         own = (definition.source.duration_s or 0.0) if definition is not None else 0.0
         rest[node] = own + max((rest[each] for each in template.waits[node] if is_open[each]), default=0.0)
         for follower in template.followers[node]:
@@ -280,19 +284,22 @@ def preview_operation(plan: Plan, message: OperateItem, now: datetime, held: Hel
     Raises:
         OrderplanError: the repair would be refused.
     """
-    trial = Turn(plan=copied(plan), now=now, protector=_Nothing(), actor="preview", held=held)
+    trial = Turn(plan=copied(plan), now=now, protector=NoProtector(), actor="preview", held=held)
     decide(trial, message)
     return trial.plan.by_key[message.item]
 
 
-class _Nothing:
-    """Takes values out of sight for good: what is previewed by it shows none."""
+class NoProtector:
+    """Takes values out of sight for good: what is previewed by it shows none, and any two encrypted ones are alike."""
 
     def seal(self, order_id: str, name: str, value: Any) -> dict[str, Any]:
+        """A reference to nothing."""
         return {SEALED: name}
 
     def encrypt(self, tenant: str, owner: str, value: Any) -> dict[str, Any]:
+        """A ciphertext of nothing."""
         return {ENCRYPTED: "", "mac": ""}
 
     def mac(self, tenant: str, value: Any) -> str:
+        """No hash."""
         return ""

@@ -41,6 +41,7 @@ from persistence import catalogue, reads
 from persistence.readstore import StoredFact
 
 CANCEL_PATH: Final = "/tmf-api/productOrderingManagement/v4/cancelProductOrder"
+VERSIONS_MAX: Final = 1_000_000_000
 _TAG: Final = re.compile(r'(?:W/)?"?(\d{1,9})"?')
 _CHANGES: Final = frozenset({"amend", "cancel", "move"})
 
@@ -115,21 +116,26 @@ def _message(request: web.Request, kind: str, reason: str, *, version: Any = Non
         kind=cast("Literal['amend', 'patch', 'cancel', 'move']", kind),
         reason=reason,
         message_id=_message_id(request),
-        version=_version(request, version),
+        version=version_of(request, version),
         is_dry_run=is_dry_run(request),
         **members,
     )
 
 
-def _version(request: web.Request, given: Any) -> int | None:
+def version_of(request: web.Request, given: Any) -> int | None:
+    """The version that a request was made for: of If-Match, else `given` by its body; None: of any.
+
+    Raises:
+        BadDocument: it is no version.
+    """
     header = request.headers.get("If-Match")
     if header is not None and header != "*":
         match = _TAG.fullmatch(header.strip())
         if match is None:
-            raise BadDocument("must be the ETag that reading the order gave", path="header If-Match")
+            raise BadDocument("must be the ETag that reading it gave", path="header If-Match")
         return int(match.group(1))
-    if given is not None and (isinstance(given, bool) or not isinstance(given, int)):
-        raise BadDocument("must be the number that reading the order gave", path="version")
+    if given is not None and (isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < VERSIONS_MAX):
+        raise BadDocument("must be the number that reading it gave", path="version")
     return given
 
 

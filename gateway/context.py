@@ -75,6 +75,8 @@ class Context:
     metrics: Metrics = field(default_factory=Metrics)
     compiling: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Held by whoever compiles a release that was sent in."""
+    simulating: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held by whoever tries a draft on real orders."""
 
     def now(self) -> datetime:
         """The time, in UTC."""

@@ -1,14 +1,15 @@
-"""Checking and publishing releases, and the installed base."""
+"""Checking, importing and publishing releases, and the installed base."""
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import datetime
 from typing import Any, TypeVar
 
 import orjson
+import yaml
 from aiohttp import web
 
 from actors.envelopes import ImportAssets
@@ -24,15 +25,17 @@ from domain.release import CompiledRelease
 from domain.release_file import read_release, release_document
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.keys import ask_keys
-from gateway.orders import ANSWER_TIMEOUT_S, native_json, read_object, tmf_json
+from gateway.orders import ANSWER_TIMEOUT_S, is_dry_run, native_json, read_object, tmf_json
 from gateway.queries import text_of
 from gateway.releases import moment_of
 from gateway.tmf637 import parse_products
 from gateway.views import product_view
 from persistence import catalogue, reads
+from persistence.designs import DesignKind, create_design, read_design
 
 ASSETS_PER_MESSAGE = 200
 OFFSET_MAX = 1_000_000_000
+YAML_LENGTH_MAX = 1 << 20
 Made = TypeVar("Made")
 
 
@@ -57,44 +60,124 @@ async def publish_release(request: web.Request) -> web.Response:
     return native_json(await _publish(request, release, compiled, moment), 201)
 
 
+async def read_release_file(request: web.Request) -> web.Response:
+    """POST /v1/releases:read with `{"text": "..."}`: what a release file in YAML (or JSON) says; it is not checked."""
+    body = await read_object(request)
+    text = body.get("text")
+    if not isinstance(text, str):
+        raise BadDocument("must be the text of the file", path="text")
+    document = await _off_the_loop(context_of(request), lambda: _from_yaml(text, "text"))
+    if not isinstance(document, dict):
+        raise BadDocument("is no release: it is not an object", path="text", mend="see docs/CATALOGUE.md for the form")
+    return native_json({"release": document})
+
+
 async def import_tmf620_catalogue(request: web.Request) -> web.Response:
-    """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it."""
+    """POST /v1/releases:import-tmf620 with `{"catalogue": {...}, "bindings": {...}, "version": "1"}`: publish it.
+
+    `bindings` may be YAML, as a text. With dryRun=true 200 with `release`, and nothing is stored.
+    """
     context, moment = context_of(request), moment_of(request)
     body = await read_object(request)
     document = body.get("catalogue")
     if not isinstance(document, dict):
         raise BadDocument("must be the catalogue document, an object", path="catalogue")
-    bindings, version = body.get("bindings"), str(body.get("version", "1"))
+    version = str(body.get("version", "1"))
 
     def imported() -> tuple[Release, CompiledRelease, list[str]]:
-        release, findings = import_tmf620(document, bindings, version)
+        release, findings = import_tmf620(document, _bindings(body), version)
         return release, compile_release(release), findings
 
     release, compiled, findings = await _off_the_loop(context, imported)
-    answer = await _publish(request, release, compiled, moment)
+    if is_dry_run(request):
+        answer = _checked(compiled) | {"dryRun": True, "release": release_document(release)}
+    else:
+        answer = await _publish(request, release, compiled, moment)
     answer["findings"] = [*findings, *answer["findings"]]
-    return native_json(answer, 201)
+    return native_json(answer, 200 if is_dry_run(request) else 201)
 
 
 async def import_dro_catalogue(request: web.Request) -> web.Response:
     """POST /v1/releases:import-dro with `{"files": {"Product2.csv": "..."}, "bindings": {...}, "version": "1"}`:
-    publish it; `environment` of the answer says who is to work in which queue.
+    publish it, and save its workspaces as diagrams; `environment` of the answer says who is to work in which queue.
+
+    `bindings` may be YAML, as a text. With dryRun=true 200 with `release` and `diagrams`, and nothing is stored.
     """
     context, moment = context_of(request), moment_of(request)
     body = await read_object(request)
     files = body.get("files")
     if not isinstance(files, dict) or not all(isinstance(text, str) for text in files.values()):
         raise BadDocument("must be an object: file name -> its text", path="files")
-    bindings, version, code = body.get("bindings"), str(body.get("version", "1")), str(body.get("code", "dro"))
+    version, code = str(body.get("version", "1")), str(body.get("code", "dro"))
 
     def imported() -> tuple[Imported, CompiledRelease]:
-        found = import_dro(files, bindings, version, code)
+        found = import_dro(files, _bindings(body), version, code)
         return found, compile_release(found.release)
 
     found, compiled = await _off_the_loop(context, imported)
-    answer = await _publish(request, found.release, compiled, moment)
+    diagrams = [(each.name, each.to_dict(found.release.code)) for each in found.diagrams]
+    shown = [{"name": name, **diagram} for name, diagram in diagrams]
+    if is_dry_run(request):
+        answer = _checked(compiled) | {"dryRun": True, "release": release_document(found.release)}
+    else:
+        answer = await _publish(request, found.release, compiled, moment)
+        found.findings.extend([each async for each in _save_diagrams(request, diagrams)])
     answer["findings"] = [*found.findings, *answer["findings"]]
-    return native_json(answer | {"environment": found.environment}, 201)
+    answer |= {"environment": found.environment, "diagrams": shown}
+    return native_json(answer, 200 if is_dry_run(request) else 201)
+
+
+def _bindings(body: dict[str, Any]) -> Any:
+    given = body.get("bindings")
+    return _from_yaml(given, "bindings") if isinstance(given, str) else given
+
+
+def _from_yaml(text: str, path: str) -> Any:
+    """What a YAML text says, in JSON's kinds of values.
+
+    Raises:
+        BadDocument: it is none.
+    """
+    if len(text) > YAML_LENGTH_MAX:
+        raise BadDocument(f"is YAML of more than {YAML_LENGTH_MAX} characters", path=path, mend="send it as JSON")
+    try:
+        read = yaml.safe_load(text)
+        if _length(read, {}) > YAML_LENGTH_MAX * 8:
+            raise ValueError("written out, its aliases are too long")
+        # By way of JSON: a date of YAML is none of its values.
+        return orjson.loads(orjson.dumps(read))
+    except (yaml.YAMLError, TypeError, RecursionError, ValueError) as error:
+        raise BadDocument(f"is no YAML: {' '.join(str(error).split())[:300]}", path=path) from error
+
+
+def _length(value: Any, known: dict[int, int]) -> int:
+    """How long a value is about, written out: a short text of aliases may stand for one without end.
+
+    Args:
+        value: read from YAML, where one object may stand in many places.
+        known: the length of objects that were measured, by identity; 0 of those that are being measured.
+    """
+    if not isinstance(value, dict | list):
+        return len(str(value)) + 1
+    length = known.get(id(value))
+    if length == 0:
+        raise ValueError("a value holds itself")
+    if length is None:
+        known[id(value)] = 0
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        length = known[id(value)] = 2 + sum(_length(each, known) for each in parts)
+    return length
+
+
+async def _save_diagrams(request: web.Request, diagrams: Iterable[tuple[str, dict[str, Any]]]) -> AsyncIterator[str]:
+    """Save what is new; a finding for each that people have made something else of, which stays as it is."""
+    context, tenant, kind = context_of(request), tenant_of(request), DesignKind.DIAGRAM
+    who: dict[str, Any] = {"actor": user_of(request), "now": context.now()}
+    for name, diagram in diagrams:
+        if await create_design(context.pool, tenant, kind, name, diagram, **who) is None:
+            stored = await read_design(context.pool, tenant, kind, name)
+            if stored.body != diagram:
+                yield f"diagram {name!r} is there already, with other lanes: it is left as it is"
 
 
 async def _off_the_loop(context: Context, work: Callable[[], Made]) -> Made:

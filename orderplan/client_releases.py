@@ -1,4 +1,4 @@
-"""The client's calls of catalogue releases: publish, list, compare, retire."""
+"""The client's calls of catalogue releases: publish, list, compare, retire; and of diagrams."""
 
 from __future__ import annotations
 
@@ -47,3 +47,20 @@ class ReleaseCalls(Calls):
         """What differs between two releases (`changes`), and which items it touches (`effects`)."""
         answer: Document = self.request("GET", f"/v1/releases/{part(before)}:diff", query={"to": after})
         return answer
+
+    def list_diagrams(self) -> list[Document]:
+        """All diagrams by name, each with its plan definitions in the order of the lanes."""
+        answer: list[Document] = self.request("GET", "/v1/diagrams")
+        return answer
+
+    def create_diagrams(self, diagrams: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Save diagrams by name; returns those that are there already with other contents, and stay as they are."""
+        known = {each["name"]: each for each in self.list_diagrams()}
+        for name, diagram in diagrams.items():
+            if name not in known:
+                self.request("PUT", f"/v1/diagrams/{part(name)}", diagram)
+        return [
+            name
+            for name, diagram in diagrams.items()
+            if name in known and any(known[name].get(member) != value for member, value in diagram.items())
+        ]

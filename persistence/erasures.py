@@ -43,8 +43,8 @@ KEPT: Final = {
 }
 """Tables that may name the customer and stay, and why."""
 OF_NO_CUSTOMER: Final = frozenset({
-    "setting", "incarnation", "shard", "release", "release_change", "key_change", "archive_mark", "queue_member",
-    "worker", "worker_skill", "people_change", "system", "system_hold", "system_change", "delay_model",
+    "setting", "incarnation", "shard", "release", "release_change", "design", "key_change", "archive_mark",
+    "queue_member", "worker", "worker_skill", "people_change", "system", "system_hold", "system_change", "delay_model",
     "delay_model_change", "consumer", "consumer_cursor", "fact_count", "hub_listener", "order_key", "tenant_key",
     "master_key",
 })  # fmt: skip

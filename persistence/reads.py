@@ -59,6 +59,21 @@ async def list_orders(
     return [row["order_id"] for row in rows], int(total)
 
 
+async def newest_orders_on(pool: asyncpg.Pool[Any], tenant: str, code: str, limit: int, *, among: int) -> list[str]:
+    """Ids of the newest orders whose releases are called `code`, of whatever version; looked for `among` the newest."""
+    rows = await pool.fetch(
+        "with newest as (select order_id, release_id, created_at from product_order where tenant = $1 "
+        "order by created_at desc, order_id desc limit $4) "
+        "select order_id from newest where starts_with(release_id, $2 || '@') "
+        "order by created_at desc, order_id desc limit $3",
+        tenant,
+        code,
+        limit,
+        among,
+    )
+    return [row["order_id"] for row in rows]
+
+
 async def state_counts(pool: asyncpg.Pool[Any], tenant: str) -> dict[str, int]:
     """Orders per state."""
     rows = await pool.fetch("select state, count(*) as n from product_order where tenant = $1 group by state", tenant)

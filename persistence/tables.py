@@ -79,6 +79,21 @@ release = sa.Table(
     ),
 )
 
+# What designers save beside releases: diagrams (canvases of plan definitions) and drafts (releases in the making).
+design = sa.Table(
+    "design",
+    metadata,
+    sa.Column("tenant", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("body", JSONB, nullable=False),
+    sa.Column("created_at", _Instant, nullable=False),
+    sa.Column("updated_at", _Instant, nullable=False),
+    sa.Column("updated_by", sa.Text, nullable=False),
+    sa.CheckConstraint("kind in ('diagram', 'draft')", name="design_kind_check"),
+)
+
 # Who published, scheduled, withdrew, retired a release, and took it back.
 release_change = sa.Table(
     "release_change",

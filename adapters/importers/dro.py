@@ -1,9 +1,9 @@
 """Import of a Dynamic Revenue Orchestrator export: a folder of CSV files becomes a release that can be published.
 
 Step groups are plan definitions, steps their items, dependency definitions hold in the whole plan; scenarios and
-decomposition rules are about products or classes. docs/IMPORT_DRO.md says what becomes of what. Nothing is half
-imported: what cannot be understood for certain is refused with file, line, column and mend; what is understood but not
-used, or probably not meant, is a finding.
+decomposition rules are about products or classes; workspaces are diagrams. docs/IMPORT_DRO.md says what becomes of
+what. Nothing is half imported: what cannot be understood for certain is refused with file, line, column and mend; what
+is understood but not used, or probably not meant, is a finding.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from adapters.importers.dro_products import (
 )
 from adapters.importers.dro_source import DEPENDENCY, GROUP, PRODUCT, SCENARIO, STEP, Source, read_source
 from adapters.importers.dro_steps import Work, note_fallout_by_code, read_work
+from adapters.importers.dro_workspaces import Diagram, read_workspaces
 from domain.catalogue import Action, Decomposition, Dependency, ItemRef, Release, Scenario, Scope
 from domain.release_file import path_text
 
@@ -56,6 +57,8 @@ class Imported(NamedTuple):
     findings: list[str]
     environment: dict[str, Any]
     """`queues`: [{"code", "members"}]: who is to work in which queue."""
+    diagrams: list[Diagram]
+    """The workspaces, in the order of their file."""
 
 
 def import_dro(
@@ -100,6 +103,7 @@ def _build(source: Source, version: str, code: str) -> Imported:
     decompositions = read_decompositions(source, products)
     scenarios = _read_scenarios(source, work, products)
     dependencies = _read_dependencies(source, work)
+    diagrams = read_workspaces(source, work.plans)
     note_fallout_by_code(source)
     _note_unused_bindings(source)
     source.problems.raise_if_any()
@@ -121,7 +125,7 @@ def _build(source: Source, version: str, code: str) -> Imported:
         queues=tuple(work.queues.values()),
     )
     queues = [{"code": each, "members": members} for each, members in work.members.items() if members]
-    return Imported(release, source.findings, {"queues": queues})
+    return Imported(release, source.findings, {"queues": queues}, diagrams)
 
 
 def _read_scenarios(source: Source, work: Work, products: Mapping[str, Any]) -> list[Scenario]:

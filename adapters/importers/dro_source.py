@@ -28,6 +28,8 @@ FALLOUT: Final = "FulfillmentFalloutRule"
 INTEGRATION: Final = "IntegrationProviderDef"
 USER: Final = "User"
 QUEUE: Final = "Group"
+WORKSPACE: Final = "FulfillmentWorkspace"
+LANE: Final = "FulfillmentWorkspaceItem"
 
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     GROUP: ("Name",),
@@ -84,6 +86,8 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     INTEGRATION: ("DeveloperName",),
     USER: ("Name",),
     QUEUE: ("Name",),
+    WORKSPACE: ("Name",),
+    LANE: ("FulfillmentStepDefinitionGroup.Name", "FulfillmentWorkspace.Name", "ShowOrder"),
 }
 """The columns that each file must have; a file that is not here is not imported."""
 REQUIRED: Final = (GROUP, STEP, DEPENDENCY, SCENARIO, RULE, PRODUCT)
@@ -115,6 +119,8 @@ _ALSO_READ: Final[Mapping[str, frozenset[str]]] = {
         }
     ),
     FALLOUT: frozenset({"FalloutQueue.Name", "Id"}),
+    WORKSPACE: frozenset({"Description", "Id"}),
+    LANE: frozenset({"Name", "Id"}),
 }
 _NOTHING_LOST: Final = frozenset({"userandgroup"})
 """Files that repeat what others say."""

@@ -1,58 +1,33 @@
+// The designer: plan definitions as lanes, their items, what waits for what, and which lines compose which plan. The
+// working copy is a draft on the server; every edit is one step that can be undone; publishing makes a new frozen version.
+
 // The designer: plan definitions as lanes, their items, what waits for what, and which lines compose which plan. A draft
 // is kept in this browser; every edit is one step that can be undone; publishing makes a new frozen version.
 
-import { type Connection, Controls, type Edge, Handle, MarkerType, type Node, type NodeProps, Position, ReactFlow, ReactFlowProvider, useReactFlow } from "@xyflow/react";
-import { type ReactNode, memo, useEffect, useMemo, useRef, useState } from "react";
+import { ReactFlowProvider } from "@xyflow/react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { Refusal, ask, refusedBecause } from "./api";
+import { Clashing, type Diagram, Diagrams, Naming, Pick, Sure } from "./Diagrams";
+import { type Kept, type Working, useDraft } from "./draft";
 import { go, useAddress, useLive, withQuery } from "./hooks";
+import { Import } from "./Import";
+import { type Chosen, type Editing, Lanes, chosenOf } from "./Lanes";
 import { Link, Trouble, many, usePress } from "./parts";
 import {
-  ACTIONS, EMPTY, KINDS, type ItemDef, type Ref, type Release, addItem, addPlan, addProduct, addScenario, changeItem, changesOf, changePlanCode, changeProduct, changeScenario, connect, disconnect, freeCode,
-  isSame, itemOf, keyOf, lanesOf, removeItem, removePlan, removeScenario, waits,
+  ACTIONS, EMPTY, KINDS, type ItemDef, type Ref, type Release, addItem, addPlan, addProduct, addScenario, changeItem, changePlanCode, changeProduct, changeScenario, changesOf, clipOf, connect, copied, disconnect,
+  freeCode, isSame, itemOf, keyOf, movedLane, pasted, removeItem, removePlan, removeScenario, tidied, waits,
 } from "./release";
+import { Simulation } from "./Simulation";
 
-const WIDTH = 200, HEIGHT = 56, COLUMN = 260, ROW = 84, LANE_PAD = 34;
-const STEPS_MAX = 200;
 const CHECK_MS = 400;
 const PRODUCTS_SHOWN = 20; // more are folded up
-const KEPT = "orderplan.draft";
 
 const ITEM_FIELDS = ["code", "name", "type", "system", "operation", "retry", "queue", "task", "subPlan", "event", "condition", "durationS"];
 const PRODUCT_FIELDS = ["code", "name", "kind", "attributes"];
 const SCENARIO_FIELDS = ["product", "actions", "when", "plan"];
 const RELEASE_FIELDS = ["format", "code", "version", "products", "plans", "dependencies", "scenarios"];
 
-interface Draft { release: Release; base?: string }
 interface Findings { errors: string[]; findings: string[]; id?: string }
-
-// A draft with its steps. Edits of one field in a row are one step.
-function useDraft() {
-  const [state, setState] = useState<{ past: Draft[]; now: Draft; future: Draft[]; label?: string }>(() => {
-    const kept = localStorage.getItem(KEPT);
-    return { past: [], now: kept ? JSON.parse(kept) : { release: EMPTY }, future: [] };
-  });
-  useEffect(() => {
-    const timer = setTimeout(() => { try { localStorage.setItem(KEPT, JSON.stringify(state.now)); } catch { /* too large to keep: it stays in this tab */ } }, 200);
-    return () => clearTimeout(timer);
-  }, [state.now]);
-  return {
-    ...state.now,
-    steps: state.past.length, undone: state.future.length,
-    commit: (release: Release, label?: string) => setState(({ past, now, label: before }) => (release === now.release ? { past, now, future: [], label } : {
-      past: label && label === before ? past : [...past, now].slice(-STEPS_MAX), now: { ...now, release }, future: [], label,
-    })),
-    begin: (draft: Draft) => setState(({ past, now }) => ({ past: [...past, now].slice(-STEPS_MAX), now: draft, future: [] })),
-    undo: () => setState((all) => (all.past.length ? { past: all.past.slice(0, -1), now: all.past.at(-1)!, future: [all.now, ...all.future] } : all)),
-    redo: () => setState((all) => (all.future.length ? { past: [...all.past, all.now], now: all.future[0], future: all.future.slice(1) } : all)),
-  };
-}
-
-type Chosen = { item: Ref } | { plan: string } | { product: string } | { scenario: number } | undefined;
-
-function chosenOf(text: string | null): Chosen {
-  const [kind, one, other] = text ? (JSON.parse(text) as string[]) : [];
-  return kind === "item" ? { item: { plan: one, item: other } } : kind === "plan" ? { plan: one } : kind === "product" ? { product: one } : kind === "scenario" ? { scenario: Number(one) } : undefined;
-}
 
 // Where the chosen part stands: what is given another code stays the same part.
 function placeOf(release: Release, chosen: NonNullable<Chosen>): string {
@@ -62,67 +37,136 @@ function placeOf(release: Release, chosen: NonNullable<Chosen>): string {
   return "plan" in chosen ? `plan ${at}` : `item ${at} ${release.plans?.[at]?.items.findIndex((item) => item.code === chosen.item.item)}`;
 }
 
+// Changes the address of the designer, as long as it is shown.
+function move(changes: Record<string, string | undefined>) {
+  const url = new URL(location.href);
+  if (url.pathname.endsWith("/designer")) go(withQuery(url, changes), false);
+}
+
+const POLL_MS = 5_000; // what others save is told by no fact
+const isTyping = (event: { target: EventTarget | null }) => (event.target as HTMLElement | null)?.matches?.("input, textarea, select") ?? false;
+
 export function Designer() {
   const url = useAddress();
-  const draft = useDraft();
+  const draft = useDraft(url.searchParams.get("draft") ?? undefined, (name) => move({ draft: name }));
   const { release, commit } = draft;
   const chosen = chosenOf(url.searchParams.get("at"));
-  const choose = (...at: string[]) => go(withQuery(url, { at: at.length ? JSON.stringify(at) : undefined }), false);
+  const choose = (...at: string[]) => move({ at: at.length ? JSON.stringify(at) : undefined });
   const published = useLive("releases", async (signal) => (await ask<{ id: string; isCurrent: boolean }[]>("list_releases", {}, { signal })).body, () => false);
-  const [hidden, setHidden] = useState<Set<string>>(new Set());
+  const diagrams = useLive("diagrams", async (signal) => (await ask<Diagram[]>("list_diagrams", {}, { signal })).body, () => false, { pollMs: () => POLL_MS });
+  const [beside, setBeside] = useState<"import" | "simulation">();
   const [error, setError] = useState<Refusal>();
-  const plans = release.plans ?? [];
-  const shown = plans.map((plan) => plan.code).filter((code) => !hidden.has(code));
+  const codes = release.plans?.map((plan) => plan.code) ?? [];
+  const lanes = draft.lanes ?? codes;
+  const shown = lanes.filter((code) => codes.includes(code));
   const told = useCheck(release);
   const lane = chosen && "item" in chosen ? chosen.item.plan : chosen && "plan" in chosen ? chosen.plan : shown.at(-1);
   const refused = refusedBecause("publish_release");
 
   const begin = async (id: string) => {
     try {
-      draft.begin({ release: id ? (await ask<Release>("get_release", { release_id: id })).body : EMPTY, base: id || undefined });
+      await draft.begin({ release: id ? (await ask<Release>("get_release", { release_id: id })).body : EMPTY, base: id || undefined });
       setError(undefined);
       choose();
     } catch (problem) { setError(problem as Refusal); }
   };
+  // A diagram of another catalogue opens on the newest release of that one.
+  const open = async ({ name, catalogue, plans }: Diagram) => {
+    if (catalogue === release.code) { draft.show(plans, name); return; }
+    const id = (await ask<{ id: string }[]>("list_releases", {})).body.find((each) => each.id.startsWith(`${catalogue}@`))?.id;
+    if (!id) throw new Refusal(`No release of the catalogue ${catalogue} is published.`, 404, "Open a draft of it, or publish one.");
+    await draft.begin({ release: (await ask<Release>("get_release", { release_id: id })).body, base: id, lanes: plans, diagram: name });
+    choose();
+  };
+  const wanted = url.searchParams.get("diagram");
+  useEffect(() => {
+    const diagram = wanted && !draft.isReading ? diagrams.data?.find((each) => each.name === wanted) : undefined;
+    if (!diagram) return;
+    move({ diagram: undefined });
+    open(diagram).catch((problem) => setError(problem as Refusal));
+  }, [wanted, diagrams.data, draft.isReading]);
+  // A new plan definition is seen, whichever are shown.
+  const withLane = (code: string) => (draft.lanes && !draft.lanes.includes(code) ? { lanes: [...draft.lanes, code] } : {});
+  const addLane = (code: string) => { draft.change({ release: addPlan(release, code), ...withLane(code) }); choose("plan", code); };
   const add = (type: string) => {
-    const plan = lane ?? freeCode([], "plan");
-    const grown = lane ? release : addPlan(release, plan);
-    const code = freeCode(grown.plans!.find((each) => each.code === plan)!.items.map((item) => item.code), KINDS[type].toLowerCase());
+    const plan = lane ?? freeCode(codes, "plan");
+    const before = lane ? release : addPlan(release, plan);
+    const code = freeCode(before.plans!.find((each) => each.code === plan)!.items.map((item) => item.code), KINDS[type].toLowerCase());
     const after = chosen && "item" in chosen ? chosen.item : undefined;
-    commit(addItem(grown, plan, { code, type, ...(type === "autoTask" && { task: "noop" }) }, after));
+    draft.change({ release: addItem(before, plan, { code, type, ...(type === "autoTask" && { task: "noop" }) }, after), ...withLane(plan) });
     choose("item", plan, code);
   };
+  const shift = (code: string, by: number) => draft.show(movedLane(lanes, code, by), draft.diagram);
+  const tidy = () => draft.show(tidied(release, shown), draft.diagram);
   const keys = (event: React.KeyboardEvent) => {
-    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z" || (event.target as HTMLElement).matches("input, textarea")) return;
+    if (isTyping(event)) return;
+    if (event.shiftKey && event.altKey && event.code === "KeyT") { event.preventDefault(); tidy(); }
+    if (!(event.ctrlKey || event.metaKey) || event.key.toLowerCase() !== "z") return;
     event.preventDefault();
     if (event.shiftKey) draft.redo(); else draft.undo();
   };
+  // The chosen item, or all items of the chosen plan definition, by way of the clipboard.
+  useEffect(() => {
+    const copy = (event: ClipboardEvent) => {
+      // Text that is marked is what is meant, but not in the picture.
+      if (isTyping(event) || !chosen || (String(getSelection()) && !document.activeElement?.closest(".graph"))) return;
+      const clip = "item" in chosen ? copied(release, chosen.item.plan, [chosen.item.item]) : "plan" in chosen ? copied(release, chosen.plan, release.plans?.find((plan) => plan.code === chosen.plan)?.items.map((item) => item.code) ?? []) : undefined;
+      if (!clip?.items.length) return;
+      event.preventDefault();
+      event.clipboardData?.setData("text/plain", JSON.stringify(clip));
+    };
+    const paste = (event: ClipboardEvent) => {
+      const clip = isTyping(event) ? undefined : clipOf(event.clipboardData?.getData("text/plain") ?? "");
+      if (!clip || !lane) return;
+      event.preventDefault();
+      const made = pasted(release, lane, clip);
+      commit(made.release);
+      if (made.codes.length) choose("item", lane, made.codes[0]);
+    };
+    document.addEventListener("copy", copy);
+    document.addEventListener("paste", paste);
+    return () => { document.removeEventListener("copy", copy); document.removeEventListener("paste", paste); };
+  });
   return (
     <div onKeyDown={keys}>
       <h1>Designer</h1>
+      <Drafts draft={draft} />
       <div className="actions bar">
-        <label>Begin from <select value="" onChange={(event) => void begin(event.target.value === "nothing" ? "" : event.target.value)}>
+        <Pick label="Begin from" action="Begin" value="" pick={(id) => void begin(id === "nothing" ? "" : id)}>
           <option value="" disabled>choose…</option><option value="nothing">nothing</option>{published.data?.map((each) => <option key={each.id} value={each.id}>{each.id}{each.isCurrent ? " (current)" : ""}</option>)}
-        </select></label>
+        </Pick>
         <button onClick={draft.undo} disabled={!draft.steps}>Undo</button>
         <button onClick={draft.redo} disabled={!draft.undone}>Redo</button>
-        <Files release={release} begin={(given) => { draft.begin({ release: given }); choose(); }} failed={setError} />
-        <span className="count">{draft.base ? `Begun from ${draft.base}. ` : ""}The draft is kept in this browser.</span>
+        <button onClick={tidy} disabled={tidied(release, shown) === shown} title="Lanes in the order in which the work flows (Shift+Alt+T)">Tidy</button>
+        <button aria-expanded={beside === "import"} onClick={() => setBeside(beside === "import" ? undefined : "import")}>Import…</button>
+        <Files release={release} begin={(given) => { draft.replace({ release: given }); choose(); }} failed={setError} />
+        <button aria-expanded={beside === "simulation"} onClick={() => setBeside(beside === "simulation" ? undefined : "simulation")}>Simulate…</button>
+        <span className="count">{draft.base ? `Begun from ${draft.base}.` : ""}</span>
       </div>
       <Trouble error={error ?? published.error} />
       {refused && <p className="why">{refused}</p>}
+      {beside === "import" && <Import version={release.code === EMPTY.code ? "1" : release.version} close={() => setBeside(undefined)} done={({ release: imported, diagrams: [first] }) => {
+        draft.replace({ release: imported, lanes: first?.plans, diagram: first?.name });
+        diagrams.again();
+        choose();
+      }} />}
+      {beside === "simulation" && <Simulation release={release} close={() => setBeside(undefined)} />}
       <div className="designer">
-        <Outline release={release} chosen={chosen} choose={choose} hidden={hidden} hide={(code) => setHidden((before) => { const now = new Set(before); if (!now.delete(code)) now.add(code); return now; })} commit={commit} />
+        <Outline release={release} chosen={chosen} choose={choose} lanes={shown} show={(next) => draft.show(next, draft.diagram)} shift={shift} addLane={addLane} commit={commit} />
         <section aria-label="Lanes" className="lanes">
+          <Diagrams draft={draft} shown={shown} all={diagrams} open={open} />
           <div className="actions">{Object.entries(KINDS).map(([type, label]) => <button key={type} onClick={() => add(type)}>+ {label}</button>)}</div>
-          <ReactFlowProvider><Lanes release={release} shown={shown} chosen={chosen} choose={choose} commit={commit} /></ReactFlowProvider>
+          <ReactFlowProvider><Lanes release={release} shown={shown} chosen={chosen} choose={choose} commit={commit} move={shift} connectFrom={() => document.getElementById("f-wait")?.focus()} /></ReactFlowProvider>
           <Check told={told} release={release} choose={choose} />
         </section>
         <aside aria-label="What is chosen">
           {!chosen && <Publish release={release} base={draft.base} told={told} commit={commit} done={published.again} />}
           {chosen && <button className="close" onClick={() => choose()} aria-label="Close">✕</button>}
           {chosen && "item" in chosen && <ItemForm key={placeOf(release, chosen)} at={chosen.item} release={release} choose={choose} commit={commit} />}
-          {chosen && "plan" in chosen && <PlanForm key={placeOf(release, chosen)} code={chosen.plan} release={release} choose={choose} commit={commit} />}
+          {chosen && "plan" in chosen && <PlanForm key={placeOf(release, chosen)} code={chosen.plan} release={release} choose={choose} commit={commit} rename={(code) => {
+            draft.change({ release: changePlanCode(release, chosen.plan, { code }), ...(draft.lanes && { lanes: draft.lanes.map((each) => (each === chosen.plan ? code : each)) }) });
+            choose("plan", code);
+          }} />}
           {chosen && "product" in chosen && <ProductForm key={placeOf(release, chosen)} code={chosen.product} release={release} choose={choose} commit={commit} />}
           {chosen && "scenario" in chosen && <ScenarioForm key={chosen.scenario} at={chosen.scenario} release={release} choose={choose} commit={commit} />}
         </aside>
@@ -131,7 +175,33 @@ export function Designer() {
   );
 }
 
-interface Editing { release: Release; choose: (...at: string[]) => void; commit: (release: Release, label?: string) => void }
+// The draft on the server: which one is open, whether it is saved, and what to do where somebody else has saved it too.
+function Drafts({ draft }: { draft: Working }) {
+  const { name, isSaved, clash, error, refused } = draft;
+  const all = useLive(`drafts ${name}`, async (signal) => (await ask<Kept[]>("list_drafts", {}, { signal })).body, () => false);
+  const told = draft.isReading ? "Reading…" : clash ? "Not saved: somebody else has saved it." : error && !isSaved ? "Not saved; it is tried again." : name === undefined ? "A draft begins with the first edit." : isSaved ? "Saved." : "Saving…";
+  return (
+    <div role="group" aria-label="Draft">
+      <div className="actions bar">
+        <Pick label="Draft" action="Open the draft" text="Open" value={name ?? ""} pick={(wanted) => { if (wanted) move({ draft: wanted, at: undefined }); else { void draft.begin({ release: EMPTY }); move({ at: undefined }); } }}>
+          <option value="">{name === undefined ? "none yet" : "a new one"}</option>
+          {name !== undefined && !all.data?.some((each) => each.name === name) && <option value={name}>{name}</option>}
+          {all.data?.map((each) => <option key={each.name} value={each.name}>{each.name}{each.of ? ` (${each.of})` : ""}</option>)}
+        </Pick>
+        <Naming label="Rename the draft…" text="Rename…" name={name ?? ""} refused={refused} isDisabled={name === undefined || !isSaved} send={async (to) => {
+          const { release, base, lanes, diagram } = draft;
+          const { body } = await ask<{ version: number }>("put_draft", { name: name! }, { body: { release, base, lanes, diagram, name: to }, version: draft.version });
+          draft.renamed(to, body.version);
+          all.again();
+        }} />
+        <Sure label="Delete the draft…" text="Delete…" effect="It goes for everybody; what was published stays." refused={refusedBecause("delete_draft")} isDisabled={name === undefined || !isSaved} send={async () => { await ask("delete_draft", { name: name! }, { version: draft.version }); draft.forgotten(); all.again(); }} />
+        <span className="count" role="status">{refused ?? told}</span>
+      </div>
+      {clash && <Clashing what="draft" clash={clash} theirs={() => void draft.takeTheirs()} mine={() => void draft.keepMine()} />}
+      <Trouble error={error ?? all.error} />
+    </div>
+  );
+}
 
 // What publishing would say, asked a moment after each edit.
 function useCheck(release: Release): Findings | undefined {
@@ -178,111 +248,53 @@ function Files({ release, begin, failed }: { release: Release; begin: (release: 
   return (
     <>
       <button onClick={() => input.current?.click()}>Open a file…</button>
-      <input ref={input} hidden type="file" accept="application/json,.json" aria-label="Release file" onChange={async (event) => {
+      <input ref={input} hidden type="file" accept="application/json,.json,.yaml,.yml" aria-label="Release file" onChange={async (event) => {
         const file = event.target.files?.[0];
         event.target.value = "";
         try {
-          if (file) begin(JSON.parse(await file.text()));
+          if (file && /\.ya?ml$/i.test(file.name)) begin((await ask<{ release: Release }>("read_release_file", {}, { body: { text: await file.text() } })).body.release);
+          else if (file) begin(JSON.parse(await file.text()));
           failed(undefined);
-        } catch (problem) { failed(new Refusal(`The file is no JSON: ${(problem as Error).message}`, 400)); }
+        } catch (problem) { failed(problem instanceof Refusal ? problem : new Refusal(`The file is no JSON: ${(problem as Error).message}`, 400)); }
       }} />
       <button onClick={download}>Save as a file</button>
     </>
   );
 }
 
-function Outline({ release, chosen, choose, hidden, hide, commit }: Editing & { chosen: Chosen; hidden: Set<string>; hide: (code: string) => void }) {
+interface OutlineProps extends Editing { chosen: Chosen; lanes: string[]; show: (lanes: string[]) => void; shift: (code: string, by: number) => void; addLane: (code: string) => void }
+
+function Outline({ release, chosen, choose, lanes, show, shift, addLane, commit }: OutlineProps) {
   const row = (key: string, label: ReactNode, isChosen: boolean, at: string[]) => (
     <li key={key}><button className="plain" aria-pressed={isChosen} onClick={() => choose(...at)}>{label}</button></li>
   );
   const isAt = (ref: Ref) => !!chosen && "item" in chosen && isSame(chosen.item, ref);
   const plans = release.plans ?? [], scenarios = release.scenarios ?? [], isLong = release.products.length > PRODUCTS_SHOWN;
+  // The lanes in their order, then what is not shown.
+  const listed = [...lanes.map((code) => plans.find((plan) => plan.code === code)!), ...plans.filter((plan) => !lanes.includes(plan.code))];
+  const [dragged, setDragged] = useState<string>();
+  const drop = (code: string) => { if (dragged && dragged !== code) show(movedLane(lanes, dragged, lanes.indexOf(code) - lanes.indexOf(dragged))); setDragged(undefined); };
   return (
     <nav aria-label="Parts of the release" className="outline">
-      <h2>Plan definitions <button aria-label="Add a plan definition" onClick={() => { const code = freeCode(plans.map((each) => each.code), "plan"); commit(addPlan(release, code)); choose("plan", code); }}>+</button></h2>
-      <ul>{plans.map((plan) => (
-        <li key={plan.code}>
-          <input type="checkbox" checked={!hidden.has(plan.code)} onChange={() => hide(plan.code)} aria-label={`Show the lane ${plan.code}`} />
-          <button className="plain" aria-pressed={!!chosen && "plan" in chosen && chosen.plan === plan.code} onClick={() => choose("plan", plan.code)}>{plan.name || plan.code}</button>
-          <ul>{plan.items.map((item) => row(item.code, item.name || item.code, isAt({ plan: plan.code, item: item.code }), ["item", plan.code, item.code]))}</ul>
-        </li>
-      ))}</ul>
+      <h2>Plan definitions <button aria-label="Add a plan definition" onClick={() => addLane(freeCode(plans.map((each) => each.code), "plan"))}>+</button></h2>
+      <ul>{listed.map((plan) => {
+        const { code } = plan, at = lanes.indexOf(code), isShown = at >= 0, name = plan.name || code;
+        return (
+          <li key={code} draggable={isShown} onDragStart={() => setDragged(code)} onDragOver={(event) => { if (isShown) event.preventDefault(); }} onDrop={() => drop(code)}>
+            <div className="laned">
+              <input type="checkbox" checked={isShown} onChange={() => show(isShown ? lanes.filter((each) => each !== code) : [...lanes, code])} aria-label={`Show the lane ${code}`} />
+              <button className="plain" aria-pressed={!!chosen && "plan" in chosen && chosen.plan === code} onClick={() => choose("plan", code)}>{name}</button>
+              {isShown && lanes.length > 1 && <span><button disabled={at === 0} aria-label={`Move the lane ${code} up`} onClick={() => shift(code, -1)}>↑</button><button disabled={at === lanes.length - 1} aria-label={`Move the lane ${code} down`} onClick={() => shift(code, 1)}>↓</button></span>}
+            </div>
+            <ul>{plan.items.map((item) => row(item.code, item.name || item.code, isAt({ plan: code, item: item.code }), ["item", code, item.code]))}</ul>
+          </li>
+        );
+      })}</ul>
       <h2>Scenarios <button aria-label="Add a scenario" disabled={!plans.length || !release.products.length} onClick={() => { commit(addScenario(release, plans.at(-1)!.code, release.products.at(-1)!.code)); choose("scenario", String(scenarios.length)); }}>+</button></h2>
       <ul>{scenarios.map((each, at) => row(String(at), `${each.product ?? each.class}: ${each.actions.join(", ")} → ${each.plan}`, !!chosen && "scenario" in chosen && chosen.scenario === at, ["scenario", String(at)]))}</ul>
       <h2>Products <button aria-label="Add a product" onClick={() => { const code = freeCode(release.products.map((each) => each.code), "product"); commit(addProduct(release, code)); choose("product", code); }}>+</button></h2>
       <details key={String(isLong)} open={!isLong}><summary>{many(release.products.length, "product")}</summary><ul>{release.products.map((each) => row(each.code, each.name || each.code, !!chosen && "product" in chosen && chosen.product === each.code, ["product", each.code]))}</ul></details>
     </nav>
-  );
-}
-
-type LaneNode = Node<{ label: string; rows: number; width: number }, "lane">;
-type PartNode = Node<{ item: ItemDef; isChosen: boolean }, "part">;
-
-const Part = memo(function Part({ data: { item, isChosen } }: NodeProps<PartNode>) {
-  return (
-    <div className={`card part idle${isChosen ? " chosen" : ""}`}>
-      <Handle type="target" position={Position.Left} />
-      <strong>{item.name || item.code}</strong>
-      <span>{KINDS[item.type] ?? item.type}{item.system ? ` · ${item.system}` : item.queue ? ` · ${item.queue}` : ""}</span>
-      <Handle type="source" position={Position.Right} />
-    </div>
-  );
-});
-const Lane = memo(function Lane({ data }: NodeProps<LaneNode>) {
-  return <div className="band" style={{ width: data.width, height: data.rows * ROW + LANE_PAD }}>{data.label}</div>;
-});
-const NODES = { part: Part, lane: Lane };
-
-function Lanes({ release, shown, chosen, choose, commit }: Editing & { shown: string[]; chosen: Chosen }) {
-  const flow = useReactFlow();
-  const lanes = useMemo(() => lanesOf(release, shown), [release, shown.join("\n")]);
-  const at = chosen && "item" in chosen ? chosen.item : undefined;
-  const columns = Math.max(1, ...lanes.flatMap((lane) => lane.items.map((each) => each.column + 1)));
-  const nodes = useMemo(() => lanes.flatMap((lane, index): (LaneNode | PartNode)[] => {
-    const y = lane.top * ROW + index * (LANE_PAD + 12);
-    return [
-      { id: `lane ${lane.plan.code}`, type: "lane", position: { x: 0, y }, selectable: false, zIndex: -1, data: { label: lane.plan.name || lane.plan.code, rows: lane.rows, width: columns * COLUMN + 20 } },
-      ...lane.items.map(({ key, item, column, row }): PartNode => ({
-        id: key, type: "part", position: { x: 30 + column * COLUMN, y: y + LANE_PAD + row * ROW }, width: WIDTH, height: HEIGHT, data: { item, isChosen: !!at && key === keyOf(at) },
-      })),
-    ];
-  }), [lanes, at && keyOf(at), columns]);
-  const edges = useMemo(() => (release.dependencies ?? []).map((each): Edge => {
-    const { who, for: first } = waits(each);
-    return { id: `${keyOf(first)} ${keyOf(who)}`, source: keyOf(first), target: keyOf(who), type: "smoothstep", markerEnd: { type: MarkerType.ArrowClosed, color: "var(--edge)", width: 16, height: 16 }, style: each.scope === "relatedOrder" ? { strokeDasharray: "4 4" } : undefined };
-  }), [release.dependencies]);
-  const shape = nodes.map((node) => node.id).join("\n");
-  useEffect(() => { requestAnimationFrame(() => void flow.fitView({ minZoom: 0.2, maxZoom: 1, padding: 0.06 })); }, [shape]);
-  const refOf = (key: string): Ref | undefined => lanes.flatMap((lane) => lane.items.filter((each) => each.key === key).map((each) => ({ plan: lane.plan.code, item: each.item.code })))[0];
-  const join = ({ source, target }: Connection) => { const [first, then] = [refOf(source), refOf(target)]; if (first && then) commit(connect(release, first, then)); };
-  const step = (event: React.KeyboardEvent) => {
-    const all = lanes.flatMap((lane, index) => lane.items.map((each) => ({ ...each, lane: index, plan: lane.plan.code })));
-    if (!all.length) return;
-    const now = all.find((each) => at && each.key === keyOf(at)) ?? all[0];
-    if (event.key === "Delete" && at) {
-      event.preventDefault();
-      commit(removeItem(release, at));
-      choose();
-      return;
-    }
-    const deps = release.dependencies?.map(waits) ?? [];
-    const stack = all.filter((each) => each.column === now.column);
-    const here = stack.indexOf(now);
-    const after = deps.find((each) => keyOf(each.for) === now.key)?.who, before = deps.find((each) => keyOf(each.who) === now.key)?.for;
-    const next = { ArrowRight: all.find((each) => after && each.key === keyOf(after)), ArrowLeft: all.find((each) => before && each.key === keyOf(before)), ArrowDown: stack[here + 1], ArrowUp: stack[here - 1], Home: all[0], End: all.at(-1) }[event.key];
-    if (!next) return;
-    event.preventDefault();
-    choose("item", next.plan, next.item.code);
-  };
-  return (
-    <div className="graph" tabIndex={0} role="application" onKeyDown={step}
-      aria-label={`${many(shown.length, "lane")}, ${many(nodes.length - lanes.length, "item")}. Arrow keys go along what waits for what, Delete removes the chosen item; the list of parts shows the same.${at ? ` At ${keyOf(at)}.` : ""}`}>
-      <ReactFlow nodes={nodes} edges={edges} nodeTypes={NODES} nodesDraggable={false} nodesFocusable={false} edgesFocusable={false} disableKeyboardA11y deleteKeyCode={null} minZoom={0.1}
-        onConnect={join} onNodeClick={(_, node) => { const ref = refOf(node.id); if (ref) choose("item", ref.plan, ref.item); }}
-        onEdgeClick={(_, edge) => { const [first, then] = [refOf(edge.source), refOf(edge.target)]; if (first && then) choose("item", then.plan, then.item); }}>
-        <Controls showInteractive={false} orientation="horizontal" position="top-right" />
-      </ReactFlow>
-    </div>
   );
 }
 
@@ -298,7 +310,10 @@ function Text({ label, value, change, list, type = "text", focus }: { label: str
 // A code, which is changed as a whole: when it is left, or by Enter. One that is taken is not given.
 function CodeField({ code, taken, rename }: { code: string; taken: string[]; rename: (code: string) => void }) {
   const [now, setNow] = useState(code);
+  const field = useRef<HTMLInputElement>(null);
   useEffect(() => setNow(code), [code]);
+  // Whoever goes through the picture by its keys stays there.
+  useEffect(() => { if (!document.activeElement?.closest(".graph")) field.current?.focus(); }, []);
   const done = () => {
     if (now === code) return;
     if (!now.trim() || taken.includes(now)) setNow(code);
@@ -306,7 +321,7 @@ function CodeField({ code, taken, rename }: { code: string; taken: string[]; ren
   };
   return (
     <p className="field"><label htmlFor="f-code">Code</label>
-      <input id="f-code" autoFocus value={now} onFocus={(event) => event.target.select()} onChange={(event) => setNow(event.target.value)} onBlur={done} onKeyDown={(event) => { if (event.key === "Enter") { event.preventDefault(); done(); } }} /></p>
+      <input id="f-code" ref={field} value={now} onFocus={(event) => event.target.select()} onChange={(event) => setNow(event.target.value)} onBlur={done} onKeyDown={(event) => { if (event.key === "Enter") { event.preventDefault(); done(); } }} /></p>
   );
 }
 
@@ -335,6 +350,7 @@ function Rest({ value, known, change }: { value: object; known: string[]; change
 
 function ItemForm({ at, release, choose, commit }: Editing & { at: Ref }) {
   const item = itemOf(release, at);
+  const [wanted, setWanted] = useState("");
   if (!item) return <p>There is no such item.</p>;
   const set = (changes: Partial<ItemDef>, field: string) => commit(changeItem(release, at, changes), `${keyOf(at)} ${field}`);
   const text = (field: string, label: string, list?: string[]) => <Text label={label} value={item[field] as string | undefined} list={list} change={(value) => set({ [field]: value }, field)} />;
@@ -355,8 +371,9 @@ function ItemForm({ at, release, choose, commit }: Editing & { at: Ref }) {
       <Text label="Planned duration (s)" type="number" value={item.durationS} change={(value) => set({ durationS: value === "" ? undefined : Number(value) }, "durationS")} />
       <h3>Waits for</h3>
       <ul>{first.map((each) => <li key={keyOf(each)}>{keyOf(each)} <button type="button" onClick={() => commit(disconnect(release, each, at))} aria-label={`No longer wait for ${keyOf(each)}`}>✕</button></li>)}</ul>
-      <p className="field"><label htmlFor="f-wait">Also for</label><select id="f-wait" value="" onChange={(event) => { const [plan, one] = JSON.parse(event.target.value) as string[]; commit(connect(release, { plan, item: one }, at)); }}>
+      <div className="entry"><p className="field"><label htmlFor="f-wait">Also for</label><select id="f-wait" value={wanted} onChange={(event) => setWanted(event.target.value)}>
         <option value="" />{others.map((each) => <option key={keyOf(each)} value={JSON.stringify([each.plan, each.item])}>{keyOf(each)}</option>)}</select></p>
+        <button type="button" disabled={!wanted} onClick={() => { const [plan, one] = JSON.parse(wanted) as string[]; commit(connect(release, { plan, item: one }, at)); setWanted(""); document.getElementById("f-wait")?.focus(); }}>Connect</button></div>
       <Rest value={item} known={ITEM_FIELDS} change={(rest) => commit(changeItem(release, at, rest))} />
       <div className="actions">
         <button type="button" onClick={() => { const code = freeCode(release.plans!.find((plan) => plan.code === at.plan)!.items.map((each) => each.code), at.item); commit(addItem(release, at.plan, { ...item, code })); choose("item", at.plan, code); }}>Duplicate</button>
@@ -366,13 +383,13 @@ function ItemForm({ at, release, choose, commit }: Editing & { at: Ref }) {
   );
 }
 
-function PlanForm({ code, release, choose, commit }: Editing & { code: string }) {
+function PlanForm({ code, release, choose, commit, rename }: Editing & { code: string; rename: (code: string) => void }) {
   const plan = release.plans?.find((each) => each.code === code);
   if (!plan) return <p>There is no such plan definition.</p>;
   return (
     <form onSubmit={(event) => event.preventDefault()}>
       <h2>{plan.name || code}</h2>
-      <CodeField code={code} taken={release.plans!.map((each) => each.code)} rename={(now) => { commit(changePlanCode(release, code, { code: now })); choose("plan", now); }} />
+      <CodeField code={code} taken={release.plans!.map((each) => each.code)} rename={rename} />
       <Text label="Name" value={plan.name} change={(name) => commit(changePlanCode(release, code, { name }), `${code} name`)} />
       <p>{many(plan.items.length, "item")}</p>
       <div className="actions"><button type="button" onClick={() => { commit(removePlan(release, code)); choose(); }}>Remove the plan definition</button></div>

@@ -87,9 +87,19 @@ export const OPERATIONS = {
   list_release_changes: { method: "GET", path: "/v1/releases/{release_id}/changes", role: "auditor" },
   steer_release: { method: "POST", path: "/v1/releases/{release_id}:{action}", role: "designer" },
   validate_release: { method: "POST", path: "/v1/releases:validate", role: "designer" },
+  read_release_file: { method: "POST", path: "/v1/releases:read", role: "designer" },
+  simulate_release: { method: "POST", path: "/v1/releases:simulate", role: "designer" },
   publish_release: { method: "POST", path: "/v1/releases:publish", role: "designer" },
   import_tmf620_catalogue: { method: "POST", path: "/v1/releases:import-tmf620", role: "designer" },
   import_dro_catalogue: { method: "POST", path: "/v1/releases:import-dro", role: "designer" },
+  list_diagrams: { method: "GET", path: "/v1/diagrams", role: "designer" },
+  get_diagram: { method: "GET", path: "/v1/diagrams/{name}", role: "designer" },
+  put_diagram: { method: "PUT", path: "/v1/diagrams/{name}", role: "designer" },
+  delete_diagram: { method: "DELETE", path: "/v1/diagrams/{name}", role: "designer" },
+  list_drafts: { method: "GET", path: "/v1/drafts", role: "designer" },
+  get_draft: { method: "GET", path: "/v1/drafts/{name}", role: "designer" },
+  put_draft: { method: "PUT", path: "/v1/drafts/{name}", role: "designer" },
+  delete_draft: { method: "DELETE", path: "/v1/drafts/{name}", role: "designer" },
   list_systems: { method: "GET", path: "/v1/systems", role: "operator" },
   list_calls: { method: "GET", path: "/v1/systems:calls", role: "operator" },
   steer_everything: { method: "POST", path: "/v1/systems:{action}", role: "admin" },
@@ -211,9 +221,19 @@ export interface Parameters {
   list_release_changes: { release_id: string };
   steer_release: { release_id: string; action: "retire" | "unretire" };
   validate_release: Record<never, string>;
+  read_release_file: Record<never, string>;
+  simulate_release: Record<never, string>;
   publish_release: Record<never, string>;
   import_tmf620_catalogue: Record<never, string>;
   import_dro_catalogue: Record<never, string>;
+  list_diagrams: Record<never, string>;
+  get_diagram: { name: string };
+  put_diagram: { name: string };
+  delete_diagram: { name: string };
+  list_drafts: Record<never, string>;
+  get_draft: { name: string };
+  put_draft: { name: string };
+  delete_draft: { name: string };
   list_systems: Record<never, string>;
   list_calls: Record<never, string>;
   steer_everything: { action: "hold" | "release" };

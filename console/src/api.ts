@@ -8,7 +8,7 @@ const TIMEOUT_MS = 20_000;
 export interface Problem { path: string; reason: string }
 
 export class Refusal extends Error {
-  constructor(message: string, readonly status: number, readonly mend?: string, readonly path?: string, readonly problems: (Problem | string)[] = []) {
+  constructor(message: string, readonly status: number, readonly mend?: string, readonly path?: string, readonly problems: (Problem | string)[] = [], readonly facts: Record<string, unknown> = {}) {
     super(message);
   }
 
@@ -21,6 +21,7 @@ export class Refusal extends Error {
 interface Extra {
   query?: Record<string, string | number | undefined>;
   body?: unknown;
+  version?: number; // that the request was made for
   key?: string; // of the press that this sends; without one the request has its own
   signal?: AbortSignal;
 }
@@ -41,6 +42,7 @@ export async function ask<T, O extends Operation = Operation>(
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const headers: Record<string, string> = { Accept: "application/json", "X-User": chosenUser() };
   if (method !== "GET") headers["Idempotency-Key"] = extra.key ?? crypto.randomUUID();
+  if (extra.version !== undefined) headers["If-Match"] = `"${extra.version}"`;
   if (extra.body !== undefined) headers["Content-Type"] = "application/json";
   let response: Response;
   try {
@@ -56,7 +58,7 @@ export async function ask<T, O extends Operation = Operation>(
   const body = text ? JSON.parse(text) : null;
   if (!response.ok) {
     const said = body?.detail ?? body?.reason ?? `The server answers ${response.status}.`;
-    throw new Refusal(body?.path ? `${body.path}: ${said}` : said, response.status, body?.mend, body?.path, body?.problems);
+    throw new Refusal(body?.path ? `${body.path}: ${said}` : said, response.status, body?.mend, body?.path, body?.problems, body ?? {});
   }
   return { body, status: response.status, total: Number(response.headers.get("X-Total-Count") ?? 0) };
 }

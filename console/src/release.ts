@@ -53,11 +53,19 @@ export function addItem(release: Release, plan: string, item: ItemDef, after?: R
   return declared(after ? connect(added, after, { plan, item: item.code }) : added);
 }
 
+// What an item named and nobody names any more goes, if nothing else was said of it: a name that is typed is no system
+// after each letter.
+function forgotten(release: Release, old: ItemDef | undefined, changes: Partial<ItemDef>): Release {
+  const isNamed = (code: unknown) => release.plans?.some((plan) => plan.items.some((item) => Object.values(item).includes(code)));
+  const left = (known: Named[] | undefined, member: "system" | "queue") => (member in changes && old?.[member] && !isNamed(old[member]) ? known?.filter((each) => each.code !== old[member] || Object.keys(each).length > 1) : known);
+  return { ...release, systems: left(release.systems, "system"), queues: left(release.queues, "queue") };
+}
+
 export function changeItem(release: Release, ref: Ref, changes: Partial<ItemDef>): Release {
-  const code = changes.code ?? ref.item;
+  const code = changes.code ?? ref.item, old = itemOf(release, ref);
   const moved = (each: Ref) => (isSame(each, ref) ? { plan: ref.plan, item: code } : each);
   const changed = changePlan(release, ref.plan, (plan) => ({ ...plan, items: plan.items.map((item) => (item.code === ref.item ? without({ ...item, ...changes }) : item)) }));
-  return declared({ ...changed, dependencies: release.dependencies?.map((each) => ({ ...each, item: moved(each.item), other: moved(each.other) })) });
+  return declared(forgotten({ ...changed, dependencies: release.dependencies?.map((each) => ({ ...each, item: moved(each.item), other: moved(each.other) })) }, old, changes));
 }
 
 export function removeItem(release: Release, ref: Ref): Release {
@@ -142,6 +150,54 @@ export function lanesOf(release: Release, shown: string[]) {
     top += rows;
     return lane;
   });
+}
+
+// The lanes in the order in which the work flows: by where their items stand on average, then as they were.
+export function tidied(release: Release, shown: string[]): string[] {
+  const mean = new Map(lanesOf(release, shown).map(({ plan, items }) => [plan.code, items.reduce((sum, each) => sum + each.column, 0) / Math.max(1, items.length)]));
+  const order = [...shown].sort((one, other) => (mean.get(one) ?? 0) - (mean.get(other) ?? 0));
+  return order.every((each, at) => each === shown[at]) ? shown : order;
+}
+
+// A lane one place up or down; the same list where there is no such place.
+export function movedLane(shown: string[], code: string, by: number): string[] {
+  const at = shown.indexOf(code), to = at + by;
+  if (at < 0 || to < 0 || to >= shown.length) return shown;
+  const left = shown.filter((each) => each !== code);
+  return [...left.slice(0, to), code, ...left.slice(to)];
+}
+
+// Items on their way to another place, or to another release: with what they wait for among themselves.
+export interface Clip { orderplan: "items"; items: ItemDef[]; waits: [string, string][] }
+
+export function copied(release: Release, plan: string, codes: string[]): Clip {
+  const isCopied = (ref: Ref) => ref.plan === plan && codes.includes(ref.item);
+  return {
+    orderplan: "items",
+    items: release.plans?.find((each) => each.code === plan)?.items.filter((item) => codes.includes(item.code)) ?? [],
+    waits: release.dependencies?.map(waits).filter((each) => isCopied(each.who) && isCopied(each.for)).map((each): [string, string] => [each.who.item, each.for.item]) ?? [],
+  };
+}
+
+// What a text carries, if it is a clip.
+export function clipOf(text: string): Clip | undefined {
+  try {
+    const read = JSON.parse(text) as Clip;
+    const isClip = read?.orderplan === "items" && Array.isArray(read.items) && read.items.every((each) => typeof each?.code === "string" && typeof each.type === "string") && Array.isArray(read.waits);
+    return isClip ? read : undefined;
+  } catch { return undefined; }
+}
+
+// The release with a clip in a plan, under codes that are free, and those codes.
+export function pasted(release: Release, plan: string, clip: Clip): { release: Release; codes: string[] } {
+  const taken = release.plans?.find((each) => each.code === plan)?.items.map((item) => item.code) ?? [];
+  const now = new Map<string, string>();
+  for (const item of clip.items) now.set(item.code, freeCode([...taken, ...now.values()], item.code));
+  let grown = clip.items.reduce((before, item) => addItem(before, plan, { ...item, code: now.get(item.code)! }), release);
+  for (const [who, first] of clip.waits) {
+    if (now.has(who) && now.has(first)) grown = connect(grown, { plan, item: now.get(first)! }, { plan, item: now.get(who)! });
+  }
+  return { release: grown, codes: [...now.values()] };
 }
 
 const KNOWN_OF = (release: Release): Record<string, Map<string, unknown>> => ({

@@ -151,7 +151,10 @@ def import_dro_folder(
     except BadRelease as error:
         _list_problems(error.facts.get("problems", ()))
         raise
-    _keep_import(imported.release, imported.findings, imported.environment, publish_it, out, url, user, as_json)
+    diagrams = {each.name: each.to_dict(imported.release.code) for each in imported.diagrams}
+    _keep_import(
+        imported.release, imported.findings, imported.environment, publish_it, out, url, user, as_json, diagrams
+    )
 
 
 def _keep_import(
@@ -163,8 +166,9 @@ def _keep_import(
     url: str,
     user: str,
     as_json: bool,
+    diagrams: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> None:
-    """Say what became of an import, and write or publish it where that is wanted."""
+    """Say what became of an import, and write or publish it, with its diagrams, where that is wanted."""
     from domain.publish import compile_release
     from domain.release_file import release_document
 
@@ -176,6 +180,8 @@ def _keep_import(
     summary["findings"] = [*findings, *summary["findings"]]
     if environment:
         summary["environment"] = dict(environment)
+    if diagrams:
+        summary["diagrams"] = [{"name": name, **diagram} for name, diagram in diagrams.items()]
     body = release_document(release)
     if out is not None:
         write_document(out, body)
@@ -185,6 +191,8 @@ def _keep_import(
         with client_of(url, user) as client:
             answer = client.publish_release(body)
             summary["systemsMissing"] = _missing(client, body)
+            for name in client.create_diagrams(diagrams) if diagrams else ():
+                summary["findings"].append(f"diagram {name!r} is there already, with other lanes: it is left as it is")
         summary["published"] = answer["published"]
         verdict = _published(answer)
     show(as_json, summary, lambda: _shown(summary, verdict))
@@ -258,5 +266,7 @@ def _shown(summary: Mapping[str, Any], verdict: str) -> Iterable[RenderableType]
         yield f"  note: {cell(finding)}"
     for queue in summary.get("environment", {}).get("queues", ()):
         yield f"  queue {cell(queue['code'])}: its members are {cell(', '.join(queue['members']))}"
+    for diagram in summary.get("diagrams", ()):
+        yield f"  diagram {cell(diagram['name'])}: its lanes are {cell(', '.join(diagram['plans']))}"
     for code in summary.get("systemsMissing", ()):
         yield f"  system {cell(code)} is not set up yet: orderplan system set {cell(code)} --adapter ..."

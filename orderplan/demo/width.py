@@ -64,6 +64,7 @@ def foreign_catalogues(demo: Submits, folder: Path) -> None:
         release = release_document(imported.release)
         demo.say(f"catalogue {name}: {len(release['products'])} products, {len(imported.findings)} findings")
         demo.client.publish_release(release)
+        demo.client.create_diagrams({each.name: each.to_dict(release["code"]) for each in imported.diagrams})
         simulate(demo.client, [each["code"] for each in release["systems"]])
         for queue in imported.environment["queues"]:
             for member in queue["members"]:

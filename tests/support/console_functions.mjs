@@ -38,6 +38,8 @@ drawn = release.changeItem(drawn, at("a"), { code: "first" });
 assert.deepEqual(drawn.dependencies, [{ item: at("b"), other: at("first") }]);
 assert.deepEqual([drawn.systems, drawn.queues], [[{ code: "net" }], [{ code: "desk" }]]);
 assert.equal(release.connect(drawn, at("first"), at("b")), drawn);
+const typed = ["n", "ne", "new"].reduce((before, system) => release.changeItem(before, at("first"), { system }), { ...drawn, systems: [...drawn.systems, { code: "n", name: "kept" }] });
+assert.deepEqual(typed.systems, [{ code: "n", name: "kept" }, { code: "new" }]);
 assert.deepEqual(release.lanesOf(drawn, ["p"])[0].items.map(({ key, column, row }) => [key, column, row]), [["p/first", 0, 0], ["p/b", 1, 0]]);
 assert.deepEqual(release.lanesOf(release.connect(drawn, at("b"), at("first")), ["p"])[0].items.length, 2); // a cycle is drawn, not followed for ever
 assert.deepEqual(release.removeItem(drawn, at("first")).dependencies, []);
@@ -68,3 +70,19 @@ assert.equal(search.mayChange("state:held", new Set(["o2"]), heard("order.moved"
 assert.equal(search.mayChange("state:held", new Set(), heard("order.moved", "o1", null, "held")), true);
 assert.equal(search.mayChange("", new Set(["o1"]), heard("order.ended", "o1", null)), true);
 assert.equal(search.mayChange("state:fallout", new Set(), heard("item.fatallyFailed", "o9", null)), true);
+// Copies have codes that are free, and wait for one another as the originals do; what is no clip is none.
+const clip = release.copied(drawn, "p", ["first", "b"]);
+const doubled = release.pasted(drawn, "p", release.clipOf(JSON.stringify(clip)));
+assert.deepEqual(doubled.codes, ["first 2", "b 2"]);
+assert.deepEqual(doubled.release.dependencies.at(-1), { item: at("b 2"), other: at("first 2") });
+assert.deepEqual(release.copied(drawn, "p", ["b"]).waits, []);
+assert.deepEqual(["{", "null", '{"orderplan":"items","items":[{}],"waits":[]}'].map(release.clipOf), [undefined, undefined, undefined]);
+
+// Lanes change places, and are put in the order in which the work flows; where nothing moves the list is the same.
+const codes = ["a", "b", "c"];
+assert.deepEqual([release.movedLane(codes, "c", -1), release.movedLane(codes, "a", 2)], [["a", "c", "b"], ["b", "c", "a"]]);
+assert.equal(release.movedLane(codes, "a", -1), codes);
+const flow = release.connect(release.addItem(release.addItem(release.addPlan(release.addPlan(release.EMPTY, "late"), "early"), "late", { code: "x", type: "milestone" }), "early", { code: "y", type: "milestone" }), { plan: "early", item: "y" }, { plan: "late", item: "x" });
+const ordered = release.tidied(flow, ["late", "early"]);
+assert.deepEqual(ordered, ["early", "late"]);
+assert.equal(release.tidied(flow, ordered), ordered);

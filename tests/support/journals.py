@@ -13,7 +13,7 @@ from persistence.rows import AssetRow, Commit, FactRow, OrderRow
 
 AT: Final = datetime(2030, 1, 31, 12, 0, tzinfo=UTC)
 TABLES: Final = (
-    "incarnation, release, release_change, key_change, value_access, erasure, plan_template, "
+    "incarnation, release, release_change, design, key_change, value_access, erasure, plan_template, "
     "fact, fact_archive, archive_mark, product_order, asset, manual_task, task_claim, related_wait, sealed_value, "
     "system, system_hold, system_change, held_item, queue_member, worker, worker_skill, people_change, fallout_item, "
     "job, job_item, job_line, saved_view, "

@@ -119,6 +119,17 @@ def test_a_refusal_of_a_native_route_is_told_whole(server, client):
     assert str(error) == "task: bob holds it (ask bob)"
 
 
+def test_diagrams_that_are_there_stay_and_those_with_other_lanes_are_named(server, client):
+    lanes = {name: {"catalogue": "dro", "plans": plans} for name, plans in (("A/B", ["x"]), ("C", ["x"]), ("D", ["y"]))}
+    listed = [{"name": "C", "version": 1} | lanes["C"], {"name": "D", "version": 4, "catalogue": "dro", "plans": ["z"]}]
+    server.script = [(200, listed), (201, {"name": "A/B", "version": 1})]
+
+    assert client.create_diagrams(lanes) == ["D"]
+    assert [(method, path, body) for method, path, _, body in server.asked[1:]] == [
+        ("PUT", "/v1/diagrams/A%2FB", lanes["A/B"])
+    ]
+
+
 @pytest.mark.parametrize(
     ("path", "mend", "message"),
     [

@@ -37,6 +37,9 @@ def test_a_dry_run_says_what_would_become_of_the_folder():
     assert (said["id"], said["products"], said["items"]) == ("qb@7", 314, 10)
     assert said["findings"] == [*dro.imported("qb").findings, *dro.release_of("qb").findings]
     assert {each["code"] for each in said["environment"]["queues"]} >= {"Finance", "Services"}
+    assert [(each["name"], len(each["plans"])) for each in said["diagrams"]] == [
+        ("QuantumBit Complete Solution Bundle", 4)
+    ]
 
 
 def test_without_bindings_the_release_is_called_after_the_folder(folder):

@@ -76,6 +76,13 @@ def step(row: str) -> dict[str, str | bytes]:
     return files(FulfillmentStepDefinition=FILES["FulfillmentStepDefinition"] + row + "\n")
 
 
+def canvas(rows: str, **changes: str) -> dict[str, str | bytes]:
+    """The small export with a workspace `Canvas` of these lanes."""
+    header = "FulfillmentStepDefinitionGroup.Name,FulfillmentWorkspace.Name,ShowOrder\n"
+    workspace = "Name,Description\nCanvas,All of it\n"
+    return files(FulfillmentWorkspace=workspace, FulfillmentWorkspaceItem=header + rows, **changes)
+
+
 def taken(given: Mapping[str, str | bytes], **bindings: Any) -> Imported:
     """Imported, and seen to publish."""
     found = import_dro(given, bindings, "1")
@@ -119,6 +126,15 @@ def test_the_small_export_becomes_a_release_that_publishes_without_a_finding():
     assert (item(found.release, "Look").queue, item(found.release, "Look").scope) == ("Lane", Scope.ITEM)
     assert found.environment == {"queues": [{"code": "Lane", "members": ["ann"]}]}
     assert [each for each in found.findings if "across the directions" not in each] == []
+
+
+def test_the_workspace_of_a_real_export_is_a_diagram_with_its_four_lanes_in_order():
+    generator = next(each for each in dro.imported("mfg").diagrams if each.name == "FESBA Generator Fulfillment")
+
+    assert generator.plans == (
+        "Order Configuration Verification", "Production and Assembly", "Logistics and Transportation",
+        "On-Site Installation and Commissioning",
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("catalogue", ["qb", "mfg"])
@@ -572,7 +588,10 @@ def test_bindings_of_another_form_are_refused_by_path(bindings, path):
         (files(Product2=FILES["Product2"] + ",,,Nameless,\n"), "'Nameless' has none, so nothing can name it"),
         (files(Product2=FILES["Product2"] + ",,,Idle,I-1\n"), "no scenario and no rule is about 'I-1'"),
         (files(), "in the order of what is added, across the directions: 'Look' waits for 'Call'"),
-        (files(FulfillmentWorkspace="Name\nCanvas\n"), "FulfillmentWorkspace.csv: is not imported"),
+        (files(FulfillmentWorkspace="Name\nCanvas\n"), "workspace 'Canvas' has no step group; left out"),
+        (files(FulfillmentWorkspace="Name\nCanvas\nCanvas\n"), "workspace 'Canvas' stands there twice; once counts"),
+        (canvas("Lane,Canvas,1\nLane,Canvas,2\n"), "'Lane' stands in workspace 'Canvas' already; once counts"),
+        (canvas("Lane,,1\n"), "is of no workspace or no step group; left out"),
         (
             files(
                 ProductClass="StockKeepingUnit,ProductClassification.Name\n",
@@ -586,6 +605,30 @@ def test_bindings_of_another_form_are_refused_by_path(bindings, path):
 )
 def test_what_is_probably_not_meant_is_a_finding(given, pattern):
     assert noted(taken(given), re.escape(pattern))
+
+
+def test_workspaces_are_diagrams_with_their_step_groups_in_the_order_that_they_are_shown_in():
+    groups = FILES["FulfillmentStepDefinitionGroup"] + "First\nLast\n"
+    found = taken(canvas("Last,Canvas,\nLane,Canvas,12\nFirst,Canvas,2\n", FulfillmentStepDefinitionGroup=groups))
+
+    assert [each.to_dict("house") for each in found.diagrams] == [
+        {"catalogue": "house", "plans": ["First", "Lane", "Last"], "description": "All of it"}
+    ]
+    assert found.diagrams[0].name == "Canvas"
+
+
+def test_lanes_that_no_other_file_knows_are_refused_with_their_place():
+    error = refused(canvas("Lane,Canvs,1\nNowhere,Canvas,first\n"))
+
+    assert error.facts["problems"] == [
+        "FulfillmentWorkspaceItem.csv line 2, column FulfillmentWorkspace.Name: FulfillmentWorkspace.csv has no "
+        "'Canvs' (add it to FulfillmentWorkspace.csv, or correct the name)",
+        "FulfillmentWorkspaceItem.csv line 3, column FulfillmentStepDefinitionGroup.Name: "
+        "FulfillmentStepDefinitionGroup.csv has no 'Nowhere' (add it to FulfillmentStepDefinitionGroup.csv, or correct "
+        "the name)",
+        "FulfillmentWorkspaceItem.csv line 3, column ShowOrder: 'first' is no number from 0 to 1e+06 (write a plain "
+        "number)",
+    ]
 
 
 def test_bindings_that_name_nothing_are_findings():

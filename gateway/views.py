@@ -121,6 +121,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "state": plan.state.value if plan.state else None,
         "template": plan.template.template_id,
         "version": plan.version,
+        "facts": plan.facts,
         "pastNoReturn": sorted(roots_past(plan)),
         "releaseId": plan.release.release_id,
         "lines": [_line(plan, line.key) for line in plan.lines],

@@ -24,6 +24,7 @@ from domain.states import ItemState
 from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json
 from gateway.systems import COUNTED_MAX
+from gateway.views import is_open_task
 from persistence import catalogue, holds, people, reads, tasks, waits
 from persistence.catalogue import Limits
 from persistence.incarnations import Ownership
@@ -92,10 +93,6 @@ async def _at_skip(
     return {item.key: {line.key: line.attributes for line in then.lines_of(item)}}
 
 
-def _is_open_task(item: ItemRun) -> bool:
-    return item.is_manual and item.state in (ItemState.READY, ItemState.RUNNING)
-
-
 def _item(item: ItemRun, reasons: Sequence[Reason], behind: Sequence[ItemRun]) -> dict[str, Any]:
     return {
         "item": item.key,
@@ -120,7 +117,7 @@ async def _world(context: Context, tenant: str, plan: Plan) -> World:
     now = context.now()
     staff: dict[str, Staff] = {}
     known: dict[Any, Staff] = {}
-    for item in islice((item for item in plan.items if _is_open_task(item)), STANDING_MAX):
+    for item in islice((item for item in plan.items if is_open_task(item)), STANDING_MAX):
         assert item.definition is not None, "a manual task has one"
         source = item.definition.source
         needed = tuple((each.skill, each.level) for each in source.skills)

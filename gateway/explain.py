@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -43,9 +44,14 @@ async def explain(request: web.Request) -> web.Response:
     wanted = request.query.get("item")
     if wanted is not None:
         return await _explain_one(context, stored, plan, world, wanted)
-    told = explain_order(plan, world, context.now())
+    return native_json(explained_view(plan, world, context.now()))
+
+
+def explained_view(plan: Plan, world: World, now: datetime) -> dict[str, Any]:
+    """Why the order is where it is, as the API shows it."""
+    told = explain_order(plan, world, now)
     items = [_item(each.item, each.reasons, each.behind) for each in told.items]
-    return _answer(plan, told.summary, told.reasons, items, told.more)
+    return _view(plan, told.summary, told.reasons, items, told.more)
 
 
 async def _explain_one(
@@ -57,7 +63,7 @@ async def _explain_one(
     if not found:
         composed = await _composed(context, stored)
         reasons = explain_absent(composed or plan, wanted.partition("@")[0])
-        return _answer(plan, reasons[0].text, reasons, [], 0)
+        return native_json(_view(plan, reasons[0].text, reasons, [], 0))
     if len(found) == 1:
         world = replace(world, at_skip=await _at_skip(context, stored, plan, found[0]))
     now = context.now()
@@ -65,15 +71,15 @@ async def _explain_one(
     items = [_item(item, reasons, stands_behind(plan, item)) for item, reasons in explained]
     told = (reasons[0].text for _, reasons in explained if reasons and reasons[0].code != "voidDependency")
     summary = next(told, f"{name_of(plan, found[0])} is {found[0].state.value}.")
-    return _answer(plan, summary, [], items, len(found) - len(explained))
+    return native_json(_view(plan, summary, [], items, len(found) - len(explained)))
 
 
-def _answer(
+def _view(
     plan: Plan, summary: str, reasons: Sequence[Reason], items: Sequence[dict[str, Any]], more: int
-) -> web.Response:
+) -> dict[str, Any]:
     told = [_reason(each) for each in reasons]
-    answer = {"orderId": plan.order_id, "state": plan.order_state.value, "summary": summary, "reasons": told}
-    return native_json(answer | {"items": items, "more": more})
+    view = {"orderId": plan.order_id, "state": plan.order_state.value, "summary": summary, "reasons": told}
+    return view | {"items": items, "more": more}
 
 
 async def _composed(context: Context, stored: list[StoredFact]) -> Plan | None:

@@ -9,13 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import TIMEOUT_MS
+from tests.support.browser import ARGUMENTS, TIMEOUT_MS
 from tests.support.running import Running
-
-ARGUMENTS = (
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -34,6 +34,14 @@ def first_scripts(index: str) -> list[str]:
     return re.findall(r'"/console/assets/([^"]+\.js)"', index)
 
 
+def watch(page: Any, url: str, complaints: list[str]) -> Any:
+    """Note whatever the page complains of, and what it asks of any machine but `url`; returns the page."""
+    page.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda asked: None if asked.url.startswith(url) else complaints.append(asked.url))
+    return page
+
+
 def look(page: Any, name: str) -> None:
     """Look at a screen: no fault of access in light or dark; and where ORDERPLAN_PICTURES names a folder, a picture of
     both.

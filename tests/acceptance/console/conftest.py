@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import ARGUMENTS, TIMEOUT_MS
+from tests.support.browser import ARGUMENTS, TIMEOUT_MS, watch
 from tests.support.running import Running
 
 
@@ -46,10 +46,6 @@ def page(browser: Any, running: Running, complaints: list[str]) -> Iterator[Any]
         base_url=running.url, reduced_motion="reduce", locale="en-GB", viewport={"width": 1440, "height": 860}
     )
     context.set_default_timeout(TIMEOUT_MS)
-    made = context.new_page()
-    made.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on("request", lambda asked: None if asked.url.startswith(running.url) else complaints.append(asked.url))
-    yield made
+    yield watch(context.new_page(), running.url, complaints)
     context.close()
     assert complaints == []

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import TIMEOUT_MS, look
+from tests.support.browser import TIMEOUT_MS, look, watch
 from tests.support.console_scene import Scene, fleet, served, wide
 
 WIDE = 200
@@ -23,13 +23,14 @@ def scene() -> Iterator[Scene]:
 
 
 @pytest.fixture
-def large(browser: Any, scene: Scene) -> Iterator[Any]:
+def large(browser: Any, scene: Scene, complaints: list[str]) -> Iterator[Any]:
     context = browser.new_context(
         base_url=scene.url, reduced_motion="reduce", locale="en-GB", viewport={"width": 1920, "height": 1080}
     )
     context.set_default_timeout(TIMEOUT_MS)
-    yield context.new_page()
+    yield watch(context.new_page(), scene.url, complaints)
     context.close()
+    assert complaints == []
 
 
 @pytest.mark.slow
@@ -72,3 +73,35 @@ def test_a_plan_of_2000_items_opens_collapsed_at_what_has_failed(large: Any, sce
     expect(large.get_by_role("row")).to_have_count(301)
     large.get_by_role("button", name="Show 300 more").click()
     expect(large.get_by_role("row")).to_have_count(601)
+
+
+SPOIL = """() => {
+  const add = (name) => document.querySelector("main").appendChild(document.createElement(name));
+  add("img").src = "/page/icon.svg";
+  add("button");
+  Object.assign(add("p"), {textContent: "hardly to be read"}).style.color = "#aaaaaa";
+}"""
+
+
+@pytest.mark.slow
+def test_what_watches_over_the_pages_of_these_tests_sees_faults(
+    large: Any, scene: Scene, complaints: list[str]
+) -> None:
+    wide_id, _ = scene.orders
+    large.goto(f"/console/orders/{wide_id}?view=lines")
+    large.get_by_role("row").first.wait_for()
+    large.evaluate(SPOIL)
+    with pytest.raises(AssertionError) as seen:
+        look(large, "spoilt")
+    for rule in ("image-alt", "button-name", "color-contrast"):
+        assert f"{rule}: " in str(seen.value)
+
+    assert complaints == []
+    large.evaluate("() => { console.error('it broke'); setTimeout(() => { throw new Error('so did this') }) }")
+    large.evaluate("() => new Promise((done) => Object.assign(new Image(), {onerror: done, src: 'http://127.0.0.1:9/'}))")
+    with pytest.raises(Exception, match="ERR_"):
+        large.goto("http://127.0.0.1:9/")
+    told = "\n".join(complaints)
+    for fault in ("it broke", "so did this", "Content Security Policy", "http://127.0.0.1:9/"):
+        assert fault in told
+    complaints.clear()

@@ -17,6 +17,7 @@ NOTABLE_S: Final = 1.0
 """What is late by less is in time, and what took less too long is no cause."""
 FEW: Final = 0.1
 """Of those observed, lasted longer than what is named as the bound of most."""
+_STILL: Final = frozenset({"failed", "outage"})
 _BROKEN: Final = frozenset({ItemState.FATALLY_FAILED, ItemState.FROZEN_FATALLY_FAILED})
 _TRIED: Final = frozenset({ItemState.FAILED, ItemState.FROZEN_FAILED})
 
@@ -70,9 +71,8 @@ def lateness_of(snapshot: Snapshot, schedule: Schedule, model: CriticalPath) -> 
         said = f"It is expected to end {in_words_s(late_s)} after the {basis} date"
     cause = max(_causes(snapshot, schedule, model), key=lambda each: each.excess_s, default=None)
     if cause is None or cause.excess_s < NOTABLE_S:
-        return Lateness(
-            late_s, f"{said}: nothing of it takes unusually long, the way through its plan is that long.", "plan", None
-        )
+        text = f"{said}: nothing of it has taken unusually long by now, the way through its plan is that long."
+        return Lateness(late_s, text, "plan", None)
     return Lateness(late_s, f"{said}: {cause.text}.", cause.code, cause.item)
 
 
@@ -90,7 +90,9 @@ def _causes(snapshot: Snapshot, schedule: Schedule, model: CriticalPath) -> Iter
         age_s = seconds(ready_at, item.ended_at or snapshot.now)
         known = _Usual(item, model, priority)
         code, text = _in_words(snapshot, item, age_s, known)
-        yield _Cause(age_s + (end_s if item.ended_at is None else 0.0) - known.middle_s, code, text, item.key)
+        # What goes its way is a cause by what it has taken, what stands still also by what it will.
+        still_s = end_s if code in _STILL else 0.0
+        yield _Cause(age_s + still_s - known.middle_s, code, text, item.key)
 
 
 class _Usual:

@@ -126,7 +126,7 @@ function Picture({ items, chosen, choose, open, close, isHeat }: Props) {
     look_at(next);
   };
   return (
-    <div className="graph" tabIndex={0} role="application" onKeyDown={step} data-ready={found ? "yes" : "no"}
+    <><div className="graph" tabIndex={0} role="application" onKeyDown={step} data-ready={found ? "yes" : "no"}
       aria-label={`Plan, ${items.length} items. Arrow keys go along what waits for what, Home and End to the ends of the critical path; the table shows the same.`}>
       <p className="hidden" role="status">{now && `${now.name}: ${inWords(shownOf(now, true, Date.now(), undefined))}`}</p>
       <ReactFlow nodes={nodes} edges={edges} nodeTypes={NODES} edgeTypes={EDGES} nodesFocusable={false} edgesFocusable={false}
@@ -137,6 +137,7 @@ function Picture({ items, chosen, choose, open, close, isHeat }: Props) {
         {items.length > MAP_FROM && <MiniMap<ItemNode> pannable zoomable ariaLabel="The whole plan" nodeClassName={(node) => `${look(node.data.state).tone}${node.data.isCritical ? " critical" : ""}`} />}
       </ReactFlow>
     </div>
+    {items.some((item) => item.expected) && <p className="count"><span className="mark">◆</span> double: the critical path · ~5 min: expected to take so long · +5 min: slack · ⚠ 20 %: its part in the risk</p>}</>
   );
 }
 

@@ -10,11 +10,13 @@ export function Why({ summary, schedule, items, choose }: Props) {
   if (!schedule) return null;
   const { why, dueAt, dueBasis, expectedAt, model, version, at } = schedule;
   const cause = items.find((item) => item.key === why.item);
-  const isLate = why.code !== "inTime", isOpen = !summary.endedAt;
+  const isLate = why.code !== "inTime", isOpen = !summary.endedAt, isPromised = dueBasis === "promised";
+  // A date that is only planned has no slack: to be behind it is no lateness that anybody was promised.
+  const word = !isLate ? "✓ In time" : isPromised ? (isOpen ? "⚠ Late" : "⚠ Was late") : isOpen ? "◔ Behind its plan" : "◔ Took longer than planned";
   return (
-    <section aria-label="Lateness" className={isLate ? "why-late late" : "why-late"}>
+    <section aria-label="Lateness" className={`why-late${isLate ? (isPromised ? " late" : " behind") : ""}`}>
       <p>
-        <strong>{isLate ? (isOpen ? "⚠ Late: " : "⚠ Was late: ") : "✓ In time: "}</strong>{why.text}
+        <strong>{word}: </strong>{why.text}
         {cause?.expected?.isCritical && isOpen && <> <span className="mark">◆ On the critical path.</span></>}
       </p>
       <p className="count">Due {when(dueAt)} ({dueBasis}){expectedAt && <> · expected {when(expectedAt)}</>}{summary.risk && isOpen && <> · risk {Math.round(summary.risk.risk * 100)} %</>}

@@ -34,8 +34,6 @@ PAINTED: Final = """window.painted = (isDone) => new Promise((done) => {
 // When the last of the answers came that the plan is drawn from.
 window.answered = (orderId) => Math.max(...performance.getEntriesByType("resource")
   .filter(({name}) => name.includes(orderId) && !name.endsWith("schedule")).map(({responseEnd}) => responseEnd));
-window.texts = () => new Map([...document.querySelectorAll(".react-flow__node")]
-  .map((node) => [node.dataset.id, node.textContent]));
 window.shown = () => [...document.querySelectorAll(".graph[data-ready=yes] .card")];
 """
 OPEN: Final = """async (orderId) => {
@@ -46,12 +44,13 @@ OPEN: Final = """async (orderId) => {
   return performance.now() - answered(orderId);
 }"""
 WATCH: Final = """() => {
-  window.before = texts();
+  window.before = new Map([...document.querySelectorAll(".react-flow__node")]
+    .map((node) => [node.dataset.id, [node, node.textContent]]));
   performance.clearResourceTimings();
 }"""
 CHANGED: Final = """async ([orderId, keys]) => {
-  const isNew = (now) => keys.every((key) => now.get(key) !== before.get(key));
-  const at = await painted(() => isNew(texts()));
+  const watched = keys.map((key) => before.get(key));
+  const at = await painted(() => watched.every(([node, text]) => node.textContent !== text));
   return at - answered(orderId);
 }"""
 

@@ -93,7 +93,12 @@ class Scene:
         """Complete so many calls of the order; returns the keys of all items whose state is another one then. The
         stream tells of it.
         """
-        return self._in_loop(lambda: self._change(order_id, moves))
+
+        async def changed() -> list[str]:
+            return self._change(order_id, moves)
+
+        assert self._loop is not None
+        return asyncio.run_coroutine_threadsafe(changed(), self._loop).result(60)
 
     def _change(self, order_id: str, moves: int) -> list[str]:
         engine, plan = self.orders[order_id]
@@ -109,13 +114,6 @@ class Scene:
         told = orjson.dumps(fact | {"account": None, "item": None, "actor": "system:x"}).decode()
         for stream in self._streams:
             stream.put_nowait(f"event: fact\ndata: {told}\n\n")
-
-    def _in_loop(self, work: Callable[[], Any]) -> Any:
-        async def worked() -> Any:
-            return work()
-
-        assert self._loop is not None
-        return asyncio.run_coroutine_threadsafe(worked(), self._loop).result(60)
 
     def app(self) -> web.Application:
         """The routes of the console that these orders need."""

@@ -2,7 +2,7 @@
 // and its repair.
 
 import { useMemo, useState } from "react";
-import { ask } from "./api";
+import { ask, refusedBecause } from "./api";
 import { useLive } from "./hooks";
 import { Link, State, Trouble, WithReason, many, span, when } from "./parts";
 import { type Attempt, type Explanation, type Fact, type Item, patchOf } from "./plan";
@@ -119,7 +119,8 @@ const Json = ({ value }: { value: unknown }) => <pre tabIndex={0}>{JSON.stringif
 // The payload of the next attempt, with other values; what is masked stays as it is.
 function EditPayload({ orderId, item, payload, done }: { orderId: string; item: string; payload: unknown; done: () => void }) {
   const [text, setText] = useState<string>();
-  if (text === undefined) return <button onClick={() => setText(JSON.stringify(payload, null, 1))}>Edit and retry…</button>;
+  const refused = refusedBecause("operate_item");
+  if (text === undefined) return <button disabled={!!refused} title={refused} onClick={() => setText(JSON.stringify(payload, null, 1))}>Edit and retry…</button>;
   let patch: unknown, wrong = "";
   try { patch = patchOf(payload, JSON.parse(text)); } catch (problem) { wrong = (problem as Error).message; }
   return (

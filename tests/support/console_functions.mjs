@@ -49,7 +49,7 @@ assert.deepEqual([four.isCritical, four.slackS, four.expectedEndAt], [false, 1, 
 
 // Lines: what was ordered left, what it became right, near what it comes from; what belongs to one line.
 const line = (key, ...sources) => ({ key, sources, rules: [] });
-const became = [line("1"), line("2"), line("1/x", "1"), line("2/x", "2"), line("1/x/y", "1/x")];
+const became = [line("1"), line("2"), line("2/x", "2"), line("1/x", "1"), line("1/x/y", "1/x")];
 assert.deepEqual([...lines.placed(became)].map(([key, { x, y }]) => [key, x, y]), [["1", 0, 0], ["2", 0, 62], ["1/x", 360, 0], ["2/x", 360, 62], ["1/x/y", 720, 0]]);
 assert.deepEqual([...lines.related(became, "1/x")].sort(), ["1", "1/x", "1/x/y"]);
 

@@ -14,38 +14,38 @@ from tests.support.running import Running, until
 SIMS = 12
 
 
+def release() -> dict[str, Any]:
+    """A fleet: a visit by a person, and a profile for each SIM; nothing is planned to take longer than a second."""
+    number = {"name": "number"}
+    return release_document(
+        code="console-plan",
+        products=[
+            {"code": "fleet"},
+            {"code": "fleet-sim", "attributes": [number]},
+            {"code": "fleet-profile", "attributes": [number]},
+        ],
+        decompositions=[rule("fleet-sim", "fleet-profile", {"to": "number", "copy": "number"})],
+        plans=[
+            plan_of(
+                "fleet",
+                callout("reserve", system="fleet-network", operation="activate", durationS=1),
+                manual("visit", queue="fleet-visits", durationS=1),
+                callout("close", system="fleet-network", operation="report", durationS=1),
+            ),
+            plan_of("profile", callout("load", system="fleet-profiles", operation="bill", durationS=1)),
+        ],
+        dependencies=[
+            depends("fleet/visit", "fleet/reserve"),
+            depends("fleet/close", "fleet/visit"),
+            depends("fleet/close", "profile/load", scope="order"),
+        ],
+        scenarios=[scenario("fleet", "fleet", "add"), scenario("fleet-profile", "profile", "add")],
+    )
+
+
 @pytest.fixture
 def fleet(running: Running) -> Running:
-    """A fleet: a visit by a person, and a profile for each SIM; nothing is planned to take longer than a second."""
-    number = {"code": "number"}
-    running.ok(
-        "POST",
-        "/v1/releases:publish",
-        release_document(
-            code="console-plan",
-            products=[
-                {"code": "fleet"},
-                {"code": "fleet-sim", "attributes": [number]},
-                {"code": "fleet-profile", "attributes": [number]},
-            ],
-            decompositions=[rule("fleet-sim", "fleet-profile", {"to": "number", "from": "number"})],
-            plans=[
-                plan_of(
-                    "fleet",
-                    callout("reserve", system="fleet-network", operation="activate", durationS=1),
-                    manual("visit", queue="fleet-visits", durationS=1),
-                    callout("close", system="fleet-network", operation="report", durationS=1),
-                ),
-                plan_of("profile", callout("load", system="fleet-profiles", operation="bill", durationS=1)),
-            ],
-            dependencies=[
-                depends("fleet/visit", "fleet/reserve"),
-                depends("fleet/close", "fleet/visit"),
-                depends("fleet/close", "profile/load", scope="order"),
-            ],
-            scenarios=[scenario("fleet", "fleet", "add"), scenario("fleet-profile", "profile", "add")],
-        ),
-    )
+    running.ok("POST", "/v1/releases:publish", release())
     for system, standin in (("network", "activation"), ("profiles", "billing")):
         url = f"{running.standins}/{standin}"
         running.ok("PUT", f"/v1/systems/fleet-{system}", {"adapter": "http", "config": {"url": url}, "concurrency": 10})

@@ -17,6 +17,7 @@ type WayEdge = Edge<{ points?: Point[]; isCritical: boolean }, "way">;
 const NOTED_RISK = 0.2;
 const SLACK_MS = 60_000; // less is not worth a word
 const MAP_FROM = 12; // items
+const FAR_BELOW = 0.35; // zoom: words cannot be read any more, so a card is its sign
 
 function shownOf(item: Item, isChosen: boolean, now: number, longest: number | undefined): Shown {
   const time = lasts(item, now), { risk = 0, slackS = 0 } = item.expected ?? {};
@@ -40,6 +41,7 @@ const Card = memo(function Card({ data }: NodeProps<ItemNode>) {
   return (
     <div className={`card ${tone}${data.isChosen ? " chosen" : ""}${data.isCritical ? " critical" : ""}`} title={`${data.name}: ${inWords(data)}`} data-drawn={drawn.current}>
       <Handle type="target" position={Position.Left} isConnectable={false} />
+      <b className="sign" aria-hidden="true">{sign}</b>
       <strong>{data.name}</strong><em>{data.time}</em>
       {data.counts ? <span>{data.counts.map(([state, count]) => <span key={state} className={look(state).tone} title={state}>{look(state).sign}{count} </span>)}{data.place}</span>
         : <span><span aria-hidden="true">{sign}</span> {data.state}{data.place && ` · ${data.place}`}</span>}
@@ -99,6 +101,7 @@ function Picture({ items, chosen, choose, open, close, isHeat }: Props) {
   // Small plans are shown whole; of large ones what is looked at. So it stays when the room changes, until somebody
   // moves the picture.
   const width = useStore((store) => store.width), height = useStore((store) => store.height);
+  const isFar = useStore((store) => store.transform[2] < FAR_BELOW);
   const isMoved = useRef(false);
   useEffect(() => {
     if (!found || isMoved.current || !width || !height) return;
@@ -126,7 +129,7 @@ function Picture({ items, chosen, choose, open, close, isHeat }: Props) {
     look_at(next);
   };
   return (
-    <><div className="graph" tabIndex={0} role="application" onKeyDown={step} data-ready={found ? "yes" : "no"}
+    <><div className={isFar ? "graph far" : "graph"} tabIndex={0} role="application" onKeyDown={step} data-ready={found ? "yes" : "no"}
       aria-label={`Plan, ${items.length} items. Arrow keys go along what waits for what, Home and End to the ends of the critical path; the table shows the same.`}>
       <p className="hidden" role="status">{now && `${now.name}: ${inWords(shownOf(now, true, Date.now(), undefined))}`}</p>
       <ReactFlow nodes={nodes} edges={edges} nodeTypes={NODES} edgeTypes={EDGES} nodesFocusable={false} edgesFocusable={false}

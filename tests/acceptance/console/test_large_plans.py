@@ -105,3 +105,10 @@ def test_what_watches_over_the_pages_of_these_tests_sees_faults(
     for fault in ("it broke", "so did this", "Content Security Policy", "http://127.0.0.1:9/"):
         assert fault in told
     complaints.clear()
+
+
+@pytest.mark.slow
+def test_an_address_that_is_none_says_where_to_begin(large: Any) -> None:
+    large.goto("/console/nowhere")
+    large.get_by_role("heading", name="There is no such page").wait_for()
+    look(large, "nowhere")

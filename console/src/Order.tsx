@@ -10,7 +10,7 @@ import { Drawer, useFacts } from "./Item";
 import { warm } from "./layout";
 import { Lines } from "./Lines";
 import { Link, More, State, Trouble, accountAddress, many, span, useMore, when } from "./parts";
-import { DRAWN_MAX, type Explanation, GROUP_FROM, type Item, type Plan, SHOWN, type Schedule, type Shown, type Summary, filtered, frontier, grouped, isCritical, withSchedule } from "./plan";
+import { DRAWN_MAX, type Explanation, GROUP_FROM, type Item, type Plan, SHOWN, type Schedule, type Shown, type Summary, definitionOf, filtered, frontier, grouped, isCritical, planOf, withSchedule } from "./plan";
 import { type Heard } from "./stream";
 import { Why } from "./Why";
 
@@ -48,13 +48,16 @@ export function Order({ orderId }: { orderId: string }) {
   const item = items.find((each) => each.key === chosen);
   const open = (key: string) => {
     // A part that a picture does not show well is shown as a table.
-    if (opened.size && (drawn.find((each) => each.key === key)?.members?.length ?? 0) > DRAWN_MAX) change({ view: "table" });
+    const members = drawn.find((each) => each.key === key)?.members ?? [];
+    if (opened.size && members.length > DRAWN_MAX) change({ view: "table", at: members[0].system ?? members[0].queue });
     else setOpened((before) => new Set([...before, key]));
   };
-  const close = (key: string) => setOpened((before) => new Set([...before].filter((name) => {
-    const own = items.find((each) => each.key === key);
-    return !own || !(name.startsWith(`${own.plan} ${own.key.split("@")[0]}`) || name === `plan ${own.plan}`);
-  })));
+  const close = (key: string) => {
+    const seen = drawn.find((each) => each.key === key), own = seen?.members?.[0] ?? seen;
+    if (!own) return;
+    const definition = definitionOf(own), isInner = [...opened].some((name) => name.startsWith(definition));
+    setOpened((before) => new Set([...before].filter((name) => (isInner ? name !== definition && !name.startsWith(`${definition} `) : name !== planOf(own)))));
+  };
   const places = [...new Set(items.flatMap((each) => each.system ?? each.queue ?? []))].sort();
   const isPicture = view === "graph" || view === "gantt" || view === "table";
   return (

@@ -51,26 +51,26 @@ const MEMBERS_MAX = 100; // an opened group that is larger is divided by state f
 const ORDER = ["Fatally Failed", "Failed", "On Hold", "Running", "Ready", "Scheduled", "Pending", "Completed", "Skipped"];
 const rank = (state: string) => (ORDER.indexOf(state) + 1 || 1) - 1;
 
-const definitionOf = (item: Item) => `${item.plan} ${item.key.split("@")[0]}`;
-const nameOf = (item: Item) => item.name;
+export const definitionOf = (item: Item) => `${item.plan} ${item.key.split("@")[0]}`;
+export const planOf = (item: Item) => `all of ${item.plan ?? "other orders"}`;
 
 // The items with those of one definition as one, except definitions that are opened: "×48 activate". Of an opened one
-// that has very many items those of one state are one. What waits for one of them waits for the group. If that is still
-// more than a picture shows well, a plan definition is one.
+// that has very many items those of one state are one. What waits for one of them waits for the group. Where even that is
+// more than a picture shows well, a plan definition is one until it is opened.
 export function grouped(items: Item[], opened: Set<string>): Item[] {
   const sizes = new Map<string, number>();
   for (const item of items) sizes.set(definitionOf(item), (sizes.get(definitionOf(item)) ?? 0) + 1);
-  const placed = merged(items, (item) => {
-    const definition = definitionOf(item);
+  const groupOf = (item: Item) => {
+    const definition = definitionOf(item), byState = `${definition} ${item.state}`;
     if (!opened.has(definition)) return definition;
-    const byState = `${definition} ${item.state}`;
     return sizes.get(definition)! > MEMBERS_MAX && !opened.has(byState) ? byState : undefined;
-  }, nameOf);
-  if (placed.length <= DRAWN_MAX || opened.size) return placed;
-  return merged(items, (item) => (opened.has(`plan ${item.plan}`) ? undefined : `plan ${item.plan}`), (item) => item.plan ?? "other orders");
+  };
+  const placed = merged(items, groupOf);
+  if (placed.length <= DRAWN_MAX || merged(items, definitionOf).length <= DRAWN_MAX) return placed;
+  return merged(items, (item) => (opened.has(planOf(item)) ? groupOf(item) : planOf(item)));
 }
 
-function merged(items: Item[], groupOf: (item: Item) => string | undefined, called: (item: Item) => string): Item[] {
+function merged(items: Item[], groupOf: (item: Item) => string | undefined): Item[] {
   const members = new Map<string, Item[]>();
   const placeOf = new Map<string, string>();
   for (const item of items) {
@@ -92,7 +92,7 @@ function merged(items: Item[], groupOf: (item: Item) => string | undefined, call
   return [...members].flatMap(([place, all]) => {
     if (!isGroup(place)) return all.map((item) => ({ ...item, dependsOn: waitsFor([item], item.key) }));
     const worst = all.reduce((one, other) => (rank(other.state) < rank(one.state) ? other : one));
-    return [{ ...worst, key: place, name: `×${all.length} ${called(worst)}`, dependsOn: waitsFor(all, place), members: all, lines: [], expected: together(place, all) }];
+    return [{ ...worst, key: place, name: `×${all.length} ${place === planOf(worst) ? worst.plan ?? "other orders" : worst.name}`, dependsOn: waitsFor(all, place), members: all, lines: [], expected: together(place, all) }];
   });
 }
 

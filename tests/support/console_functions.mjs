@@ -30,7 +30,9 @@ assert.deepEqual(plan.grouped(items, new Set(["p sim"])).map(({ key, name }) => 
 assert.equal(plan.grouped(items, new Set(["p sim", "p sim Failed"])).length, 43);
 // What has no equals is drawn as one for each plan definition, if it is too much for a picture.
 const lone = Array.from({ length: 600 }, (_, at) => ({ ...item(`step${at}@`, at % 300 ? [`step${at - 1}@`] : [], "Pending"), plan: `p${at % 3}` }));
-assert.deepEqual(plan.grouped(lone, new Set()).map(({ key }) => key), ["plan p0", "plan p1", "plan p2"]);
+assert.deepEqual(plan.grouped(lone, new Set()).map(({ key }) => key), ["all of p0", "all of p1", "all of p2"]);
+assert.equal(plan.grouped(lone, new Set(["all of p1"])).length, 202); // the others stay closed
+assert.equal(plan.grouped(items, new Set(["p sim", ...["Failed", "Completed"].map((state) => `p sim ${state}`)])).length, 2002); // who opens all sees all
 assert.ok(layout.columns(plan.grouped(lone, new Set())).places.size === 3); // which wait for one another in a circle
 
 // The critical path: its ways, its order, and what is shown of it alone.

@@ -29,8 +29,9 @@ export function Order({ orderId }: { orderId: string }) {
     ]);
     return { summary: summary.body, plan: plan.body, explained: explained.body };
   }, mine);
-  const schedule = useLive(`${orderId} schedule`, async (signal) => (await ask<Schedule>("get_schedule", of, { signal })).body, mine,
-    { gapMs: 1_000, pollMs: ({ expectedAt, items }) => (!expectedAt ? undefined : items.length > DRAWN_MAX ? SCHEDULE_POLL_LARGE_MS : SCHEDULE_POLL_MS) });
+  const hasPlan = !!order.data?.plan.items.length;
+  const schedule = useLive(`${orderId} ${hasPlan}`, async (signal) => (hasPlan ? (await ask<Schedule>("get_schedule", of, { signal })).body : undefined), mine,
+    { gapMs: 1_000, pollMs: (data) => (!data?.expectedAt ? undefined : data.items.length > DRAWN_MAX ? SCHEDULE_POLL_LARGE_MS : SCHEDULE_POLL_MS) });
   useEffect(warm, []);
   const [opened, setOpened] = useState<Set<string>>(new Set());
   const isGrouped = url.searchParams.get("grouped") !== "no";

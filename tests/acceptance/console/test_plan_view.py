@@ -91,7 +91,6 @@ def test_a_late_order_says_why_and_is_put_right_from_there(page: Any, fleet: Run
     page.keyboard.press("Backspace")
     expect(group).to_be_visible()
     assert page.locator(".graph [tabindex='0'], .react-flow__node[tabindex]").count() == 0, "one stop for the Tab key"
-    page.get_by_role("button", name="Close").filter(has_text="✕").click()
     look(page, "plan-late")
 
     page.get_by_role("link", name="Table").click()

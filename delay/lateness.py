@@ -117,7 +117,7 @@ def _in_words(snapshot: Snapshot, item: ItemSnapshot, age_s: float, known: _Usua
     name, age = f"“{item.name}”", in_words_s(age_s)
     place = f" in queue {item.queue}" if item.queue else f" at system {item.system}" if item.system else ""
     if item.state in _BROKEN:
-        return "failed", f"{name} has failed{place} and waits for somebody to repair it, {age} after it could begin"
+        return "failed", f"{name} has failed{place} and waits for somebody to repair it; it could begin {age} ago"
     if item.state in _TRIED:
         return (
             "retries",

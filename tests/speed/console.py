@@ -92,7 +92,7 @@ def main() -> int:
 
 
 def _round(browser: Any, figure: Figure) -> float:
-    with served(wide(WIDE), wide(WIDE // 2, seed=2), fleet(LINES)) as scene:
+    with served(wide(WIDE), wide(WIDE, seed=2, ids_from=1), fleet(LINES)) as scene:
         context = browser.new_context(
             base_url=scene.url, viewport={"width": 1920, "height": 1080}, reduced_motion="reduce"
         )
@@ -111,7 +111,7 @@ def first_load_kb(_page: Any, _scene: Scene) -> float:
 
 
 def readable_ms(page: Any, scene: Scene) -> float:
-    """From the answers to a plan of 200 items that can be read; the layout's worker has drawn another one before."""
+    """From the answers to a plan of 200 items that can be read; the layout's worker has drawn another one of as many."""
     wide_id, other_id, _ = scene.orders
     page.goto(f"/console/orders/{other_id}")
     page.wait_for_selector(".graph[data-ready=yes] .card")

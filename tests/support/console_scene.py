@@ -34,7 +34,7 @@ SIDE_BY_SIDE = 40
 """Items of the wide plan that are under way at once."""
 
 
-def wide(items: int, seed: int = 1) -> tuple[Engine, Plan]:
+def wide(items: int, seed: int = 1, ids_from: int = 2) -> tuple[Engine, Plan]:
     """An order with one plan of so many items, no two of one definition: layers of `SIDE_BY_SIDE`, each item waiting
     for one to three of the layer before. The first layer is under way.
     """
@@ -53,7 +53,7 @@ def wide(items: int, seed: int = 1) -> tuple[Engine, Plan]:
         dependencies=dependencies,
         scenarios=[scenario("offer", "p")],
     )
-    engine = Engine(release, ids_from=items)
+    engine = Engine(release, ids_from=ids_from)
     return engine, engine.accept(order_of(line("1", "offer")))
 
 
@@ -70,7 +70,7 @@ def fleet(lines: int) -> tuple[Engine, Plan]:
         dependencies=[depends(f"sim/{code}", f"sim/{before}") for before, code in pairwise(codes)],
         scenarios=[scenario("sim", "sim")],
     )
-    engine = Engine(release, ids_from=lines)
+    engine = Engine(release, ids_from=3)
     plan = engine.accept(order_of(*(line(str(at), "sim") for at in range(lines))))
     calls = list(engine.calls[plan.order_id])
     engine.fail(plan, calls[0], fatal=True)

@@ -111,7 +111,7 @@ def first_load_kb(_page: Any, _scene: Scene) -> float:
 
 
 def readable_ms(page: Any, scene: Scene) -> float:
-    """From the answers to a plan of 200 items that can be read; the layout's worker has drawn another one of as many."""
+    """From the answers to a plan of 200 items that can be read; the layout's worker has laid out one as large."""
     wide_id, other_id, _ = scene.orders
     page.goto(f"/console/orders/{other_id}")
     page.wait_for_selector(".graph[data-ready=yes] .card")

@@ -118,6 +118,6 @@ def _past(items: Sequence[ItemSnapshot], last: int | None) -> tuple[int, ...]:
 
 
 def _last(items: Sequence[ItemSnapshot], places: Sequence[int]) -> int | None:
-    """The place of these whose item ended last."""
-    ended = [(at, ended_at) for at in places if (ended_at := items[at].ended_at) is not None]
-    return max(ended, key=lambda each: each[1])[0] if ended else None
+    """The place of these whose item ended last; of those that ended in one tick, which could begin last."""
+    ended = [(ended_at, items[at].ready_at or ended_at, at) for at in places if (ended_at := items[at].ended_at)]
+    return max(ended)[-1] if ended else None

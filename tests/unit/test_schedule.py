@@ -75,8 +75,13 @@ def test_the_critical_path_goes_back_through_what_ended_last():
     ]
     order = snapshot(*done, item("now", S.RUNNING, waits=[1, 2], age_s=5), item("last", waits=[3]))
     ended = snapshot(*done)
+    at_once = [
+        item("b", S.COMPLETED, waits=[1], ended_at=NOW, age_s=0),
+        item("a", S.COMPLETED, ended_at=NOW, age_s=9),
+    ]
 
     assert model().schedule(order).past == (2, 0)
+    assert model().schedule(snapshot(*at_once)).past == (0, 1), "what ended in one tick with what it waited for"
     assert model().schedule(ended) == Schedule((), 0.0, (2, 0))
 
 

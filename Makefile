@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install demo test check simulate changes-properties faults overload soak faults-table bench bench-large bench-base
-.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models console console-pictures
+.PHONY: delay-backtest delay-structure delay-expedite delay-rescore bench-scoring foreign-models console console-pictures console-speed
 .PHONY: console-dashboard-load clean
 
 help:  ## List the targets
@@ -100,6 +100,9 @@ console: install  ## Build the console anew into gateway/console; needs Node 20.
 	$(BIN)/python console/make_api.py
 	cd console && npm ci && npm run check && npm run build
 	$(BIN)/python console/stamp.py
+
+console-speed: install  ## How quick the console is in a browser, against its bars; on a machine that does nothing else; needs chromium
+	$(BIN)/python -m tests.speed.console $(if $(ROUNDS),--rounds $(ROUNDS))
 
 console-pictures: install  ## Pictures of every screen of the console, light and dark, into docs/console; needs chromium
 	ORDERPLAN_PICTURES=docs/console ORDERPLAN_REQUIRE_BROWSER=1 $(BIN)/pytest -q tests/acceptance/console

@@ -24,6 +24,7 @@ from actors.model_desk import MakeProcess, ModelDesk, process_of, tick_of
 from actors.model_process import ModelProcess
 from actors.plan_cache import PlanCache, PlanStore
 from actors.process import prepare_process
+from actors.schedule_desk import ScheduleDesk
 from actors.scoring import PREDICT_TIMEOUT_S, Scorer
 from actors.scoring_queue import COALESCE_S, OpenOrder, ScoringQueue
 from actors.what_if import WhatIf
@@ -90,6 +91,7 @@ class DelayPredictor:
         self._pool = pool
         self._actionable = actionable
         self._builtin = scorer.builtin
+        self.schedules = ScheduleDesk(scorer.builtin)
         self.desk = ModelDesk(
             pool,
             tenant,
@@ -275,9 +277,7 @@ class DelayPredictor:
         if points:
             await scores.add_points(self._pool, self._tenant, points)
 
-    async def _keep_ticks(
-        self, orders: Sequence[OpenOrder], batch: Batch, predictions: Sequence[Prediction]
-    ) -> None:
+    async def _keep_ticks(self, orders: Sequence[OpenOrder], batch: Batch, predictions: Sequence[Prediction]) -> None:
         places: list[int] = []
         passed: list[int] = []
         for at, (order, snapshot) in enumerate(zip(orders, batch.snapshots, strict=True)):
@@ -313,6 +313,21 @@ class DelayPredictor:
         if plan is None or snapshot is None:
             raise NotPossibleNow("the order has ended, or has no plan yet", mend="ask for an order that is open")
         return await WhatIf(self._scorer, self._builtin, self._actionable).answer(snapshot, plan.release, changes)
+
+    async def schedule(self, order_id: str) -> dict[str, Any]:
+        """When each item is expected to begin and end, what the end of the order waits for, and why it is late
+        (docs/DELAY.md); of an order that has ended only which items it waited for, and why it was late.
+
+        Raises:
+            NotPossibleNow: the order has no plan.
+        """
+        plan = (await self._plans.get([order_id])).get(order_id)
+        if plan is not None and (known := self.schedules.known(order_id, plan.facts)) is not None:
+            return known
+        snapshot = snapshot_of(plan, self._clock()) if plan is not None else None
+        if snapshot is None:
+            raise NotPossibleNow("the order has no plan yet", mend="ask again when it has one")
+        return await self.schedules.answer(snapshot)
 
     def stats(self) -> dict[str, Any]:
         """Counters for metrics."""
@@ -427,6 +442,15 @@ class DelayPredictorActor:
             return Busy("the delay predictor starts", retryAfterS=1)
         try:
             return await self._predictor.what_if(order_id, changes)
+        except OrderplanError as error:
+            return error
+
+    async def schedule(self, order_id: str) -> Any:
+        """See `DelayPredictor.schedule`; a refusal comes back as the error itself."""
+        if self._predictor is None or not self._predictor.is_started:
+            return Busy("the delay predictor starts", retryAfterS=1)
+        try:
+            return await self._predictor.schedule(order_id)
         except OrderplanError as error:
             return error
 

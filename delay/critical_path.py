@@ -19,8 +19,9 @@ import numpy as np
 
 from delay.durations import HOLD_S, PRIOR, REPAIR, REPAIR_S, Array, Distribution, Durations, TaskTimes
 from delay.model import ClosedOrder, Factor, Prediction
-from delay.playing import QUEUE, RETRY, WORK, Group, Path, Rest, groups, seconds, standing, until
+from delay.playing import QUEUE, RETRY, WORK, EvenGroup, Group, Path, Rest, groups, seconds, standing, until
 from delay.reasons import Reason
+from delay.schedule import Schedule, schedule_of
 from delay.snapshot import SUB_PLAN, ItemSnapshot, Snapshot, priority_of
 from delay.working_time import WorkingTime
 from domain.priorities import HIGH
@@ -36,6 +37,7 @@ FIRST_SHARE: Final = 0.1
 LOW, UPPER = 0.1, 0.9
 _HOLD: Final = Distribution([HOLD_S * factor for factor in PRIOR])
 _INSTANT: Final = frozenset({"milestone", SUB_PLAN})
+
 
 class Contribution(NamedTuple):
     """By how much an item moves the risk: `points` of the probability, `delay_s` of the middle of the end; and how long
@@ -152,6 +154,12 @@ class CriticalPath:
             middles = self._middles(snapshot.items[at], snapshot.now, float(np.median(path.rest[row])))
             found.append(Contribution(snapshot.items[at].key, points, delay_s, *middles))
         return sorted(found, key=lambda each: (-abs(each.points), -abs(each.delay_s)))
+
+    def schedule(self, snapshot: Snapshot) -> Schedule:
+        """When each item is expected to begin and end, and what the end of the order waits for."""
+        group = Group([snapshot])
+        known = self._known_of(group)
+        return schedule_of(self._played(group, known), self._played(EvenGroup([snapshot]), known), group)
 
     def _middles(self, item: ItemSnapshot, now: datetime, rest_s: float) -> tuple[float, float]:
         """(seconds in all from when it was ready, what is usual)."""

@@ -66,6 +66,10 @@ class Distribution:
         """That of the shortest of the observations."""
         return Distribution(self._values[: max(round(len(self._values) * share), 1)].tolist())
 
+    def outlasted_s(self, share: float) -> float:
+        """How long the longest share of them last at least: 0.1 gives what nine of ten do not exceed."""
+        return float(self.draw(np.array([share]))[0])
+
     def survival(self, age_s: Array | float) -> Array:
         """The probabilities of lasting longer than `age_s`."""
         age = np.asarray(age_s, dtype=np.float64)
@@ -293,6 +297,12 @@ class Durations:
         """(work, queue): the middle of each in the long run, None where too little was observed for one."""
         observed = self._by_ref.get(ref)
         return (observed.work_usual.middle_s, observed.queue_usual.middle_s) if observed is not None else (None, None)
+
+    @_alone
+    def is_observed(self, ref: str) -> bool:
+        """Whether an item of the definition has been completed."""
+        observed = self._by_ref.get(ref)
+        return observed is not None and bool(observed.work_s)
 
     @_alone
     def pace(self, planned_s: Mapping[str, float]) -> float | None:

@@ -70,6 +70,14 @@ class Group:
         return self.column([moment(each.items[at]).timestamp() for each in self.snapshots])
 
 
+class EvenGroup(Group):
+    """One plan whose items all have the same luck: from column to column every one of them takes longer."""
+
+    def luck(self, kind: int, at: int) -> Array:
+        """The same for all, falling."""
+        return 1.0 - (np.arange(self.draws)[None, :] + 0.5) / self.draws
+
+
 def draws_for(items: int) -> int:
     """How many times a plan of so many items is played through."""
     return max(DRAWS_MIN, min(DRAWS, CELLS_MAX // max(items, 1)))
@@ -139,7 +147,8 @@ class Path:
         self._waits = [tuple(row_of[target] for target in each if target in row_of) for each in waits]
         """Rows: what has ended holds nobody up."""
         self._now_s = group.now_s
-        self._ends: NDArray[Any] = np.empty(shape)
+        self.ends: NDArray[Any] = np.empty(shape)
+        """When each of them ends."""
         self._begins: dict[tuple[int, ...], Array] = {(): np.zeros((1, 1))}
         self._first: dict[tuple[int, ...], int] = {}
         self._filled = 0
@@ -155,7 +164,7 @@ class Path:
         begins = self._begins.get(waits)
         if begins is None:
             # Items that wait for the same share the answer: thousands may wait for thousands.
-            begins = self._ends[waits[0]] if len(waits) == 1 else self._ends[list(waits)].max(axis=0)
+            begins = self.ends[waits[0]] if len(waits) == 1 else self.ends[list(waits)].max(axis=0)
             self._begins[waits] = begins
             self._first[waits] = row
         starts = begins if isinstance(given.floor_s, float) else np.maximum(begins, given.floor_s)
@@ -164,12 +173,12 @@ class Path:
             began_s = self._now_s + starts
             rest = given.hours.after(began_s, rest) - began_s
         self.rest[row] = rest
-        np.add(starts, rest, out=self._ends[row])
-        np.maximum(self.total, self._ends[row], out=self.total)
+        np.add(starts, rest, out=self.ends[row])
+        np.maximum(self.total, self.ends[row], out=self.total)
 
     def critical(self) -> Flags:
         """Shape (open items, plans, draws): whether the end of the order waits for the item."""
-        critical = self._ends >= self.total
+        critical = self.ends >= self.total
         waited: dict[tuple[int, ...], Flags] = {}
         for row in range(self._filled - 1, -1, -1):
             waits = self._waits[row]
@@ -177,11 +186,11 @@ class Path:
                 continue
             begins = self._begins[waits]
             # Critical as far as nothing but what it waits for held it up.
-            mine = critical[row] & (begins > 0) & (self._ends[row] <= begins + self.rest[row])
+            mine = critical[row] & (begins > 0) & (self.ends[row] <= begins + self.rest[row])
             waited[waits] = waited[waits] | mine if waits in waited else mine
             if self._first[waits] == row:
                 for target in waits:
-                    critical[target] |= waited[waits] & (self._ends[target] >= begins)
+                    critical[target] |= waited[waits] & (self.ends[target] >= begins)
         return critical
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from itertools import islice
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ from domain.states import ItemState
 from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json
 from gateway.systems import COUNTED_MAX
+from gateway.views import is_open_task
 from persistence import catalogue, holds, people, reads, tasks, waits
 from persistence.catalogue import Limits
 from persistence.incarnations import Ownership
@@ -42,9 +44,14 @@ async def explain(request: web.Request) -> web.Response:
     wanted = request.query.get("item")
     if wanted is not None:
         return await _explain_one(context, stored, plan, world, wanted)
-    told = explain_order(plan, world, context.now())
+    return native_json(explained_view(plan, world, context.now()))
+
+
+def explained_view(plan: Plan, world: World, now: datetime) -> dict[str, Any]:
+    """Why the order is where it is, as the API shows it."""
+    told = explain_order(plan, world, now)
     items = [_item(each.item, each.reasons, each.behind) for each in told.items]
-    return _answer(plan, told.summary, told.reasons, items, told.more)
+    return _view(plan, told.summary, told.reasons, items, told.more)
 
 
 async def _explain_one(
@@ -56,7 +63,7 @@ async def _explain_one(
     if not found:
         composed = await _composed(context, stored)
         reasons = explain_absent(composed or plan, wanted.partition("@")[0])
-        return _answer(plan, reasons[0].text, reasons, [], 0)
+        return native_json(_view(plan, reasons[0].text, reasons, [], 0))
     if len(found) == 1:
         world = replace(world, at_skip=await _at_skip(context, stored, plan, found[0]))
     now = context.now()
@@ -64,15 +71,15 @@ async def _explain_one(
     items = [_item(item, reasons, stands_behind(plan, item)) for item, reasons in explained]
     told = (reasons[0].text for _, reasons in explained if reasons and reasons[0].code != "voidDependency")
     summary = next(told, f"{name_of(plan, found[0])} is {found[0].state.value}.")
-    return _answer(plan, summary, [], items, len(found) - len(explained))
+    return native_json(_view(plan, summary, [], items, len(found) - len(explained)))
 
 
-def _answer(
+def _view(
     plan: Plan, summary: str, reasons: Sequence[Reason], items: Sequence[dict[str, Any]], more: int
-) -> web.Response:
+) -> dict[str, Any]:
     told = [_reason(each) for each in reasons]
-    answer = {"orderId": plan.order_id, "state": plan.order_state.value, "summary": summary, "reasons": told}
-    return native_json(answer | {"items": items, "more": more})
+    view = {"orderId": plan.order_id, "state": plan.order_state.value, "summary": summary, "reasons": told}
+    return view | {"items": items, "more": more}
 
 
 async def _composed(context: Context, stored: list[StoredFact]) -> Plan | None:
@@ -90,10 +97,6 @@ async def _at_skip(
         return {}
     then = await context.folder.fold(stored[:at])
     return {item.key: {line.key: line.attributes for line in then.lines_of(item)}}
-
-
-def _is_open_task(item: ItemRun) -> bool:
-    return item.is_manual and item.state in (ItemState.READY, ItemState.RUNNING)
 
 
 def _item(item: ItemRun, reasons: Sequence[Reason], behind: Sequence[ItemRun]) -> dict[str, Any]:
@@ -120,7 +123,7 @@ async def _world(context: Context, tenant: str, plan: Plan) -> World:
     now = context.now()
     staff: dict[str, Staff] = {}
     known: dict[Any, Staff] = {}
-    for item in islice((item for item in plan.items if _is_open_task(item)), STANDING_MAX):
+    for item in islice((item for item in plan.items if is_open_task(item)), STANDING_MAX):
         assert item.definition is not None, "a manual task has one"
         source = item.definition.source
         needed = tuple((each.skill, each.level) for each in source.skills)

@@ -18,6 +18,7 @@ from domain.ids import account_shard, parse_effect_key, shard_for, shard_of
 from domain.messages import ChangeLine, OperateItem, Report
 from domain.orders import Order
 from domain.priorities import class_of
+from gateway.attempts import plan_with_attempts
 from gateway.context import Context, context_of, tenant_of, user_of
 from gateway.documents import decode_body
 from gateway.tmf622 import parse_order
@@ -226,12 +227,15 @@ async def get_facts(request: web.Request) -> web.Response:
 
 
 async def get_item(request: web.Request) -> web.Response:
-    """GET /v1/orders/{id}/items/{item}: the item, and of a callout what its next attempt would say."""
-    plan = await context_of(request).plan(tenant_of(request), request.match_info["order_id"])
-    item = plan.by_key.get(request.match_info["item"])
+    """GET /v1/orders/{id}/items/{item}: the item, and of a callout its attempts and what the next one would say."""
+    context, key = context_of(request), request.match_info["item"]
+    stored = await context.facts(tenant_of(request), request.match_info["order_id"])
+    plan, attempts = await plan_with_attempts(context.folder, stored, key)
+    item = plan.by_key.get(key)
     if item is None:
-        raise NotFound(f"order {plan.order_id} has no item {request.match_info['item']!r}")
-    return native_json(item_view(plan, item) | next_payload_view(plan, item))
+        raise NotFound(f"order {plan.order_id} has no item {key!r}")
+    view = item_view(plan, item) | next_payload_view(plan, item)
+    return native_json(view | {"attempts": attempts} if item.is_callout else view)
 
 
 async def operate_item(request: web.Request) -> web.Response:

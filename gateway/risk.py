@@ -18,14 +18,14 @@ from delay.snapshot import jeopardy_of, snapshot_of
 from delay.what_if import read_changes
 from domain.errors import BadDocument, Busy, OrderplanError
 from domain.plan import Plan
-from gateway.context import context_of, tenant_of
+from gateway.context import Context, context_of, tenant_of
 from gateway.orders import native_json, read_object
 from gateway.queries import text_of
 from gateway.views import risk_view
-from persistence import scores
+from persistence import reads, scores
 
 LIMIT_MAX = 500
-WHAT_IF_TIMEOUT_S = 30.0
+PREDICTOR_TIMEOUT_S = 30.0
 WORTH_MAX = 1e12
 
 
@@ -109,13 +109,33 @@ async def what_if(request: web.Request) -> web.Response:
     if unknown := sorted(body.keys() - {"changes"}):
         raise BadDocument("has no meaning here", path=unknown[0][:100], mend="give changes")
     changes = read_changes(body.get("changes", []))
-    await context.facts(tenant, order_id)
+    await reads.require_order(context.pool, tenant, order_id)
+    return native_json(await _asked(context, "what_if", order_id, changes))
+
+
+async def get_schedule(request: web.Request) -> web.Response:
+    """GET /v1/orders/{id}/schedule: when items are expected to begin and end, the critical path, slack, why it is late.
+
+    Estimates of the built-in delay model (`model`, `version`) at the moment `at`, when the order had `facts` facts. An
+    open item has `expectedStartAt`, `expectedEndAt`, `slackS` (how much later it may end without the order ending
+    later), `share` (of the cases in which the end of the order waits for it), `risk` (its part in the risk) and, of
+    those that matter most, a `reason`. Of items that have ended those are listed that the critical path goes through.
+    `why`: how late the order is, and the item that is the cause. Answers are up to some seconds old.
+    """
+    context = context_of(request)
+    order_id = request.match_info["order_id"]
+    await reads.require_order(context.pool, tenant_of(request), order_id)
+    return native_json(await _asked(context, "schedule", order_id))
+
+
+async def _asked(context: Context, method: str, *arguments: Any) -> Any:
+    """What the delay predictor answers; what it refuses is raised here."""
     predictor = context.predictor()
     if predictor is None:
         raise Busy("the delay predictor is not there", retryAfterS=1)
     try:
-        async with asyncio.timeout(WHAT_IF_TIMEOUT_S):
-            answer = await predictor.what_if.remote(order_id, changes)
+        async with asyncio.timeout(PREDICTOR_TIMEOUT_S):
+            answer = await getattr(predictor, method).remote(*arguments)
     except TimeoutError:
         raise Busy("the delay predictor does not answer", retryAfterS=1) from None
     except Exception as error:
@@ -124,7 +144,7 @@ async def what_if(request: web.Request) -> web.Response:
         raise Busy("the delay predictor is not there", retryAfterS=1) from error
     if isinstance(answer, OrderplanError):
         raise answer
-    return native_json(answer)
+    return answer
 
 
 def _jeopardy(plan: Plan, now: datetime) -> list[dict[str, Any]]:

@@ -150,6 +150,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route("GET", "/v1/numbers/{table}", numbers.get_number_table, Role.MANAGER),
     Route("GET", "/v1/risk", risk.list_risks, Role.MANAGER),
     Route("GET", "/v1/orders/{order_id}/risk", risk.get_risk, Role.AGENT),
+    Route("GET", "/v1/orders/{order_id}/schedule", risk.get_schedule, Role.AGENT),
     Route("POST", "/v1/orders/{order_id}/risk:whatIf", risk.what_if, Role.AGENT, body=True),
     Route("GET", "/v1/delay-models", delay_models.list_models, Role.MANAGER),
     Route("POST", "/v1/delay-models", delay_models.register_model, Role.DATA_SCIENTIST, 201, body=True),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from actors.rows import task_id_of
 from domain.change_refusals import roots_past
 from domain.errors import ExpressionFailed
 from domain.items import ItemRun
@@ -12,7 +13,7 @@ from domain.payloads import next_payload
 from domain.plan import Plan
 from domain.related import item_name
 from domain.sealing import MASK, is_encrypted, is_sealed, same_value
-from domain.states import OrderState
+from domain.states import ItemState, OrderState
 from gateway.warnings import warnings_of
 from persistence.readstore import StoredFact
 
@@ -121,6 +122,7 @@ def plan_view(plan: Plan) -> dict[str, Any]:
         "state": plan.state.value if plan.state else None,
         "template": plan.template.template_id,
         "version": plan.version,
+        "facts": plan.facts,
         "pastNoReturn": sorted(roots_past(plan)),
         "releaseId": plan.release.release_id,
         "lines": [_line(plan, line.key) for line in plan.lines],
@@ -162,6 +164,7 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         ("error", item.error),
         ("errorCode", item.error_code),
         ("worker", item.worker),
+        ("taskId", task_id_of(plan.order_id, item.key) if is_open_task(item) else None),
         ("skipReason", item.skip_reason),
         ("simulated", item.is_simulated),
         ("timerAt", item.timer_at.isoformat() if item.timer_at else None),
@@ -170,6 +173,11 @@ def item_view(plan: Plan, item: ItemRun) -> dict[str, Any]:
         if shown:
             view[name] = shown
     return view
+
+
+def is_open_task(item: ItemRun) -> bool:
+    """Whether a person may do it."""
+    return item.is_manual and item.state in (ItemState.READY, ItemState.RUNNING)
 
 
 def next_payload_view(plan: Plan, item: ItemRun) -> dict[str, Any]:

@@ -113,17 +113,20 @@ export function OrderActions({ summary, changed }: { summary: Summary; changed: 
   const steer = (action: "hold" | "resume" | "freeze" | "thaw", label: string, effect: string) => (
     <WithReason key={action} operation="act_on_order" parameters={{ ...of, action }} label={label} effect={effect} done={changed} />
   );
+  const prioritize = (priority: string, label: string, taken: string) => (
+    <WithReason key={priority} operation="act_on_order" parameters={{ ...of, action: "prioritize" }} label={label} body={{ priority }} effect={`Its priority becomes ${priority}: its items and tasks are taken ${taken}.`} done={changed} />
+  );
   const isHeld = summary.planState === "Held", isFrozen = summary.planState === "Frozen" || summary.planState === "Freezing";
   const rehearse = () => ask<Told>("act_on_order", { ...of, action: "cancel" }, { query: { dryRun: "true" }, body: { reason: "preview" } }).then(({ body }) => { setError(undefined); setTold(body); }, setError);
   return (
     <>
       <div className="actions">
+        {summary.priority !== "high" && prioritize("high", "Expedite", "first")}
+        <Link className="button" href={`${orderAddress(summary.id)}/amend`}>Amend…</Link>
         {isHeld ? steer("resume", "Resume", "What was held begins.") : !isFrozen && steer("hold", "Hold", "Nothing of it begins until it is resumed; work under way goes on.")}
         {isFrozen ? steer("thaw", "Thaw", "It goes on as it was.") : !isHeld && steer("freeze", "Freeze", "Nothing of it begins any more, so that it can be changed.")}
-        {(["high", "normal", "low"] as const).filter((each) => each !== (summary.priority ?? "normal")).map((priority) => (
-          <WithReason key={priority} operation="act_on_order" parameters={{ ...of, action: "prioritize" }} label={`Priority ${priority}`} body={{ priority }} effect={`Its items and tasks are taken ${priority === "high" ? "first" : priority === "low" ? "last" : "in their turn"}.`} done={changed} />
-        ))}
-        <Link className="button" href={`${orderAddress(summary.id)}/amend`}>Amend…</Link>
+        {(summary.priority ?? "normal") !== "normal" && prioritize("normal", "Priority normal", "in their turn")}
+        {summary.priority !== "low" && prioritize("low", "Priority low", "last")}
         {told
           ? <WithReason operation="act_on_order" parameters={{ ...of, action: "cancel" }} label="Cancel the order" body={{ version: summary.version }} effect="What has been done is undone as the preview says." done={() => { setTold(undefined); changed(); }} />
           : <button onClick={rehearse} disabled={!!refusedBecause("act_on_order")} title={refusedBecause("act_on_order")}>Cancel…</button>}

@@ -51,6 +51,7 @@ export const OPERATIONS = {
   get_number_table: { method: "GET", path: "/v1/numbers/{table}", role: "manager" },
   list_risks: { method: "GET", path: "/v1/risk", role: "manager" },
   get_risk: { method: "GET", path: "/v1/orders/{order_id}/risk", role: "agent" },
+  get_schedule: { method: "GET", path: "/v1/orders/{order_id}/schedule", role: "agent" },
   what_if: { method: "POST", path: "/v1/orders/{order_id}/risk:whatIf", role: "agent" },
   list_models: { method: "GET", path: "/v1/delay-models", role: "manager" },
   register_model: { method: "POST", path: "/v1/delay-models", role: "dataScientist" },
@@ -185,6 +186,7 @@ export interface Parameters {
   get_number_table: { table: string };
   list_risks: Record<never, string>;
   get_risk: { order_id: string };
+  get_schedule: { order_id: string };
   what_if: { order_id: string };
   list_models: Record<never, string>;
   register_model: Record<never, string>;

@@ -3,19 +3,14 @@
 
 import ELK, { type ElkExtendedEdge, type ElkNode } from "elkjs/lib/elk-api.js";
 import workerAddress from "elkjs/lib/elk-worker.min.js?url";
+import { HEIGHT, type Layout, type Waiting, WIDTH, columns } from "./columns";
 
-export const WIDTH = 240;
-export const HEIGHT = 64;
 const TIMEOUT_MS = 20_000;
 const OPTIONS = {
   "elk.algorithm": "layered", "elk.direction": "RIGHT", "elk.edgeRouting": "ORTHOGONAL",
   "elk.layered.nodePlacement.strategy": "LINEAR_SEGMENTS", "elk.layered.spacing.nodeNodeBetweenLayers": "56", "elk.spacing.nodeNode": "24",
   "elk.layered.thoroughness": "3", // half the time of the usual 7, for plans as compact
 };
-
-export interface Point { x: number; y: number }
-export interface Layout { places: Map<string, Point>; ways: Map<string, Point[]> }
-export interface Waiting { key: string; dependsOn: string[] }
 
 interface TrustedTypes { createPolicy(name: string, rules: { createScriptURL: (url: string) => string }): { createScriptURL(url: string): string } }
 const trusted = (window as { trustedTypes?: TrustedTypes }).trustedTypes?.createPolicy("console-worker", {
@@ -62,21 +57,4 @@ async function worked(items: Waiting[]): Promise<Layout> {
       return [edge.id, [startPoint, ...bendPoints, endPoint]];
     })),
   };
-}
-
-// A column per longest way that leads to an item; for when the layout takes too long.
-export function columns(items: Waiting[]): Layout {
-  const byKey = new Map(items.map((item) => [item.key, item]));
-  const depth = new Map<string, number>();
-  const depthOf = (key: string): number => {
-    if (!depth.has(key)) depth.set(key, Math.max(0, ...(byKey.get(key)?.dependsOn ?? []).map((each) => depthOf(each) + 1)));
-    return depth.get(key)!;
-  };
-  const used: number[] = [];
-  const places = new Map(items.map((item) => {
-    const column = depthOf(item.key);
-    used[column] = (used[column] ?? -1) + 1;
-    return [item.key, { x: column * (WIDTH + 56), y: used[column] * (HEIGHT + 24) }];
-  }));
-  return { places, ways: new Map() };
 }

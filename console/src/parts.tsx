@@ -147,3 +147,15 @@ export function Due({ at }: { at: string | null | undefined }) {
 
 export const orderAddress = (orderId: string, item?: string) => `/console/orders/${encodeURIComponent(orderId)}${item ? `?item=${encodeURIComponent(item)}` : ""}`;
 export const accountAddress = (account: string) => `/console/accounts/${encodeURIComponent(account)}`;
+
+const ROWS = 300; // more are shown on request
+
+// The first rows of a long table.
+export function useMore<T>(all: T[]) {
+  const [limit, setLimit] = useState(ROWS);
+  return { shown: all.length > limit ? all.slice(0, limit) : all, rest: Math.max(0, all.length - limit), more: () => setLimit(limit + ROWS) };
+}
+
+export function More({ rest, more, what }: { rest: number; more: () => void; what: string }) {
+  return rest > 0 ? <p><button onClick={more}>Show {Math.min(ROWS, rest)} more of {rest.toLocaleString()} {what}</button></p> : null;
+}

@@ -348,6 +348,26 @@ async def test_the_newest_history_is_that_of_orders_that_ended_last_not_of_those
     assert await scores.recently_completed(pool, "main", 9) == [slow, quick, archived]
 
 
+async def test_a_schedule_follows_the_facts_of_its_order_and_is_there_when_the_order_has_ended(host, predictor_of):
+    predictor = await predictor_of()
+    order_id = await submit(host)
+    await predictor.step()
+    first = await predictor.schedule(order_id)
+    assert await predictor.schedule(order_id) is first, "nothing has happened"
+    await host.report(host.dispatch.calls(order_id)[0])
+    await predictor.step()
+    second = await predictor.schedule(order_id)
+    await host.finish()
+    await later(host, predictor, 1)
+    ended = await predictor.schedule(order_id)
+
+    assert [each["isCritical"] for each in first["items"]] == [True, True]
+    assert ["slackS" in each for each in second["items"]] == [False, True], "the first item has ended"
+    assert second["facts"] > first["facts"]
+    assert [each["key"] for each in ended["items"]] == [each["key"] for each in first["items"]]
+    assert (ended["expectedAt"], ended["why"]["code"]) == (None, "inTime")
+
+
 async def test_what_if_is_asked_of_the_predictor_beside_its_work_and_changes_nothing(host, pool, predictor_of):
     predictor = await predictor_of()
     order_id = await submit(host)

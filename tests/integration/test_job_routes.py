@@ -266,7 +266,13 @@ async def test_what_a_callout_would_say_next_is_shown_and_edited_without_its_hid
     [call] = desk.host.dispatch.calls()
     assert (call.attempt, call.payload) == (2, {"pin": {"$sealed": "0/pin"}, "speed": "50M"})
     await desk.host.finish()
-    assert "nextPayload" not in (await desk.call("GET", at))[1]
+    ended = (await desk.call("GET", at))[1]
+    assert "nextPayload" not in ended
+    # What was sent is shown as it was at that moment, hidden values by none of them.
+    first, second = ended["attempts"]
+    assert (first["attempt"], first["outcome"], first["request"]) == (1, "failedForGood", shown["nextPayload"])
+    assert (second["attempt"], second["outcome"], second["request"]) == (2, "completed", edited["payload"])
+    assert first["error"]
     stored = await desk.pool.fetchval("select string_agg(payload::text, '') from fact")
     assert "pin-4711" not in stored
 

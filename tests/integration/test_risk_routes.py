@@ -39,10 +39,10 @@ class Predictor:
     def __init__(self, answer: Any) -> None:
         self.asked: list[Any] = []
         self._answer = answer
-        self.what_if = self
+        self.what_if = self.schedule = self
 
-    async def remote(self, order_id: str, changes: list[Change]) -> Any:
-        self.asked.append((order_id, changes))
+    async def remote(self, order_id: str, *changes: list[Change]) -> Any:
+        self.asked.append((order_id, *changes))
         return self._answer
 
 
@@ -90,6 +90,17 @@ async def test_what_if_reaches_the_predictor_as_changes_and_its_refusals_come_ba
     for named in (await asked(pool, None, "GET", "/v1/orders/shop-17/risk"), nobody):
         assert named[0] == 404
         assert "productOrder?externalId=" in named[1]["mend"]
+
+
+async def test_a_schedule_is_asked_of_the_predictor_for_orders_that_exist(pool, order_id):
+    predictor = Predictor({"items": []})
+    found = await asked(pool, predictor, "GET", f"/v1/orders/{order_id}/schedule")
+    nobody = await asked(pool, predictor, "GET", "/v1/orders/o1-00000000000-0000000000/schedule")
+    alone = await asked(pool, None, "GET", f"/v1/orders/{order_id}/schedule")
+
+    assert found == (200, {"items": []})
+    assert predictor.asked == [(order_id,)]
+    assert (nobody[0], alone[0]) == (404, 503)
 
 
 @pytest.mark.parametrize("query", ["sort=recurring", "minOneTime=1", "sort=oneTime&minRecurring=2"])

@@ -8,12 +8,12 @@ import { pathToFileURL } from "node:url";
 const sources = resolve("console/src");
 const { build } = await import(pathToFileURL(createRequire(resolve("console/package.json")).resolve("vite")));
 const folder = resolve(process.argv[2]);
-const names = ["plan", "release", "schema", "search"];
+const names = ["plan", "release", "schema", "decomposition", "scale", "columns", "search"];
 await build({
   root: folder, configFile: false, logLevel: "error",
   build: { outDir: folder, lib: { entry: names.map((name) => join(sources, `${name}.ts`)), formats: ["es"] }, rollupOptions: { output: { entryFileNames: "[name].mjs" } } },
 });
-const [plan, release, schema, search] = await Promise.all(names.map((name) => import(pathToFileURL(join(folder, `${name}.mjs`)))));
+const [plan, release, schema, lines, scale, layout, search] = await Promise.all(names.map((name) => import(pathToFileURL(join(folder, `${name}.mjs`)))));
 
 // Equal items are one, unless they are opened; what waits for one of them waits for the group.
 const item = (key, dependsOn, state) => ({ key, name: key.split("@")[0], plan: "p", state, dependsOn });
@@ -24,7 +24,40 @@ assert.deepEqual(grouped.map(({ key, name, state, dependsOn }) => [key, name, st
   ["start@", "start", "Completed", []], ["p sim", "×2000 sim", "Failed", ["start@"]], ["end@", "end", "Pending", ["p sim"]],
 ]);
 assert.deepEqual(plan.counts(grouped[1].members), [["Failed", 40], ["Completed", 1960]]);
-assert.equal(plan.grouped(items, new Set(["p sim"])).length, 2002);
+assert.deepEqual(plan.grouped(items, new Set(["p sim"])).map(({ key, name }) => [key, name]), [
+  ["start@", "start"], ["p sim Failed", "×40 sim"], ["p sim Completed", "×1960 sim"], ["end@", "end"],
+]);
+assert.equal(plan.grouped(items, new Set(["p sim", "p sim Failed"])).length, 43);
+// What has no equals is drawn as one for each plan definition, if it is too much for a picture.
+const lone = Array.from({ length: 600 }, (_, at) => ({ ...item(`step${at}@`, at % 300 ? [`step${at - 1}@`] : [], "Pending"), plan: `p${at % 3}` }));
+assert.deepEqual(plan.grouped(lone, new Set()).map(({ key }) => key), ["all of p0", "all of p1", "all of p2"]);
+assert.equal(plan.grouped(lone, new Set(["all of p1"])).length, 202); // the others stay closed
+assert.equal(plan.grouped(items, new Set(["p sim", ...["Failed", "Completed"].map((state) => `p sim ${state}`)])).length, 2002); // who opens all sees all
+assert.ok(layout.columns(plan.grouped(lone, new Set())).places.size === 3); // which wait for one another in a circle
+
+// The critical path: its ways, its order, and what is shown of it alone.
+const at_ = (second) => new Date(Date.UTC(2030, 0, 1, 0, 0, second)).toISOString();
+const expected = (key, end, slackS = 0) => ({ key, isCritical: !slackS, expectedStartAt: at_(0), expectedEndAt: at_(end), slackS, risk: slackS ? 0 : 0.5 });
+const slow = plan.withSchedule(
+  [{ ...item("a@", [], "Completed"), endedAt: at_(0) }, item("b@", ["a@"], "Pending"), item("c@", ["a@"], "Pending"), item("d@", ["a@", "b@", "c@"], "Pending")],
+  { items: [{ key: "a@", isCritical: true }, expected("b@", 20), expected("c@", 5, 15), expected("d@", 30)] },
+);
+assert.deepEqual([...plan.criticalWays(slow)], ["a@ b@", "b@ d@"]); // not a to d, which would have time
+assert.deepEqual(plan.criticalKeys(slow), ["a@", "b@", "d@"]);
+assert.deepEqual(plan.filtered(slow, "critical", "").map(({ key, dependsOn }) => [key, dependsOn]), [["a@", []], ["b@", ["a@"]], ["d@", ["a@", "b@"]]]);
+assert.deepEqual(plan.lasts(slow[1], 0), { ms: 20_000, isExpected: true });
+const four = plan.grouped([1, 2, 3, 4].map((each) => ({ ...item(`sim@${each}`, [], "Pending"), expected: expected(`sim@${each}`, each, each) })), new Set())[0].expected;
+assert.deepEqual([four.isCritical, four.slackS, four.expectedEndAt], [false, 1, at_(4)]);
+
+// Lines: what was ordered left, what it became right, near what it comes from; what belongs to one line.
+const line = (key, ...sources) => ({ key, sources, rules: [] });
+const became = [line("1"), line("2"), line("2/x", "2"), line("1/x", "1"), line("1/x/y", "1/x")];
+assert.deepEqual([...lines.placed(became)].map(([key, { x, y }]) => [key, x, y]), [["1", 0, 0], ["2", 0, 62], ["1/x", 360, 0], ["2/x", 360, 62], ["1/x/y", 720, 0]]);
+assert.deepEqual([...lines.related(became, "1/x")].sort(), ["1", "1/x", "1/x/y"]);
+
+// Time: long idle stretches are cut short, what is expected has a place.
+const { place, cuts } = scale.scaleOf([0, 60_000, 120_000, 86_400_000]);
+assert.deepEqual([place(0), Math.round(place(86_400_000)), cuts.length], [0, 100, 1]);
 
 // A patch says what differs and nothing else, so what is masked stays as it is.
 assert.deepEqual(plan.patchOf({ secret: "********", b: { c: 2, d: 3 }, e: 5 }, { secret: "********", b: { c: 2, d: 4 } }), { b: { d: 4 }, e: null });

@@ -99,8 +99,9 @@ class OpenProtector:
 class Engine:
     """One account, one release; orders are accepted and their calls answered at will."""
 
-    def __init__(self, release: CompiledRelease, account: str | None = "acc-1") -> None:
+    def __init__(self, release: CompiledRelease, account: str | None = "acc-1", ids_from: int = 1) -> None:
         self.release = release
+        self._ids_from = ids_from
         self.releases = {release.release_id: release}
         """Those that orders may run by; new ones take `release`."""
         self.account = Account(account)
@@ -129,7 +130,7 @@ class Engine:
         self, order: Order, *, body_hash: bytes | None = None, actor: str = "", done: Sequence[str] | None = None
     ) -> Plan:
         """Accept an order; its id is made here. A dedicated shard is always to be had."""
-        order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + 1)
+        order.order_id = order_id_of(1, 1_700_000_000_000, len(self.plans) + self._ids_from)
         account = self.account if order.account is not None else Account(None)
         placement = placement_of(order, self.release, account, is_free=True)
         turn = self._asking(

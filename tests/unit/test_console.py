@@ -25,11 +25,11 @@ SOURCES: Final = ROOT / "console"
 NODE_MODULES: Final = SOURCES / "node_modules"
 FIRST_LOAD_KB_MAX: Final = 300
 CSS_KB_MAX: Final = 30
-PAIRS: Final = [
-    (tone, page)
-    for tone in ("text", "soft", "link", "good", "run", "bad", "warn", "idle")
-    for page in ("page", "panel", "chosen")
-] + [("text", "badpage"), ("soft", "badpage"), ("page", "link")]
+GROUNDS: Final = ("page", "panel", "chosen", "badpage")
+DECORATION: Final = {"line"}
+"""Lines between what stands apart anyway."""
+GRAPHICS: Final = {"edge"}
+"""Borders of what can be used, arrows, bars."""
 
 Client = TestClient[web.Request, web.Application]
 
@@ -191,10 +191,26 @@ def contrast(one: str, other: str) -> float:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_pair_of_colours_that_meets_can_be_read(theme: str) -> None:
-    style = (SOURCES / "src" / "console.css").read_text(encoding="utf-8")
-    block = re.findall(rf':root\[data-theme="{theme}"\] \{{(.*?)\}}', style, re.DOTALL)[0]
-    colours = dict(re.findall(r"--(\w+): (#\w{6});", block))
+    colours = colours_of(rf':root\[data-theme="{theme}"\] \{{(.*?)\}}')
+    texts = colours.keys() - {*GROUNDS} - DECORATION - GRAPHICS
 
-    for one, other in PAIRS:
-        assert contrast(colours[one], colours[other]) >= 4.5, (one, other)
-    assert contrast(colours["edge"], colours["panel"]) >= 3
+    assert {"text", "soft", "link", "good", "run", "bad", "warn", "idle", "critical"} <= texts
+    for ground in GROUNDS:
+        for each in texts:
+            assert contrast(colours[each], colours[ground]) >= 4.5, (each, ground)
+        for each in GRAPHICS:
+            assert contrast(colours[each], colours[ground]) >= 3, (each, ground)
+    assert contrast(colours["page"], colours["link"]) >= 4.5, "the main button"
+
+
+def test_the_dark_of_the_system_is_the_dark_that_is_chosen() -> None:
+    system = colours_of(r":root:not\(\[data-theme\]\) \{(.*?)\}")
+
+    assert system == colours_of(r':root\[data-theme="dark"\] \{(.*?)\}')
+    assert system.keys() == colours_of(r':root\[data-theme="light"\] \{(.*?)\}').keys()
+
+
+def colours_of(block: str) -> dict[str, str]:
+    """The colours by name of a block of the style."""
+    style = (SOURCES / "src" / "console.css").read_text(encoding="utf-8")
+    return dict(re.findall(r"--(\w+): (#\w{6});", re.findall(block, style, re.DOTALL)[0]))

@@ -9,13 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.support.browser import TIMEOUT_MS
-from tests.support.running import Running
-
-ARGUMENTS = (
-    "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-)  # fmt: skip
+from tests.support.browser import ARGUMENTS, TIMEOUT_MS, watch
+from tests.support.running import Running, until
 
 
 @pytest.fixture(scope="module")
@@ -45,16 +40,19 @@ def complaints() -> list[str]:
     return []
 
 
+@pytest.fixture(scope="session")
+def predicting(running: Running) -> Running:
+    """The cluster once its delay predictor answers, which it does a little after the gateway."""
+    until(lambda: running.call("GET", "/metrics")[1], lambda text: "orderplan_orders_by_risk{" in text)
+    return running
+
+
 @pytest.fixture
-def page(browser: Any, running: Running, complaints: list[str]) -> Iterator[Any]:
+def page(browser: Any, predicting: Running, complaints: list[str]) -> Iterator[Any]:
     context = browser.new_context(
-        base_url=running.url, reduced_motion="reduce", locale="en-GB", viewport={"width": 1440, "height": 860}
+        base_url=predicting.url, reduced_motion="reduce", locale="en-GB", viewport={"width": 1440, "height": 860}
     )
     context.set_default_timeout(TIMEOUT_MS)
-    made = context.new_page()
-    made.on("console", lambda told: complaints.append(told.text) if told.type in ("error", "warning") else None)
-    made.on("pageerror", lambda error: complaints.append(str(error)))
-    made.on("request", lambda asked: None if asked.url.startswith(running.url) else complaints.append(asked.url))
-    yield made
+    yield watch(context.new_page(), predicting.url, complaints)
     context.close()
     assert complaints == []

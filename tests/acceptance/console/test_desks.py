@@ -203,6 +203,7 @@ def test_an_order_is_submitted_amended_as_previewed_and_cancelled(page: Any, des
     text.fill(dumped(order))
     page.get_by_role("button", name="Show what comes of it").click()
     expect(page.get_by_role("region", name="Preview").get_by_text("3 items in the plan")).to_be_visible()
+    look(page, "new-order")
     page.get_by_role("button", name="Submit the order").click()
     expect(page.locator("h1")).to_contain_text("inProgress")
     open_tasks(desks, 1)

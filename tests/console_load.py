@@ -36,7 +36,7 @@ from gateway.metrics import Metrics
 from gateway.orders import order_of
 from gateway.stream import FANOUT, Fanout, get_stream
 from persistence.readstore import StoredFact
-from tests.acceptance.console.conftest import ARGUMENTS
+from tests.support.browser import ARGUMENTS
 from tests.support.build import release_of
 from tests.support.engine import Engine
 

@@ -80,11 +80,12 @@ def verdict(
     gain = drawn.interval(value, drawn.means(gains) if len(gains) else [])
     is_better = False
     if len(names) < outcomes_min:
-        reason = f"{len(names)} outcomes are known, {outcomes_min} are needed"
+        reason = f"{len(names)} outcomes that both have scored are known, {outcomes_min} are needed"
     elif few < min(KINDS_MIN, outcomes_min):
         reason = f"{few} orders were late or in time, {KINDS_MIN} of each kind are needed"
     elif not gain.low > margin:
-        reason = f"its Brier score is lower by {gain.value:.4f} (at least {gain.low:.4f}), not by more than {margin:g}"
+        moved = f"{'lower' if gain.value >= 0 else 'higher'} by {abs(gain.value):.4f}"
+        reason = f"its Brier score is {moved}; the lower end of the gain, {gain.low:+.4f}, is not above {margin:g}"
     elif challenger_auc < champion_auc - RANKING_LOSS_MAX:
         reason = f"it ranks worse: AUC {challenger_auc:.3f} against {champion_auc:.3f}"
     else:

@@ -71,4 +71,4 @@ def test_the_one_that_does_not_is_never_promoted_back(outcomes):
     found = outcomes.verdict(fresh_is_challenger=False)
 
     assert not found.is_better
-    assert "not by more than" in found.reason
+    assert "the lower end of the gain" in found.reason

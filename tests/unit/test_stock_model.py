@@ -275,7 +275,7 @@ def test_with_few_outcomes_nothing_is_better():
     found = verdict(late, worse, better, cases)
 
     assert not found.is_better
-    assert found.reason == "150 outcomes are known, 200 are needed"
+    assert found.reason == "150 outcomes that both have scored are known, 200 are needed"
     assert not verdict(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64)).is_better
 
 

@@ -183,13 +183,8 @@ process but the load generator.
 ## Where the time goes
 
 {sum_ms} ms of CPU an order, one a request, all processes together and the load generator with them: {cores} cores are
-<<<<<<< HEAD
 full at {full} orders/s. That is the bound. One plan host does not reach it: it decides and commits in turn, so a core
 is idle while it waits for its commit. A second one on the same cores gains about a quarter.
-=======
-full at {full} orders/s: the bound. One plan host does not reach it: it decides and commits in turn, so a core is
-idle while it waits for its commit. A second one on the same cores gains about a quarter.
->>>>>>> 306184a (delay: the rule says lower or higher, and of how many outcomes that both have scored)
 
 - The plan host comes first. Four fifths of its time are in the interpreter, and its profile is flat: deciding, facts
   and their JSON, rows for COPY, messages in and out. What could be done once a tick instead of once an item is.

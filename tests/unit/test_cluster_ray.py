@@ -3,19 +3,33 @@
 import random
 import socket
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import ray
 
 from orderplan.cluster import FREE_PORTS, Cluster, ClusterError, Options, free_port
 
+LOGS = {"session_dir": "/tmp/ray/session"}
 SET = ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
+
+
+def inits(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Ray is started or joined with, from now on; nothing is."""
+    given: dict[str, Any] = {}
+
+    def init(**options: Any) -> SimpleNamespace:
+        given.update(options)
+        return SimpleNamespace(address_info=LOGS)
+
+    monkeypatch.setattr(ray, "init", init)
+    return given
 
 
 def test_a_cluster_without_an_address_starts_ray_anew_whatever_cluster_the_machine_has(tmp_path, monkeypatch):
     """Without a word about it Ray would join the cluster that RAY_ADDRESS, or the last `ray start`, names."""
-    started: dict[str, object] = {}
-    monkeypatch.setattr(ray, "init", started.update)
+    started = inits(monkeypatch)
     for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH", *SET):
         monkeypatch.setenv(name, "")
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
@@ -25,8 +39,7 @@ def test_a_cluster_without_an_address_starts_ray_anew_whatever_cluster_the_machi
 
 
 def test_a_cluster_with_an_address_joins_it(tmp_path, monkeypatch):
-    joined: dict[str, object] = {}
-    monkeypatch.setattr(ray, "init", joined.update)
+    joined = inits(monkeypatch)
     for name in SET:
         monkeypatch.setenv(name, "")
     Cluster(Options(data=tmp_path, address="head:6379"))._start_ray()

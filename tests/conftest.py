@@ -6,6 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long it takes to draw an example is measured on the clock: a busy machine is no fault of a test.
+settings.register_profile("orderplan", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("orderplan")
 
 OUTCOMES = ("passed", "failed", "error", "skipped")
 

@@ -11,7 +11,7 @@ import ray
 
 from orderplan.cluster import FREE_PORTS, Cluster, ClusterError, Options, free_port
 
-LOGS = {"session_dir": "/tmp/ray/session"}
+LOGS = {"session_dir": "session"}
 SET = ("RAY_USAGE_STATS_ENABLED", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO")
 
 

@@ -110,10 +110,11 @@ class Scene:
 
     def _tell(self, plan: Plan) -> None:
         self._facts += 1
-        fact = {"id": f"1-{self._facts}", "kind": "item.completed", "orderId": plan.order_id}
-        told = orjson.dumps(fact | {"account": None, "item": None, "actor": "system:x"}).decode()
+        kind = "item.completed"
+        fact = {"id": f"1-{self._facts}", "kind": kind, "orderId": plan.order_id, "account": None, "item": None}
+        frame = {"counts": {kind: 1}, "facts": [fact | {"actor": "system:x"}], "more": 0}
         for stream in self._streams:
-            stream.put_nowait(f"event: fact\ndata: {told}\n\n")
+            stream.put_nowait(f"event: frame\ndata: {orjson.dumps(frame).decode()}\n\n")
 
     def app(self) -> web.Application:
         """The routes of the console that these orders need."""

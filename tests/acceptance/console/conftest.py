@@ -40,7 +40,7 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def predicting(running: Running) -> Running:
     """The cluster once its delay predictor answers, which it does a little after the gateway."""
     until(lambda: running.call("GET", "/metrics")[1], lambda text: "orderplan_orders_by_risk{" in text)

@@ -17,7 +17,7 @@ from adapters.importers.dro import Imported, import_dro
 from adapters.importers.tmf620 import import_tmf620
 from adapters.price_process import check_functions
 from domain.catalogue import Release
-from domain.errors import BadDocument, NotPossibleNow, OrderplanError
+from domain.errors import BadDocument, NotFound, NotPossibleNow, OrderplanError
 from domain.ids import account_shard
 from domain.inventory import Asset
 from domain.publish import compile_release
@@ -132,6 +132,16 @@ def _bindings(body: dict[str, Any]) -> Any:
     return _from_yaml(given, "bindings") if isinstance(given, str) else given
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML without merge keys: they are written out as they are read, and a short text of them may be without end."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Refuse them before they are."""
+        if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+            raise yaml.YAMLError("merge keys (<<) are not read: write the members out")
+        super().flatten_mapping(node)
+
+
 def _from_yaml(text: str, path: str) -> Any:
     """What a YAML text says, in JSON's kinds of values.
 
@@ -141,7 +151,7 @@ def _from_yaml(text: str, path: str) -> Any:
     if len(text) > YAML_LENGTH_MAX:
         raise BadDocument(f"is YAML of more than {YAML_LENGTH_MAX} characters", path=path, mend="send it as JSON")
     try:
-        read = yaml.safe_load(text)
+        read = yaml.load(text, _Loader)
         if _length(read, {}) > YAML_LENGTH_MAX * 8:
             raise ValueError("written out, its aliases are too long")
         # By way of JSON: a date of YAML is none of its values.
@@ -174,10 +184,14 @@ async def _save_diagrams(request: web.Request, diagrams: Iterable[tuple[str, dic
     context, tenant, kind = context_of(request), tenant_of(request), DesignKind.DIAGRAM
     who: dict[str, Any] = {"actor": user_of(request), "now": context.now()}
     for name, diagram in diagrams:
-        if await create_design(context.pool, tenant, kind, name, diagram, **who) is None:
-            stored = await read_design(context.pool, tenant, kind, name)
-            if stored.body != diagram:
-                yield f"diagram {name!r} is there already, with other lanes: it is left as it is"
+        try:
+            if await create_design(context.pool, tenant, kind, name, diagram, **who) is None:
+                stored = await read_design(context.pool, tenant, kind, name)
+                if stored.body != diagram:
+                    yield f"diagram {name!r} is there already, with other lanes: it is left as it is"
+        except (NotPossibleNow, NotFound) as error:
+            # The release is out already: its diagrams refuse nothing.
+            yield f"diagram {name!r} is not saved: {error}"
 
 
 async def _off_the_loop(context: Context, work: Callable[[], Made]) -> Made:

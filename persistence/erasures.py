@@ -294,7 +294,7 @@ async def _delete(connection: Connection, erasure: Erasure) -> dict[str, int]:
 
 def _naming(account: str) -> str:
     """A regular expression for searches of orders that name the account: as a word, or behind a name of the search."""
-    return f'(^|[\\s:="]){re.escape(account)}($|[\\s"])'
+    return f'(^|[\\s:="]){re.escape(account)}\\*?($|[\\s"])'
 
 
 def _counted(statement: str) -> str:

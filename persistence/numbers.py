@@ -6,6 +6,7 @@ is counted by the counting consumer (`persistence/counting.py`), what is open no
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -170,7 +171,9 @@ async def read_numbers(pool: asyncpg.Pool[Any], tenant: str, span: Span) -> dict
         TooMuchToCount: it takes too long.
     """
     try:
+        # All statements together, and the wait for a connection: each alone has the time-out of the transaction.
         async with (
+            asyncio.timeout(TIMEOUT_S),
             pool.acquire() as connection,
             connection.transaction(isolation="repeatable_read", readonly=True),
         ):

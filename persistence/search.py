@@ -13,6 +13,10 @@ from typing import Any, Final, NamedTuple
 
 import asyncpg
 
+from domain.errors import Busy
+
+TIMEOUT_S: Final = 5.0
+"""For one search, which shares few connections with all that the gateway reads."""
 COUNT_MAX: Final = 100_000
 """Matches are counted up to here, and listed up to here: whoever looks for one order adds a word."""
 
@@ -72,7 +76,8 @@ class OrderSelection:
 
 
 _FROM: Final = "from product_order as o left join delay_score as s on s.order_id = o.order_id"
-_DUE: Final = "coalesce(s.current_due_at, o.requested_due_at)"
+_DUE: Final = "o.requested_due_at"
+"""As the order has it by now; written with the change, and what the numbers for managers count."""
 _FAILED: Final = "select from fallout_item as f where f.order_id = o.order_id and f.retry_at is null"
 _EQUALS: Final = {
     "account": "o.account = {}",
@@ -132,6 +137,9 @@ def _conditions(tenant: str, chosen: OrderSelection) -> _Conditions:
         if span.end is not None:
             made.add(f"{column} < {{}}", span.end)
     least, below = wanted.risk
+    if least is not None or below is not None:
+        # An order that has ended keeps its last score, which is no risk any more.
+        made.parts.append("o.ended_at is null")
     if least is not None:
         made.add("s.p_late >= {}", least)
     if below is not None:
@@ -150,13 +158,32 @@ async def place_of(pool: asyncpg.Pool[Any], tenant: str, order_id: str) -> Place
     return Place(*row) if row is not None else None
 
 
+class TooMuchToSearch(Busy):
+    """The database has given up after the time that one search may take."""
+
+    code = "tooMuchToSearch"
+
+
+async def _fetch(pool: asyncpg.Pool[Any], statement: str, *values: Any) -> list[asyncpg.Record]:
+    try:
+        async with pool.acquire() as connection, connection.transaction(readonly=True):
+            await connection.execute(f"set local statement_timeout = {TIMEOUT_S * 1000:.0f}")
+            return await connection.fetch(statement, *values)
+    except asyncpg.QueryCanceledError as error:
+        raise TooMuchToSearch(
+            f"orders like that cannot be found within {TIMEOUT_S:.0f} s", path="search",
+            mend="add a word that says more, such as customer: or state:open", retryAfterS=5,
+        ) from error  # fmt: skip
+
+
 async def list_orders(
     pool: asyncpg.Pool[Any], tenant: str, chosen: OrderSelection, *, offset: int, limit: int
 ) -> list[dict[str, Any]]:
     """The orders, newest first, with so many of them passed over."""
     made = _conditions(tenant, chosen)
     bounds = f"limit {made.place(limit)} offset {made.place(offset)}"
-    rows = await pool.fetch(
+    rows = await _fetch(
+        pool,
         "select o.order_id, o.external_id, o.state, o.account, o.channel, o.priority, o.release_id, o.items, "
         f"o.fallout, o.created_at, o.ended_at, {_DUE} as due_at, s.p_late as risk "
         f"{_FROM} {made.where} order by o.created_at desc, o.order_id desc {bounds}",
@@ -168,16 +195,17 @@ async def list_orders(
 async def count_orders(pool: asyncpg.Pool[Any], tenant: str, chosen: OrderSelection) -> int:
     """How many there are; `COUNT_MAX + 1` says more than `COUNT_MAX`."""
     made = _conditions(tenant, chosen)
-    found = await pool.fetchval(
-        f"select count(*) from (select {_FROM} {made.where} limit {COUNT_MAX + 1}) as o", *made.values
+    [row] = await _fetch(
+        pool, f"select count(*) from (select {_FROM} {made.where} limit {COUNT_MAX + 1}) as o", *made.values
     )
-    return int(found)
+    return int(row["count"])
 
 
 async def count_by_state(pool: asyncpg.Pool[Any], tenant: str, chosen: OrderSelection) -> dict[str, int]:
     """How many are in which state, most first; of `COUNT_MAX` at most."""
     made = _conditions(tenant, chosen)
-    rows = await pool.fetch(
+    rows = await _fetch(
+        pool,
         f"select state, count(*) as n from (select o.state {_FROM} {made.where} limit {COUNT_MAX + 1}) as o "
         "group by state order by n desc, state",
         *made.values,
@@ -187,7 +215,8 @@ async def count_by_state(pool: asyncpg.Pool[Any], tenant: str, chosen: OrderSele
 
 async def count_named(pool: asyncpg.Pool[Any], tenant: str, order_ids: Sequence[str]) -> dict[str, int]:
     """How many of these orders of the tenant are in which state, most first."""
-    rows = await pool.fetch(
+    rows = await _fetch(
+        pool,
         "select state, count(*) as n from product_order where tenant = $1 and order_id = any($2) "
         "group by state order by n desc, state",
         tenant,

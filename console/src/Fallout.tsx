@@ -67,7 +67,7 @@ function Repair({ picked, clear, filter, count }: { picked: Set<string>; clear: 
   return (
     <div className="actions">
       {(["retry", "skip"] as const).map((action) => (
-        <WithReason key={action} operation="start_job" parameters={{ action }} body={selection} label={`${action === "retry" ? "Retry" : "Skip"} ${what}`} letter={action[0]}
+        <WithReason key={action + JSON.stringify(selection)} operation="start_job" parameters={{ action }} body={selection} label={`${action === "retry" ? "Retry" : "Skip"} ${what}`} letter={action[0]}
           effect={<>The server {EFFECTS[action]}, in a job. {picked.size ? "One that is not failed any more is refused." : "It takes those that are failed when it begins."} <Before<Foretold> operation="start_job" parameters={{ action }} body={selection}
             tell={({ total, done, refused, more }) => `${more ? `Of the ${total.toLocaleString()} that failed longest ago` : `Of ${many(total, "item")} by now`} ${done.toLocaleString()} would be carried out, ${refused.toLocaleString()} refused.`} /></>}
           done={(job) => { clear(); go(withQuery(url, { job: (job as Job).id })); }} />

@@ -66,7 +66,8 @@ export function Orders() {
   const home = new URL("/console/orders", url);
   const find = (search: string) => go(withQuery(home, { search, view: url.searchParams.get("view") ?? undefined, job: url.searchParams.get("job") ?? undefined }), false);
   const flip = (id: string) => setChosen((before) => {
-    const now = new Set(before === "all" ? [] : before);
+    if (before === "all") return new Set(); // none of all can be left out: the choice begins anew
+    const now = new Set(before);
     if (!now.delete(id) && now.size < CHOSEN_MAX) now.add(id);
     return now;
   });
@@ -79,7 +80,7 @@ export function Orders() {
     const at = jump ?? Number(row?.dataset.index ?? -1) + by!;
     if (at < 0 || at >= total) return;
     const id = row && event.shiftKey && rows.get(Number(row.dataset.index))?.orderId;
-    if (id) setChosen((before) => new Set([...(before === "all" ? [] : before), id, ...(rows.get(at) ? [rows.get(at)!.orderId] : [])]));
+    if (id) setChosen((before) => before === "all" ? new Set() : new Set([...before, id, ...(rows.get(at) ? [rows.get(at)!.orderId] : [])]));
     list.scrollToIndex(at);
     focusRow(pane.current, at);
   };
@@ -101,13 +102,13 @@ export function Orders() {
       <Trouble error={read.error} again={read.again} />
       <div className="actions bar">
         <span role="status" className="count">{isRead ? (total ? `${more ? "More than " : ""}${many(total, "order")}, newest first` : "No order is like that. Take a word away.") : read.error ? "" : "Reading…"}</span>
-        {!!read.data?.newer && <button onClick={() => { setAnchor({ text }); pane.current?.scrollTo(0, 0); read.again(); }}>{read.data.newer} new: show</button>}
+        {!!read.data?.newer && <button onClick={() => { setAnchor({ text }); setChosen(new Set()); pane.current?.scrollTo(0, 0); read.again(); }}>{read.data.newer} new: show</button>}
         {total > 0 && <button data-key="a" aria-pressed={isAll} onClick={() => setChosen(isAll ? new Set() : "all")}>{isAll ? "Choose none" : `Choose all ${more ? "" : total.toLocaleString()} found`}</button>}
         {!isAll && number > 0 && <button onClick={() => setChosen(new Set())}>Choose none</button>}
         {total > 0 && <a className="button" download href={addressOf("list_orders", {}, { search: text, zone: ZONE, from: anchor.id, format: "csv" })}>CSV</a>}
         <Views desk="orders" />
       </div>
-      {number > 0 && <Bulk key={isAll ? "all" : "some"} what={what} selection={selection} done={(job) => { setChosen(new Set()); go(withQuery(url, { job: job.id })); }} />}
+      {number > 0 && <Bulk key={JSON.stringify(selection)} what={what} selection={selection} done={(job) => { setChosen(new Set()); go(withQuery(url, { job: job.id })); }} />}
       <div className="list orders" ref={pane} role="table" aria-label="Orders" aria-rowcount={more ? -1 : total + 1} onKeyDown={move} tabIndex={0}>
         <div role="rowgroup"><div role="row" className="row head" aria-rowindex={1}><span role="columnheader"><span className="hidden">Chosen</span></span>{COLUMNS.map((each) => <span role="columnheader" key={each}>{each}</span>)}</div></div>
         <div role="rowgroup" className="body" style={{ height: list.getTotalSize() }}>

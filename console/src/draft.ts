@@ -17,6 +17,11 @@ const RETRY_MS = 5_000;
 const RETRY_MS_MAX = 60_000;
 const LAST = "lastDraft";
 
+// What a screen that has gone could not save: the next one goes on with it. Its last save is waited for, so that a screen
+// that comes at once reads what it has saved.
+let left: { saved: { name?: string; version: number; draft: Draft }; now: Draft } | undefined;
+let leaving = Promise.resolve();
+
 interface Steps { past: Draft[]; now: Draft; future: Draft[]; label?: string }
 const beginning = (now: Draft): Steps => ({ past: [], now, future: [] });
 const stepped = ({ past, now }: Steps, next: Draft): Steps => ({ past: [...past, now].slice(-STEPS_MAX), now: next, future: [] });
@@ -80,7 +85,12 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
     let timer = setTimeout(attempt, SAVE_MS);
     return () => { isOver = true; clearTimeout(timer); };
   }, [steps.now, saved, clash, refused, isReading]);
-  useEffect(() => () => void saving.current(), []);
+  useEffect(() => () => {
+    leaving = saving.current().then(() => {
+      const { saved: kept, now } = latest.current;
+      left = isKept() ? undefined : { saved: kept, now };
+    });
+  }, []);
   useEffect(() => {
     if (isSaved) return;
     const warn = (event: BeforeUnloadEvent) => event.preventDefault();
@@ -89,9 +99,11 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
   }, [isSaved]);
 
   const read = async (wanted: string, isStep = false) => {
+    const before = latest.current.now;
     setReading(true);
     try {
       const { body } = await ask<Draft & Kept>("get_draft", { name: wanted });
+      if (!isStep && latest.current.now !== before) return; // edited meanwhile: that is saved, and nothing else is opened
       const { release, base, lanes, diagram } = body, draft: Draft = { release, base, lanes, diagram };
       setSteps((before) => (isStep ? stepped(before, draft) : beginning(draft)));
       taken({ name: wanted, version: body.version, draft });
@@ -107,9 +119,19 @@ export function useDraft(name: string | undefined, named: (name?: string) => voi
     }
   };
   useEffect(() => {
-    const wanted = name ?? (latest.current.saved.name === undefined ? localStorage.getItem(`orderplan.${LAST}`) || undefined : undefined);
-    if (!wanted || wanted === latest.current.saved.name) return;
-    void saving.current().then(async () => {
+    void leaving.then(async () => {
+      if (left) {
+        const { saved: kept, now } = left;
+        left = undefined;
+        latest.current.now = now;
+        taken(kept);
+        setSteps(beginning(now));
+        if (kept.name !== name) named(kept.name);
+        return;
+      }
+      const wanted = name ?? (latest.current.saved.name === undefined ? localStorage.getItem(`orderplan.${LAST}`) || undefined : undefined);
+      if (!wanted || wanted === latest.current.saved.name) return;
+      await saving.current();
       // What could not be saved stays open.
       if (isKept() || refused) await read(wanted);
       if (latest.current.saved.name !== name) named(latest.current.saved.name);

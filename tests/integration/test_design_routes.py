@@ -205,6 +205,7 @@ async def test_one_simulation_at_a_time_is_carried_out(client):
         ("a: [", "text: is no YAML"),
         ("a: &a [b]\nc: *a", {"release": {"a": ["b"], "c": ["b"]}}),
         ("a: &a [*a]", "text: is no YAML: a value holds itself"),
+        ("a: &a {k: 1}\nb: {<<: [*a, *a]}", "text: is no YAML: merge keys (<<) are not read"),
         (LAUGHS, "text: is no YAML: written out, its aliases are too long"),
         ("1: a", "text: is no YAML"),
     ],

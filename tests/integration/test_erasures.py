@@ -154,6 +154,8 @@ async def fill(pool: Pool, order_id: str) -> None:
         "'{\"search\": \"customer:\\\"acc-1\\\"\"}', now() where $1 <> $2",
         "insert into saved_view select 'v2', 'main', 'orders', 'ann', 'of others', false, "
         "'{\"search\": \"acc-10 customer:my-acc_1\"}', now() where $1 <> $2",
+        "insert into saved_view select 'v3', 'main', 'orders', 'ann', 'what begins so', false, "
+        "'{\"search\": \"acc-1* state:open\"}', now() where $1 <> $2",
         "insert into job_item select 'j1', 1, 'main', $1, 'i', 'failed', null, $2, now()",
         "insert into hub_listener (listener_id, tenant, callback, query, created_at, starts_after, backlog) "
         "select 'h1', 'main', 'http://there', '', '2030-01-01', '{}', 3 where $1 <> $2",

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from zoneinfo import ZoneInfo
 
+import asyncpg
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
@@ -286,6 +287,26 @@ async def test_numbers_that_take_too_long_are_given_up_with_what_to_do(
     with pytest.raises(TooMuchToCount) as refused:
         await read_numbers(pool, "main", Span(now - timedelta(hours=1), now, now, now))
     assert (refused.value.status, refused.value.path) == (503, "window")
+
+
+async def test_the_time_of_the_numbers_is_that_of_all_statements_together(
+    host: Host, pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    fetch = asyncpg.Connection.fetch
+
+    async def slowly(self: Any, query: str, *values: Any, **options: Any) -> Any:
+        asked.append(query)
+        await self.execute("select pg_sleep(0.4)")
+        return await fetch(self, query, *values, **options)
+
+    monkeypatch.setattr(asyncpg.Connection, "fetch", slowly)
+    monkeypatch.setattr(numbers, "TIMEOUT_S", 1.0)
+    now = datetime(2030, 1, 31, 12, tzinfo=UTC)
+
+    with pytest.raises(TooMuchToCount):
+        await read_numbers(pool, "main", Span(now - timedelta(hours=1), now, now, now))
+    assert 1 < len(asked) <= 3
 
 
 async def test_the_list_of_orders_by_promised_date_has_as_many_as_the_numbers_say(host: Host, pool: Pool) -> None:

@@ -28,7 +28,9 @@ async def orders(pool: Pool) -> None:
     """Order `a` is held and high, `b` has failed and is due, `c` is at risk, `d` has ended, `e` is another tenant's."""
     await put(pool, "o0-a", account="acme", external_id="ext-1", state="held", priority="high", created_at=AT)
     await put(pool, "o0-b", account="acme", channel="shop", fallout=1, requested_due_at=AT + HOUR, created_at=AT + HOUR)
-    await put(pool, "o0-c", account="acme-2", release_id="r@2", created_at=AT + HOUR)
+    await put(
+        pool, "o0-c", account="acme-2", release_id="r@2", requested_due_at=AT + 2 * HOUR, created_at=AT + HOUR
+    )
     ended = {"state": "completed", "ended_at": AT + 3 * HOUR, "active": False}
     await put(pool, "o0-d", account="other", created_at=AT + 2 * HOUR, **ended)
     await put(pool, "o0-e", account="acme", created_at=AT, tenant="another")
@@ -47,9 +49,10 @@ async def orders(pool: Pool) -> None:
     await pool.execute(
         "insert into delay_score (order_id, tenant, scored_at, p_late, expected_at, low_at, high_at, due_at, "
         "due_basis, model, version, factors, current_due_at) values "
-        "('o0-c', 'main', $1, 0.8, $1, $1, $1, $1, 'requested', 'm', '1', '[]', $2)",
+        # What the score of `c` was made for is older than its date; `d` has ended, and its score is no risk any more.
+        "('o0-c', 'main', $1, 0.8, $1, $1, $1, $1, 'promised', 'm', '1', '[]', $1), "
+        "('o0-d', 'main', $1, 0.9, $1, $1, $1, $1, 'promised', 'm', '1', '[]', $1)",
         AT,
-        AT + 2 * HOUR,
     )
 
 
@@ -95,6 +98,18 @@ async def test_an_order_is_found_by_what_is_asked_for(pool: Pool, orders: None, 
 
     assert "".join(row["order_id"][-1] for row in rows) == found
     assert await search.count_orders(pool, "main", chosen(text)) == len(found)
+
+
+async def test_a_search_that_takes_too_long_is_given_up_with_what_to_do(
+    pool: Pool, orders: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "TIMEOUT_S", 0.05)
+    monkeypatch.setattr(search, "_FROM", search._FROM + " cross join lateral (select pg_sleep(5)) as slow")
+
+    for asked in (search.count_orders, search.count_by_state):
+        with pytest.raises(search.TooMuchToSearch) as refused:
+            await asked(pool, "main", chosen("state:open"))
+        assert (refused.value.status, refused.value.path) == (503, "search")
 
 
 async def test_pages_and_selections_from_a_place_on_do_not_know_of_newer_orders(pool: Pool, orders: None) -> None:

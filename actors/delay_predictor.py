@@ -50,6 +50,8 @@ REST_FACTOR: Final = 2.0
 FLOOD_REST_FACTOR: Final = 9.0
 FLOOD_FACTS: Final = 1_000
 """A round with so many new facts: orders come by the hundred, and a tenth of a core is all that it may take of them."""
+REST_MAX_S: Final = 5.0
+"""However long a round was: it may have waited for the database, or for somebody's model."""
 NICENESS: Final = 10
 FACTS_PER_SHARD: Final = 200
 BATCH_MAX: Final = 1_000
@@ -69,6 +71,18 @@ TICKS_KEPT: Final = timedelta(days=90)
 TICKS_DROPPED: Final = 20_000
 BANDS: Final = (("riskLow", 0.2), ("riskMedium", 0.5), ("riskHigh", 2.0))
 """Names of the bands of risk, and below what each ends."""
+
+
+def rest_after(took_s: float, facts: int, *, is_behind: bool) -> float:
+    """Seconds of rest after a round that took so long and read so many facts.
+
+    Args:
+        took_s: wall time.
+        facts: that were new.
+        is_behind: there were more of them than a round takes: it rests less, or it would never catch up.
+    """
+    factor = FLOOD_REST_FACTOR if facts >= FLOOD_FACTS and not is_behind else REST_FACTOR
+    return min(factor * took_s, REST_MAX_S)
 
 
 class DelayPredictor:
@@ -120,6 +134,7 @@ class DelayPredictor:
         self._housekept_at = float("-inf")
         self.is_started = False
         self.scored = 0
+        self._is_behind = False
         self.facts = 0
 
     async def start(self) -> None:
@@ -159,6 +174,7 @@ class DelayPredictor:
             try:
                 if not self.is_started:
                     await self.start()
+                    began = time.monotonic()
                 is_busy = await self.step()
             except Exception as error:
                 # Nothing is lost: cursors and queue are as they were, and the next round takes them up.
@@ -166,8 +182,7 @@ class DelayPredictor:
                     log.warning("the database is away, no order is scored", error=type(error).__name__)
                 else:
                     log.exception("a round of the delay predictor failed; the next one goes on")
-            factor = FLOOD_REST_FACTOR if self.facts - taken >= FLOOD_FACTS else REST_FACTOR
-            rest_s = factor * (time.monotonic() - began)
+            rest_s = rest_after(time.monotonic() - began, self.facts - taken, is_behind=self._is_behind)
             await asyncio.sleep(rest_s if is_busy else max(rest_s, POLL_S))
 
     async def step(self) -> bool:
@@ -178,7 +193,8 @@ class DelayPredictor:
         await self._score()
         await self._keep_house()
         most = Counter(fact.shard for fact in found).most_common(1)
-        return bool(self._queue.waiting or (most and most[0][1] >= FACTS_PER_SHARD))
+        self._is_behind = bool(most and most[0][1] >= FACTS_PER_SHARD)
+        return bool(self._queue.waiting or self._is_behind)
 
     async def _take(self, found: Sequence[News]) -> None:
         """Take over what is new. Most orders are over before they are scored: they cost this loop and no more."""
@@ -193,6 +209,8 @@ class DelayPredictor:
                 self._queue.track(order_id, now, points_left=scores.POINTS_STEP)
                 continue
             elif kind == f.ORDER_ENDED:
+                # Whoever reads the plan just now may keep it as it was: it is old from here on.
+                self._plans.note(order_id, offset)
                 self._end(order_id, at)
                 continue
             self._plans.note(order_id, offset)
@@ -225,6 +243,11 @@ class DelayPredictor:
             load = dict(self._load)
             for order in chosen:
                 plan = plans.get(order.order_id)
+                if plan is not None and plan.ended_at is not None:
+                    # That it has ended was not heard of: its facts were archived first.
+                    waiting.pop(order.order_id)
+                    self._end(order.order_id, plan.ended_at)
+                    continue
                 snapshot = snapshot_of(plan, now, load) if plan is not None and plan.ended_at is None else None
                 if snapshot is None:
                     self._queue.passed(waiting.pop(order.order_id), now.timestamp(), NO_PLAN_S)

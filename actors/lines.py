@@ -7,9 +7,10 @@ Without one (another node, another operating system, an older release, a line th
 by Ray, so nothing depends on it.
 
 A frame is its length in four bytes and a pickle: of (number, method, argument) there, of (number, whether it is an
-answer, answer or error) back. Pickles are read from and sent to processes of the own user only, as the kernel tells who
-the other end is. The socket has no place in the file system (abstract, Linux), so it leaves nothing behind whatever
-ends its process, and it is not to be had from another machine.
+answer, answer or error) back. Pickles are read only from who begins with the secret of the line, which Ray tells with
+its name (names of such sockets can be read by everybody), and who belongs to the own user, as the kernel tells.
+The socket has no place in the file system (abstract, Linux), so it leaves nothing behind whatever ends its process, and
+it is not to be had from another machine.
 
 Given up: lines between nodes, which would need encryption and keys that Ray has already.
 """
@@ -17,6 +18,7 @@ Given up: lines between nodes, which would need encryption and keys that Ray has
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 import pickle
 import secrets
@@ -38,6 +40,8 @@ RETRY_S: Final = 1.0
 BACKLOG_BYTES_MAX: Final = 256 * 1024 * 1024
 """What may wait for a process that does not read, because it is stopped; beyond it the line counts as lost."""
 _LENGTH: Final = 4
+_SECRET: Final = 32
+"""Bytes that a line begins with."""
 _CREDENTIALS: Final = struct.Struct("3i")
 
 Method = Callable[[Any], Awaitable[Any]]
@@ -73,7 +77,15 @@ class _Frames(asyncio.Protocol):
             end = begin + int.from_bytes(buffer[at:begin], "big")
             if end > len(buffer):
                 break
-            self._received(pickle.loads(buffer[begin:end]))
+            try:
+                message = pickle.loads(buffer[begin:end])
+            except Exception:
+                # Of another release, or too deep: what is under way is told as lost, and goes by Ray.
+                log.exception("a message by line cannot be read; the line is given up")
+                assert self._transport is not None
+                self._transport.abort()
+                return
+            self._received(message)
             at = end
         del buffer[:at]
 
@@ -89,9 +101,11 @@ class _Frames(asyncio.Protocol):
 class _Served(_Frames):
     """The end of who is called."""
 
-    def __init__(self, methods: Mapping[str, Method]) -> None:
+    def __init__(self, methods: Mapping[str, Method], secret: bytes) -> None:
         super().__init__()
         self._methods = methods
+        self._secret = secret
+        self._is_known = False
         self._tasks: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -102,10 +116,22 @@ class _Served(_Frames):
             transport.close()
 
     def data_received(self, data: bytes) -> None:
-        """Read nothing that comes from a refused one."""
+        """Read nothing from who is refused, or has not shown the secret."""
         assert self._transport is not None
-        if not self._transport.is_closing():
-            super().data_received(data)
+        if self._transport.is_closing():
+            return
+        if not self._is_known:
+            self._buffer += data
+            if len(self._buffer) < _SECRET:
+                return
+            if not hmac.compare_digest(bytes(self._buffer[:_SECRET]), self._secret):
+                log.warning("a process that does not know the secret was refused a line")
+                self._transport.close()
+                return
+            self._is_known = True
+            del self._buffer[:_SECRET]
+            data = b""
+        super().data_received(data)
 
     def _received(self, message: Any) -> None:
         task = asyncio.get_running_loop().create_task(self._answer(*message))
@@ -121,8 +147,14 @@ class _Served(_Frames):
             log.exception("a call by line failed", method=method)
             answer = (number, False, CallFailed(type(error).__name__))
         assert self._transport is not None
-        if not self._transport.is_closing():
+        if self._transport.is_closing():
+            return
+        try:
             self._send(answer)
+        except Exception as error:
+            # Whoever asks has to hear something: it waits as long as this process lives.
+            log.exception("an answer cannot be sent by line", method=method)
+            self._send((number, False, CallFailed(type(error).__name__)))
 
 
 class LineServer:
@@ -133,21 +165,23 @@ class LineServer:
         self._server: asyncio.AbstractServer | None = None
 
     async def open(self) -> str:
-        """Listen; returns the name to connect to, empty where there are no such sockets."""
+        """Listen; returns the name to connect to and the secret, with a blank between; empty where there are no such
+        sockets.
+        """
         if not _is_possible():
             return ""
-        name = f"orderplan-{secrets.token_hex(16)}"
+        name, secret = f"orderplan-{secrets.token_hex(16)}", secrets.token_bytes(_SECRET)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             listening.bind(f"\0{name}")
             self._server = await asyncio.get_running_loop().create_unix_server(
-                lambda: _Served(self._methods), sock=listening
+                lambda: _Served(self._methods, secret), sock=listening
             )
         except OSError as error:
             listening.close()
             log.warning("there are no direct lines to this process", error=str(error))
             return ""
-        return name
+        return f"{name} {secret.hex()}"
 
     def close(self) -> None:
         """Take no new lines."""
@@ -164,12 +198,13 @@ class Line(_Frames):
         self._number = 0
 
     @classmethod
-    async def to(cls, name: str) -> Line:
-        """A line to the process that listens under a name.
+    async def to(cls, told: str) -> Line:
+        """A line to the process that listens, by what its `LineServer.open` has told.
 
         Raises:
             OSError: nobody does on this node, or a process of another user.
         """
+        name, _, secret = told.partition(" ")
         end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
             end.connect(f"\0{name}")
@@ -179,6 +214,8 @@ class Line(_Frames):
         except BaseException:
             end.close()
             raise
+        assert line._transport is not None
+        line._transport.write(bytes.fromhex(secret))
         return line
 
     @property
@@ -238,6 +275,11 @@ class DirectHandle:
 
     def __getattr__(self, name: str) -> Any:
         return _DirectMethod(self, name) if name in DIRECT else getattr(self._handle, name)
+
+    def hang_up(self) -> None:
+        """Close the line, if there is one: the process is no owner of anything any more."""
+        if self._line is not None:
+            self._line.close()
 
     def call(self, method: str, argument: Any) -> Awaitable[Any]:
         """Call a method by the shortest way there is just now."""

@@ -321,7 +321,9 @@ class HostClient:
         self._owners = {each.shard: each.incarnation_id for each in table if each.incarnation_id is not None}
         current = set(self._owners.values())
         for gone in [each for each in self._handles if each not in current]:
-            del self._handles[gone]
+            hang_up = getattr(self._handles.pop(gone), "hang_up", None)
+            if hang_up is not None:
+                hang_up()
 
 
 def _class_of(envelope: Envelope) -> int:

@@ -67,13 +67,16 @@ def next_payload(plan: Plan, item: ItemRun) -> dict[str, Any]:
 
 
 def _shown(plan: Plan, line: Line) -> dict[str, Any]:
-    """The line as calls show it, made once for as long as it stays as it is: most items are about the same lines."""
+    """The line as calls show it, made once for as long as it stays as it is: most items are about the same lines. Each
+    call has its own copy, so that nothing an adapter does to one reaches another.
+    """
     known = plan.shown_lines.get(line.key)
     if known is not None and known[0] is line and known[1] is line.attributes and known[2] is plan.order:
-        return known[3]
-    shown = _line(plan, line)
-    plan.shown_lines[line.key] = (line, line.attributes, plan.order, shown)
-    return shown
+        shown = known[3]
+    else:
+        shown = _line(plan, line)
+        plan.shown_lines[line.key] = (line, line.attributes, plan.order, shown)
+    return {name: dict(value) if isinstance(value, dict) else value for name, value in shown.items()}
 
 
 def _line(plan: Plan, line: Line) -> dict[str, Any]:

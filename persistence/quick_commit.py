@@ -23,6 +23,8 @@ from persistence.rows import Commit, OrderRow
 from persistence.tables import FACT_COLUMNS, ORDER_COLUMNS, asset, fact, product_order
 
 FACTS_MAX: Final = 120
+BYTES_MAX: Final = 4_000_000
+"""Of payloads in one message; a larger tick is copied row by row."""
 """With more facts COPY is cheaper: a fact costs it two thirds of what it costs here."""
 _CHANGING: Final = (
     "order_id", "state", "release_id", "ended_at", "active", "timer_at", "fallout", "sealed", "items", "priority",
@@ -35,7 +37,9 @@ _ASSET_COLUMNS: Final = tuple(column.name for column in asset.columns)
 
 def is_quick(commit: Commit) -> bool:
     """Whether a tick may go as one statement: few facts, and of the other rows only those that most ticks have."""
-    return len(commit.facts) <= FACTS_MAX and not (
+    if len(commit.facts) > FACTS_MAX or sum(len(fact.payload or "") for fact in commit.facts) > BYTES_MAX:
+        return False
+    return not (
         commit.templates
         or commit.tasks_new
         or commit.tasks_closed

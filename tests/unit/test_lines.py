@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import socket
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -33,6 +33,10 @@ class Process:
             raise argument
         return [argument, "done"]
 
+    async def unsendable(self, _argument: Any) -> Any:
+        """What is made within a function cannot be pickled."""
+        return lambda: None
+
 
 @pytest.fixture
 async def process():
@@ -41,7 +45,7 @@ async def process():
 
 @pytest.fixture
 async def server(process):
-    made = LineServer({"perform": process.perform})
+    made = LineServer({"perform": process.perform, "unsendable": process.unsendable})
     yield made
     made.close()
 
@@ -107,18 +111,65 @@ async def test_a_caller_who_waits_no_longer_does_no_harm(process, line):
 
 
 async def test_a_process_of_another_user_gets_no_line(server, process, monkeypatch):
-    name = await server.open()
+    told = await server.open()
     monkeypatch.setattr("actors.lines._is_own", lambda _end: False)
     with pytest.raises(PermissionError):
-        await Line.to(name)
-    # One that asks for no proof itself is hung up on before it is heard.
-    reader, writer = await asyncio.open_unix_connection(f"\0{name}")
-    writer.write(b"\0\0\0\4abcd")
+        await Line.to(told)
+    name, _, secret = told.partition(" ")
 
-    with suppress(ConnectionResetError):
-        assert await reader.read() == b""
+    # One that asks for no proof itself is hung up on before it is heard, whatever it knows.
+    assert await said_to(name, bytes.fromhex(secret) + framed((1, "perform", 1))) == b""
     assert process.heard == []
-    writer.close()
+
+
+async def test_a_process_that_does_not_know_the_secret_is_not_heard(server, process):
+    name, _, secret = (await server.open()).partition(" ")
+
+    assert await said_to(name, bytes(32) + framed((1, "perform", 1))) == b""
+    assert process.heard == []
+    assert pickle.loads((await said_to(name, bytes.fromhex(secret) + framed((1, "perform", 1)), 4))[4:]) == (
+        1, True, [1, "done"]
+    )  # fmt: skip
+    assert process.heard == [1]
+
+
+async def test_an_answer_that_cannot_be_sent_is_told_as_failed(line):
+    with pytest.raises(CallFailed):
+        await line.call("unsendable", 1)
+    assert await line.call("perform", 2) == [2, "done"]
+
+
+async def test_a_message_that_cannot_be_read_breaks_the_line_and_what_is_under_way_with_it(server, process):
+    process.goes_on.clear()
+    line = await Line.to(await server.open())
+    answer = line.call("perform", 1)
+    await process.has_heard.wait()
+    assert line._transport is not None
+    line._transport.write(b"\0\0\0\4abcd")
+
+    with pytest.raises(LineLost):
+        await answer
+    assert not line.is_open
+
+
+def framed(message: Any) -> bytes:
+    body = pickle.dumps(message)
+    return len(body).to_bytes(4, "big") + body
+
+
+async def said_to(name: str, given: bytes, at_least: int = -1) -> bytes:
+    """What a listener says to these bytes; all until it hangs up, or a message."""
+    reader, writer = await asyncio.open_unix_connection(f"\0{name}")
+    writer.write(given)
+    try:
+        if at_least < 0:
+            return await reader.read()
+        head = await reader.readexactly(at_least)
+        return head + await reader.readexactly(int.from_bytes(head, "big"))
+    except ConnectionResetError:
+        return b""
+    finally:
+        writer.close()
 
 
 class RayHandle:

@@ -19,6 +19,7 @@ from domain.ids import shard_of
 from domain.plan import Plan
 from gateway.metrics import Metrics
 from persistence.database import Pool
+from persistence.reads import FIND_ORDER
 from persistence.readstore import ReadStore, StoredFact
 
 
@@ -41,11 +42,6 @@ class Role(StrEnum):
     ANYONE = "anyone"
 
 
-FIND_ORDER: Final = (
-    "name it by its id; that of an external id: "
-    "GET /tmf-api/productOrderingManagement/v4/productOrder?externalId=...&fields=id"
-)
-"""Several channels may have used the same external id, so no route takes one for an order's."""
 
 
 @dataclass(slots=True)

@@ -13,6 +13,11 @@ import orjson
 
 from domain.errors import NotFound
 
+FIND_ORDER: Final = (
+    "name it by its id; that of an external id: "
+    "GET /tmf-api/productOrderingManagement/v4/productOrder?externalId=...&fields=id"
+)
+"""Several channels may have used the same external id, so no route takes one for an order's."""
 OPEN_STATES: Final = frozenset(
     {"acknowledged", "pending", "held", "inProgress", "assessingCancellation", "pendingCancellation"}
 )
@@ -217,7 +222,7 @@ async def require_order(pool: asyncpg.Pool[Any], tenant: str, order_id: str) -> 
     """
     found = await pool.fetchval("select true from product_order where order_id = $1 and tenant = $2", order_id, tenant)
     if not found:
-        raise NotFound(f"there is no order {order_id!r}")
+        raise NotFound(f"there is no order {order_id!r}", mend=FIND_ORDER)
 
 
 async def states_of(pool: asyncpg.Pool[Any], tenant: str, order_ids: Iterable[str]) -> dict[str, str]:

@@ -445,7 +445,8 @@ async def test_a_late_result_for_an_archived_order_is_noted_and_changes_nothing(
     found = (await ReadStore(pool).facts_of([order.order_id]))[order.order_id]
     assert [each.kind for each in found] == [each.partition(" ")[0] for each in before] + ["item.noted"]
     [(summary_now, plan_now, _)] = await shown(pool, order.order_id)
-    assert (summary_now, plan_now) == (summary, plan)
+    assert (summary_now, plan_now | {"facts": plan["facts"]}) == (summary, plan)
+    assert plan_now["facts"] == plan["facts"] + 1, "the note"
     assert await replay_differences(databases.dsn) == []
 
 

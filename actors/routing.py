@@ -25,6 +25,7 @@ import structlog
 
 from actors.classes import Classes
 from actors.envelopes import Envelope, ImportAssets, Later, NotOwner, Submission
+from actors.lines import DirectHandle
 from actors.pace import Pace
 from actors.ports import TablePort
 from actors.remote import direct_handle_of, is_remote_failure
@@ -321,9 +322,9 @@ class HostClient:
         self._owners = {each.shard: each.incarnation_id for each in table if each.incarnation_id is not None}
         current = set(self._owners.values())
         for gone in [each for each in self._handles if each not in current]:
-            hang_up = getattr(self._handles.pop(gone), "hang_up", None)
-            if hang_up is not None:
-                hang_up()
+            handle = self._handles.pop(gone)
+            if isinstance(handle, DirectHandle):
+                handle.hang_up()
 
 
 def _class_of(envelope: Envelope) -> int:

@@ -213,7 +213,7 @@ async def test_a_handle_takes_the_line_as_soon_as_it_stands_and_ray_before_after
     await has_line(handle)
     second = await handle.perform.remote(2)
     assert handle._line is not None
-    handle._line.close()
+    handle.hang_up()
     third = await handle.perform.remote(3)
 
     assert (first, second, third) == ([1, "by Ray"], [2, "done"], [3, "by Ray"])

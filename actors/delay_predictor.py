@@ -248,7 +248,7 @@ class DelayPredictor:
                     waiting.pop(order.order_id)
                     self._end(order.order_id, plan.ended_at)
                     continue
-                snapshot = snapshot_of(plan, now, load) if plan is not None and plan.ended_at is None else None
+                snapshot = snapshot_of(plan, now, load) if plan is not None else None
                 if snapshot is None:
                     self._queue.passed(waiting.pop(order.order_id), now.timestamp(), NO_PLAN_S)
                 else:

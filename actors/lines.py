@@ -24,6 +24,7 @@ import pickle
 import secrets
 import socket
 import struct
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, cast
 
@@ -55,7 +56,7 @@ class CallFailed(Exception):
     """The other side could not carry the call out; it has logged why."""
 
 
-class _Frames(asyncio.Protocol):
+class _Frames(asyncio.Protocol, ABC):
     """One end of a line: cuts what comes into messages."""
 
     def __init__(self) -> None:
@@ -89,8 +90,8 @@ class _Frames(asyncio.Protocol):
             at = end
         del buffer[:at]
 
-    def _received(self, message: Any) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _received(self, message: Any) -> None: ...
 
     def _send(self, message: Any) -> None:
         assert self._transport is not None

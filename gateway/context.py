@@ -42,8 +42,6 @@ class Role(StrEnum):
     ANYONE = "anyone"
 
 
-
-
 @dataclass(slots=True)
 class Context:
     """Everything a handler needs; made once per gateway process."""

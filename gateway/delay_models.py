@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
@@ -43,7 +44,7 @@ async def list_models(request: web.Request) -> web.Response:
     `errors`), `restingUntil` and `lastCause`; null while the predictor has not taken it up.
     """
     context, tenant = context_of(request), tenant_of(request)
-    at_work = await _at_work(context)
+    at_work = _at_work((await context.stats()).get("predictor", {}))
     found = [
         _shown(each) | {"atWork": at_work.get(each["name"]) if each["stage"] in ("champion", "shadow") else None}
         for each in await models.list_models(context.pool, tenant)
@@ -162,7 +163,7 @@ async def report_models(request: web.Request) -> web.Response:
     champion = next((each.name for each in active if each.stage == "champion"), None)
     waiting = await ticks.waiting(context.pool, tenant)
     predictor = (await context.stats()).get("predictor", {})
-    at_work = {each["model"]: each for each in predictor.get("atWork", ())}
+    at_work = _at_work(predictor)
     # Named at the server's start, it answers while the registry has no champion.
     answering = predictor.get("champion")
     is_heard = champion is None or answering == champion
@@ -258,8 +259,7 @@ async def get_history(request: web.Request) -> web.Response:
     )
 
 
-async def _at_work(context: Context) -> dict[str, dict[str, Any]]:
-    predictor = (await context.stats()).get("predictor", {})
+def _at_work(predictor: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["model"]: each for each in predictor.get("atWork", ())}
 
 

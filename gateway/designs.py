@@ -9,12 +9,12 @@ from typing import Any, Final
 from aiohttp import web
 
 from domain.differences import differences
-from domain.errors import BadDocument, Conflict, StaleVersion
+from domain.errors import BadDocument, Conflict
 from gateway.changes import version_of
 from gateway.context import context_of, tenant_of, user_of
 from gateway.orders import native_json, read_object
 from persistence import designs
-from persistence.designs import Design, DesignKind
+from persistence.designs import Design, DesignKind, StaleDesign
 
 NAME_LENGTH_MAX: Final = 200
 TEXT_LENGTH_MAX: Final = 2_000
@@ -156,8 +156,8 @@ async def _put(request: web.Request, kind: DesignKind, read: Callable[[Body], Bo
         changed = await designs.change_design(
             context.pool, tenant, kind, name, wanted, version=version, new_name=new_name, **who
         )
-    except StaleVersion as error:
-        stored = await designs.read_design(context.pool, tenant, kind, name)
+    except StaleDesign as error:
+        stored = error.stored
         if stored.body != wanted or new_name != name:
             found = list(islice(differences(stored.body, wanted), DIFFERENCES_MAX + 1))
             error.facts["differs"] = [each.to_dict() for each in found[:DIFFERENCES_MAX]]

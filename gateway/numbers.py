@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from domain.errors import BadDocument, NotFound
 from gateway.context import context_of, tenant_of
+from gateway.csv_text import csv_text, plain
 from gateway.documents import read_instant
 from gateway.orders import native_json
-from gateway.queries import limit_of, text_of
+from gateway.queries import limit_of, read_zone, text_of
 from persistence.numbers import COLUMNS, EndedFilter, EndedPlace, Span, list_ended, read_numbers
 
 WINDOW_DEFAULT: Final = "24h"
@@ -24,10 +23,8 @@ HOURS_MAX: Final = 92 * 24
 _WINDOW: Final = re.compile(r"([0-9]{1,4})([hd])")
 _HOURS: Final = {"h": 1, "d": 24}
 _PARAMETERS: Final = frozenset({"window", "zone", "format"})
-_ZONE_LENGTH_MAX: Final = 64
 CSV: Final = "text/csv"
 ENDED_MAX: Final = 1_000
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 async def get_numbers(request: web.Request) -> web.Response:
@@ -36,7 +33,7 @@ async def get_numbers(request: web.Request) -> web.Response:
     `window` is a number of hours or days (`1h` to `92d`) before now, from the beginning of its hour; `zone` (IANA) says
     which day today is. `GET /v1/numbers/{table}` gives one table, also as CSV.
     """
-    return native_json(_plain(await _numbers(request)))
+    return native_json(plain(await _numbers(request)))
 
 
 async def get_number_table(request: web.Request) -> web.Response:
@@ -51,7 +48,7 @@ async def get_number_table(request: web.Request) -> web.Response:
     found = await _numbers(request)
     if not is_csv:
         about = {key: found[key] for key in found.keys() - COLUMNS.keys()}
-        return native_json(_plain(about | {name: found[name]}))
+        return native_json(plain(about | {name: found[name]}))
     headers = {
         "Content-Disposition": f'attachment; filename="{name}-{found["at"]:%Y%m%dT%H%M%SZ}.csv"',
         "Cache-Control": "no-store",
@@ -101,7 +98,7 @@ async def list_ended_orders(request: web.Request) -> web.Response:
     ]
     last = rows[limit - 1] if len(rows) > limit else None
     after = f"{last['ended_at'].isoformat()}_{last['order_id']}" if last is not None else None
-    return native_json(_plain({"orders": page, "next": after}))
+    return native_json(plain({"orders": page, "next": after}))
 
 
 def _instant(query: Mapping[str, str], name: str) -> datetime | None:
@@ -149,21 +146,6 @@ def read_window(text: str) -> timedelta:
     return timedelta(hours=hours)
 
 
-def read_zone(text: str) -> ZoneInfo:
-    """A time zone by its IANA name.
-
-    Raises:
-        BadDocument: there is none of that name.
-    """
-    try:
-        if len(text) > _ZONE_LENGTH_MAX:
-            raise ValueError(text)
-        return ZoneInfo(text)
-    except (ValueError, OSError, ZoneInfoNotFoundError):
-        mend = "write its IANA name, such as Europe/Amsterdam"
-        raise BadDocument("is no time zone", path="zone", mend=mend) from None
-
-
 def span_of(now: datetime, window: timedelta, zone: ZoneInfo) -> Span:
     """From the beginning of the hour (UTC) in which the window begins until now, and the day in the zone."""
     since = (now - window).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
@@ -173,31 +155,8 @@ def span_of(now: datetime, window: timedelta, zone: ZoneInfo) -> Span:
 
 
 def csv_of(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    """Rows as CSV (RFC 4180): names first, instants as in JSON, nothing for what cannot be told; texts that would be
-    formulas begin with an apostrophe.
-    """
-    written = io.StringIO()
-    writer = csv.writer(written)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_cell(row[name]) for name in columns])
-    return written.getvalue()
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    # No spreadsheet is to take a name for a formula.
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    """A document with its instants as text."""
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list) else value
+    """Rows as CSV, names first."""
+    return csv_text([columns, *([row[name] for name in columns] for row in rows)])
 
 
 def _is_csv(request: web.Request) -> bool:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 from aiohttp import web
 
 from domain.errors import BadDocument, NotFound
 from domain.priorities import CLASSES
 from gateway.context import Context, context_of, tenant_of, user_of
+from gateway.csv_text import csv_text
 from gateway.fallout import ask_jobs, job_view, rate_of
 from gateway.orders import is_dry_run, native_json, read_object, reason_of
-from gateway.queries import limit_of
+from gateway.queries import limit_of, read_zone
 from gateway.search_text import read_search
 from persistence import search
 from persistence.database import is_unavailable
@@ -32,7 +30,6 @@ COLUMNS: Final = (
     "dueAt", "orderedAt", "endedAt",
 )  # fmt: skip
 """Of an order in the list, in the order of its CSV."""
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _MEMBERS: Final = frozenset({"search", "zone", "from", "orders", "reason", "rate"})
 
 
@@ -50,13 +47,14 @@ async def list_orders(request: web.Request) -> web.StreamResponse:
     for name in request.query:
         if name not in _QUERY:
             raise BadDocument("is no parameter of the list", path=name[:100], mend=f"use {', '.join(sorted(_QUERY))}")
-    chosen = await _chosen(context, tenant, request.query)
-    if request.query.get("format", "json") not in ("json", "csv"):
+    wanted = request.query.get("format", "json")
+    if wanted not in ("json", "csv"):
         raise BadDocument("must be json or csv", path="format")
-    if request.query.get("format") == "csv":
-        return await _send_csv(request, chosen)
+    if wanted == "csv":
+        return await _send_csv(request, await _chosen(context, tenant, request.query))
     limit = limit_of(request.query.get("limit", "100"), LIMIT_MAX)
     offset = _offset(request.query.get("offset", "0"))
+    chosen = await _chosen(context, tenant, request.query)
     rows = await search.list_orders(context.pool, tenant, chosen, offset=offset, limit=limit)
     total = await search.count_orders(context.pool, tenant, chosen)
     return native_json(
@@ -69,17 +67,21 @@ async def _send_csv(request: web.Request, chosen: OrderSelection) -> web.StreamR
     context, tenant = context_of(request), tenant_of(request)
     name = f"orders-{context.now():%Y%m%dT%H%M%SZ}.csv"
     response = web.StreamResponse(
-        headers={"Content-Type": "text/csv; charset=utf-8", "Content-Disposition": f'attachment; filename="{name}"'}
+        headers={
+            "Content-Type": "text/csv; charset=utf-8",
+            "Content-Disposition": f'attachment; filename="{name}"',
+            "Cache-Control": "no-store",
+        }
     )
     rows = await search.list_orders(context.pool, tenant, chosen, offset=0, limit=CSV_PAGE)
     await response.prepare(request)
-    await response.write(_csv_of([COLUMNS, *map(_cells, rows)]))
+    await response.write(csv_text([COLUMNS, *map(_cells, rows)]).encode())
     try:
         sent = len(rows)
         while len(rows) == CSV_PAGE and sent < COUNT_MAX:
             rest = OrderSelection(chosen.wanted, Place(rows[-1]["created_at"], rows[-1]["order_id"]), is_begun=True)
             rows = await search.list_orders(context.pool, tenant, rest, offset=0, limit=CSV_PAGE)
-            await response.write(_csv_of(map(_cells, rows)))
+            await response.write(csv_text(map(_cells, rows)).encode())
             sent += len(rows)
     except Exception as error:
         if not (isinstance(error, ConnectionError) or is_unavailable(error)):
@@ -90,20 +92,9 @@ async def _send_csv(request: web.Request, chosen: OrderSelection) -> web.StreamR
     return response
 
 
-def _csv_of(rows: Iterable[Iterable[Any]]) -> bytes:
-    written = io.StringIO()
-    csv.writer(written).writerows(rows)
-    return written.getvalue().encode()
-
-
 def _cells(row: Mapping[str, Any]) -> list[Any]:
     view = _view(row)
-    return [_harmless(view[name]) for name in COLUMNS]
-
-
-def _harmless(value: Any) -> Any:
-    """The value as no spreadsheet takes it for a formula: external ids and accounts are what a channel sends."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return [view[name] for name in COLUMNS]
 
 
 async def start_order_job(request: web.Request) -> web.Response:
@@ -144,21 +135,13 @@ async def _chosen(context: Context, tenant: str, given: Mapping[str, Any]) -> Or
     for name in ("search", "zone", "from"):
         if not isinstance(given.get(name, ""), str):
             raise BadDocument("must be a text", path=name)
-    wanted = read_search(given.get("search", ""), _zone(given.get("zone", "UTC")), context.now())
+    wanted = read_search(given.get("search", ""), read_zone(given.get("zone", "UTC")), context.now())
     if "from" not in given:
         return OrderSelection(wanted)
     place = await search.place_of(context.pool, tenant, given["from"]) if "\0" not in given["from"] else None
     if place is None:
         raise NotFound(f"there is no order {given['from'][:100]!r}", path="from", mend="name an order of the list")
     return OrderSelection(wanted, place)
-
-
-def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ValueError, KeyError, OSError):
-        # Unknown, no name of a file, or one of a folder.
-        raise BadDocument(f"{name[:60]!r} is no time zone", path="zone", mend="write it as Europe/Zurich") from None
 
 
 def _offset(text: str) -> int:

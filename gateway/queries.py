@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from domain.errors import BadDocument
 
 _DIGITS_MAX: Final = 9
 """Python itself refuses to read numbers of thousands of digits."""
+_ZONE_LENGTH_MAX: Final = 64
 
 
 def limit_of(text: str, most: int) -> int:
@@ -31,3 +33,18 @@ def text_of(given: str | None, path: str) -> str | None:
     if given is not None and "\0" in given:
         raise BadDocument("must not hold a NUL character", path=path)
     return given
+
+
+def read_zone(text: str) -> ZoneInfo:
+    """A time zone by its IANA name.
+
+    Raises:
+        BadDocument: there is none of that name.
+    """
+    try:
+        if len(text) > _ZONE_LENGTH_MAX:
+            raise ValueError(text)
+        return ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        mend = "write its IANA name, such as Europe/Amsterdam"
+        raise BadDocument("is no time zone", path="zone", mend=mend) from None

@@ -31,7 +31,6 @@ _SETTINGS: Final = (
 
 COUNTED: Final = (
     f.ORDER_ACCEPTED,
-    f.ORDER_REJECTED,
     f.ORDER_ENDED,
     f.ITEM_COMPLETED,
     f.ITEM_FAILED,

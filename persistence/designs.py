@@ -36,6 +36,12 @@ class Design(NamedTuple):
     updated_by: str
 
 
+class StaleDesign(StaleVersion):
+    """What was sent is made for another version; `stored` is what is there."""
+
+    stored: Design
+
+
 _DESIGN: Final = "select name, version, {} as body, updated_at, updated_by from design where tenant = $1 and kind = $2"
 
 
@@ -105,7 +111,7 @@ async def change_design(
 
     Raises:
         NotFound: there is none of that name.
-        StaleVersion: it is at another version.
+        StaleDesign: it is at another version.
         Conflict: the new name is another one's.
     """
     try:
@@ -124,7 +130,7 @@ async def change_design(
     except asyncpg.UniqueViolationError as error:
         raise Conflict(f"there is a {kind} {new_name!r} already", path="name", mend="choose another name") from error
     if changed is None:
-        raise stale(await read_design(pool, tenant, kind, name), kind, version)
+        raise _stale(await read_design(pool, tenant, kind, name), kind, version)
     return changed
 
 
@@ -133,7 +139,7 @@ async def delete_design(pool: asyncpg.Pool[Any], tenant: str, kind: DesignKind, 
 
     Raises:
         NotFound: there is none of that name.
-        StaleVersion: it is at another version.
+        StaleDesign: it is at another version.
     """
     gone = await pool.fetchval(
         "delete from design where tenant = $1 and kind = $2 and name = $3 and version = $4 returning version",
@@ -143,12 +149,12 @@ async def delete_design(pool: asyncpg.Pool[Any], tenant: str, kind: DesignKind, 
         version,
     )
     if gone is None:
-        raise stale(await read_design(pool, tenant, kind, name), kind, version)
+        raise _stale(await read_design(pool, tenant, kind, name), kind, version)
 
 
-def stale(stored: Design, kind: DesignKind, version: int) -> StaleVersion:
+def _stale(stored: Design, kind: DesignKind, version: int) -> StaleDesign:
     """The refusal of what was made for `version` of one that is at another."""
-    return StaleVersion(
+    error = StaleDesign(
         f"{kind} {stored.name!r} is at version {stored.version}, saved by {stored.updated_by}; "
         f"what was sent is made for version {version}",
         mend="read it again, or save over it by sending the version that it is at",
@@ -156,6 +162,8 @@ def stale(stored: Design, kind: DesignKind, version: int) -> StaleVersion:
         updatedBy=stored.updated_by,
         updatedAt=stored.updated_at.isoformat(),
     )
+    error.stored = stored
+    return error
 
 
 def _design(row: Mapping[str, Any]) -> Design:

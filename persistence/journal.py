@@ -22,7 +22,7 @@ from domain.errors import OrderplanError
 from domain.related import RelatedWaits
 from persistence.erasures import Erasure, carry_out
 from persistence.heads import HEAD
-from persistence.quick_commit import commit_quickly, is_quick
+from persistence.quick_commit import FENCE, commit_quickly, is_quick
 from persistence.readstore import ReadStore
 from persistence.rows import Commit, FactRow, FalloutRow, HeldRow, KnownKey, OwnedShard, Unfinished, WaitRow
 from persistence.servers import COMMAND_TIMEOUT_S, CONNECT_TIMEOUT_S, connect, open_pool
@@ -81,10 +81,6 @@ async def no_probe(_point: str) -> None:
     return None
 
 
-_CHECK: Final = (
-    "update incarnation set commits = commits + 1, heartbeat_at = clock_timestamp() "
-    "where incarnation_id = $1 and epoch = $2 and state = 'living'"
-)
 _UPDATE_ORDERS: Final = """
 update product_order as o
    set state = n.state, release_id = n.release_id, ended_at = n.ended_at, active = n.active, timer_at = n.timer_at,
@@ -289,13 +285,11 @@ class Journal(ReadStore):
         try:
             is_ours = await commit_quickly(connection, commit, self.incarnation_id, self.epoch)
         except asyncpg.PostgresError as error:
+            # Among them what the client raises while it encodes a value, before anything is sent.
             if (error.sqlstate or "")[:2] in _DATA_CLASSES:
                 return False
             raise CommitUnknown(f"the server refused the commit with {error.sqlstate}", error.sqlstate) from error
         except Exception as error:
-            if isinstance(error, asyncpg.DataError):
-                # Raised while a value was encoded, so before anything was sent.
-                return False
             raise CommitUnknown(f"the commit was not heard: {type(error).__name__}") from error
         self._check_heard()
         if not is_ours:
@@ -331,7 +325,7 @@ class Journal(ReadStore):
         is_written = False
         try:
             async with connection.transaction():
-                if await connection.execute(_CHECK, self.incarnation_id, self.epoch) != "UPDATE 1":
+                if await connection.execute(FENCE, self.incarnation_id, self.epoch) != "UPDATE 1":
                     raise Fenced(f"incarnation {self.incarnation_id} is not the owner any more")
                 await self._probe("checked")
                 await write(connection)

@@ -6,7 +6,6 @@ is counted by the counting consumer (`persistence/counting.py`), what is open no
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,6 +16,7 @@ import asyncpg
 from domain import facts as f
 from domain.errors import Busy
 from persistence.counting import counted_to
+from persistence.servers import bounded_read
 
 TIMEOUT_S: Final = 10.0
 ORDERS_MAX: Final = 200_000
@@ -171,38 +171,32 @@ async def read_numbers(pool: asyncpg.Pool[Any], tenant: str, span: Span) -> dict
         TooMuchToCount: it takes too long.
     """
     try:
-        # All statements together, and the wait for a connection: each alone has the time-out of the transaction.
-        async with (
-            asyncio.timeout(TIMEOUT_S),
-            pool.acquire() as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            await connection.execute(f"set local statement_timeout = '{TIMEOUT_S:.0f}s'")
+        async with bounded_read(pool, TIMEOUT_S, isolation="repeatable_read") as connection:
             found = await _read(connection, tenant, span)
             return found | {"countedTo": await counted_to(connection, tenant, span.now)}
     except (asyncpg.QueryCanceledError, TimeoutError) as error:
-        raise TooMuchToCount(
-            f"the numbers cannot be told within {TIMEOUT_S:.0f} s", path="window", mend="ask for a shorter window",
-            retryAfterS=10,
-        ) from error  # fmt: skip
+        raise _too_much() from error
+
+
+def _too_much() -> TooMuchToCount:
+    told = f"the numbers cannot be told within {TIMEOUT_S:.0f} s"
+    return TooMuchToCount(told, path="window", mend="ask for a shorter window", retryAfterS=10)
 
 
 async def list_ended(
     pool: asyncpg.Pool[Any], tenant: str, wanted: EndedFilter, *, after: EndedPlace | None, limit: int
 ) -> list[dict[str, Any]]:
-    """Orders that have ended, the last first, after a place: what times and shares are told of."""
-    rows = await pool.fetch(
-        _LIST_ENDED,
-        tenant,
-        wanted.since,
-        wanted.before,
-        wanted.offer,
-        wanted.state,
-        wanted.is_right,
-        *(after or (None, None)),
-        limit,
-    )
-    return [dict(row) for row in rows]
+    """Orders that have ended, the last first, after a place: what times and shares are told of.
+
+    Raises:
+        TooMuchToCount: it takes too long.
+    """
+    asked = (wanted.since, wanted.before, wanted.offer, wanted.state, wanted.is_right, *(after or (None, None)))
+    try:
+        async with bounded_read(pool, TIMEOUT_S) as connection:
+            return [dict(row) for row in await connection.fetch(_LIST_ENDED, tenant, *asked, limit)]
+    except (asyncpg.QueryCanceledError, TimeoutError) as error:
+        raise _too_much() from error
 
 
 async def _read(connection: Any, tenant: str, span: Span) -> dict[str, Any]:

@@ -46,7 +46,7 @@ async def list_orders(
         "where tenant = $1 and (cardinality($2::text[]) = 0 or state = any($2)) "
         "and ($3::text is null or external_id = $3) "
         "and ($4::text is null or account = $4) and ($5::timestamptz is null or created_at >= $5) "
-        "and ($6::timestamptz is null or created_at < $6)"
+        "and ($6::timestamptz is null or created_at < $6) "
         "and ($7::timestamptz is null or requested_due_at >= $7) "
         "and ($8::timestamptz is null or requested_due_at < $8)"
         # What the states say already, in the words of the indexes of open orders.

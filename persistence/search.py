@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import asyncpg
 
 from domain.errors import Busy
+from persistence.servers import bounded_read
 
 TIMEOUT_S: Final = 5.0
 """For one search, which shares few connections with all that the gateway reads."""
@@ -166,10 +167,10 @@ class TooMuchToSearch(Busy):
 
 async def _fetch(pool: asyncpg.Pool[Any], statement: str, *values: Any) -> list[asyncpg.Record]:
     try:
-        async with pool.acquire() as connection, connection.transaction(readonly=True):
-            await connection.execute(f"set local statement_timeout = {TIMEOUT_S * 1000:.0f}")
-            return await connection.fetch(statement, *values)
-    except asyncpg.QueryCanceledError as error:
+        async with bounded_read(pool, TIMEOUT_S) as connection:
+            found: list[asyncpg.Record] = await connection.fetch(statement, *values)
+            return found
+    except (asyncpg.QueryCanceledError, TimeoutError) as error:
         raise TooMuchToSearch(
             f"orders like that cannot be found within {TIMEOUT_S:.0f} s", path="search",
             mend="add a word that says more, such as customer: or state:open", retryAfterS=5,

@@ -147,6 +147,28 @@ def _enter(taken: _Reached) -> None:
         log.warning("connections to a server that a failover has left behind are ended", connections=len(left_behind))
 
 
+@asynccontextmanager
+async def bounded_read(pool: Pool, seconds: float, **options: Any) -> AsyncIterator[Any]:
+    """A connection to read with in one transaction, all of which ends after so long, the wait for the connection and
+    each statement too: few connections are shared by all that a process reads.
+
+    Args:
+        pool: of the order database.
+        seconds: for everything together.
+        options: of the transaction.
+
+    Raises:
+        TimeoutError, QueryCanceledError: it took longer.
+    """
+    async with (
+        asyncio.timeout(seconds),
+        pool.acquire() as connection,
+        connection.transaction(readonly=True, **options),
+    ):
+        await connection.execute(f"set local statement_timeout = {seconds * 1000:.0f}")
+        yield connection
+
+
 async def open_pool(
     dsn: str, *, size_min: int = 1, size_max: int = 5, settings: Mapping[str, str] | None = None
 ) -> Pool:

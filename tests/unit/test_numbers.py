@@ -12,7 +12,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from domain.errors import BadDocument
-from gateway.numbers import csv_of, read_window, read_zone, span_of
+from gateway.numbers import csv_of, read_window, span_of
+from gateway.queries import read_zone
 from persistence.numbers import COLUMNS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "NUMBERS.md").read_text(encoding="utf-8")
